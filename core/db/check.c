@@ -1,0 +1,490 @@
+/*
+ * peat_check(): read every byte in use, top down, beside readers and writers.
+ *
+ *  1. A snapshot pins the segments it sees: they are what is checked.
+ *  2. The generation that rules on disk is held like a reader in another process holds it, so what
+ *     its superblock names (manifest and log) stays in place while it is read.
+ *  3. The log must reach the snapshot's commit. Beyond that it may be in the middle of being written;
+ *     only where no writer is in this process is it read to its end.
+ *
+ * Damage is no reason to stop: it is reported, and what does not hang on it is checked nevertheless.
+ */
+#include "core/arena/superblock_format.h"
+#include "core/base/alloc.h"
+#include "core/base/clock.h"
+#include "core/db/db.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    HOLD_TRIES = 1000,   /* the writer may install faster than we look, but not for ever */
+    APPEND_US = 10000,   /* an append takes less */
+    WORDS_SIZE_MAX = 600 /* bytes of a finding's words */
+};
+
+/* A call of peat_check(); owned by its thread. */
+struct check {
+    struct peat_db *db;
+    void (*callback)(void *context, const struct peat_finding *finding);
+    bool (*progress)(void *context, uint64_t done, uint64_t total);
+    void *context;
+    uint64_t finding_count;
+    uint64_t done;  /* bytes */
+    uint64_t total; /* bytes, estimated */
+    struct pt_pin pin;
+    uint64_t commit;                 /* what the log must reach */
+    struct pt_superblock superblock; /* of the held generation */
+    struct pt_extent *regions;       /* owned: what was found in use; may overlap */
+    size_t region_count;
+    size_t region_capacity;
+    const struct pt_slice **slices; /* owned: of all runs, in the order of their segments' places */
+    size_t slice_count;
+};
+
+/* Some slices of one segment, being checked. */
+struct group {
+    struct check *check;
+    const struct pt_slice *const *slices;
+    size_t count;
+};
+
+/* ---- Findings ---- */
+
+static void report(struct check *check, uint64_t offset, const char *what, struct peat_bytes low,
+                   struct peat_bytes high)
+{
+    struct peat_finding finding = {what, offset, low, high};
+
+    check->finding_count++;
+    if (check->callback != NULL)
+        check->callback(check->context, &finding);
+}
+
+/* A finding that concerns the store as a whole. */
+static void report_all(struct check *check, uint64_t offset, const char *what)
+{
+    report(check, offset, what, pt_bytes(NULL, 0), pt_bytes(NULL, 0));
+}
+
+/*
+ * @p status is what looking at the bytes at @p offset came to. Whatever is wrong with them is a
+ * finding in the words of whoever saw it, and the check goes on.
+ */
+static enum peat_status report_status(struct check *check, uint64_t offset, enum peat_status status)
+{
+    char words[WORDS_SIZE_MAX];
+
+    if (status >= 0 || status == PEAT_NO_MEMORY || status == PEAT_BUSY)
+        return status;
+    (void)snprintf(words, sizeof(words), "%s", peat_last_error());
+    report_all(check, offset, words);
+    return PEAT_OK;
+}
+
+/* Count @p size bytes as done. PEAT_DONE: the caller wants no more. */
+static enum peat_status advance(struct check *check, uint64_t size)
+{
+    check->done += size;
+    if (check->done > check->total)
+        check->total = check->done;
+    if (check->progress != NULL && !check->progress(check->context, check->done, check->total))
+        return PEAT_DONE;
+    return PEAT_OK;
+}
+
+/* ---- Regions ---- */
+
+static enum peat_status region_add(struct check *check, struct pt_extent extent)
+{
+    if (check->region_count == check->region_capacity) {
+        size_t capacity = check->region_capacity == 0 ? 64 : 2 * check->region_capacity;
+        struct pt_extent *regions = pt_realloc(check->regions, capacity * sizeof(*regions));
+
+        if (regions == NULL)
+            return pt_fail(PEAT_NO_MEMORY, "list of %zu regions", capacity);
+        check->regions = regions;
+        check->region_capacity = capacity;
+    }
+    check->regions[check->region_count++] = extent;
+    return PEAT_OK;
+}
+
+static int region_order(const void *left, const void *right)
+{
+    const struct pt_extent *a = left;
+    const struct pt_extent *b = right;
+
+    return (a->offset > b->offset) - (a->offset < b->offset);
+}
+
+static void regions_check(struct check *check)
+{
+    uint64_t file_size = pt_arena_size(check->db->arena);
+    uint64_t end = PT_ARENA_START;
+    char words[WORDS_SIZE_MAX];
+
+    if (check->region_count > 1)
+        qsort(check->regions, check->region_count, sizeof(*check->regions), region_order);
+    for (size_t i = 0; i < check->region_count; i++) {
+        struct pt_extent region = check->regions[i];
+
+        if (region.offset < end) {
+            (void)snprintf(words, sizeof(words),
+                           "the region at offset %" PRIu64 " overlaps the one before it",
+                           region.offset);
+            report_all(check, region.offset, words);
+        }
+        if (region.offset > file_size || region.size > file_size - region.offset) {
+            (void)snprintf(words, sizeof(words),
+                           "the region at offset %" PRIu64 " reaches beyond the end of the file",
+                           region.offset);
+            report_all(check, region.offset, words);
+        }
+        if (region.offset + region.size > end)
+            end = region.offset + region.size;
+    }
+}
+
+/* ---- Superblock and manifest ---- */
+
+/*
+ * Hold the generation that rules (2). A writer that installs another one between our look and our
+ * hold may free what the first names, so after holding it must still rule.
+ */
+static enum peat_status generation_hold(struct check *check, bool *damaged_out)
+{
+    struct pt_arena *arena = check->db->arena;
+    enum peat_status status;
+
+    status = pt_superblock_read(pt_arena_file(arena), &check->superblock, damaged_out);
+    for (unsigned i = 0; i < HOLD_TRIES && status == PEAT_OK; i++) {
+        uint64_t generation = check->superblock.generation;
+
+        status = pt_arena_hold_generation(arena, generation);
+        if (status < 0)
+            return status;
+        status = pt_superblock_read(pt_arena_file(arena), &check->superblock, damaged_out);
+        if (status == PEAT_OK && check->superblock.generation == generation)
+            return PEAT_OK;
+        (void)pt_arena_unhold_generation(arena, generation);
+    }
+    if (status == PEAT_OK)
+        status = pt_fail(PEAT_BUSY, "the writer installs generations faster than they can be read");
+    else if (status == PEAT_NOT_FOUND)
+        status = pt_fail(PEAT_CORRUPT, "both superblocks are gone");
+    return status;
+}
+
+/* What the manifest names, its own region included. */
+static enum peat_status regions_of_manifest(struct check *check, const struct pt_manifest *manifest)
+{
+    const struct pt_superblock *superblock = &check->superblock;
+    struct pt_extent own = {superblock->manifest_offset,
+                            pt_round_up(superblock->manifest_size, PT_REGION_UNIT)};
+    enum peat_status status = region_add(check, own);
+
+    for (size_t i = 0; i < manifest->segment_count && status == PEAT_OK; i++)
+        status = region_add(check, manifest->segments[i].extent);
+    return status;
+}
+
+/* ---- The log ---- */
+
+/* The next record. Another process may be appending: what it is in the middle of may look damaged
+ * once, but not again a moment later. */
+static enum peat_status record_next(struct pt_log_reader *reader)
+{
+    struct pt_record record;
+    enum peat_status status = pt_log_reader_next(reader, &record);
+
+    if (status == PEAT_CORRUPT) {
+        pt_clock_sleep_us(APPEND_US);
+        status = pt_log_reader_next(reader, &record);
+    }
+    return status;
+}
+
+/* Read from *point on as far as (3) says, and note the regions. *point: how far it went. */
+static enum peat_status log_read(struct check *check, struct pt_log_point *point)
+{
+    bool live = check->db->log != NULL;
+    struct pt_log_reader *reader = NULL;
+    const struct pt_extent *regions;
+    enum peat_status status;
+    size_t count;
+
+    status = pt_log_reader_open(check->db->arena, point, live, &reader);
+    while (status == PEAT_OK) {
+        *point = pt_log_reader_point(reader);
+        status = live && point->commit >= check->commit ? PEAT_DONE : record_next(reader);
+    }
+    if (reader != NULL) {
+        regions = pt_log_reader_regions(reader, &count);
+        for (size_t i = 0; i < count && status != PEAT_NO_MEMORY; i++)
+            if (region_add(check, regions[i]) < 0)
+                status = PEAT_NO_MEMORY;
+    }
+    pt_log_reader_close(reader);
+    return status == PEAT_DONE ? PEAT_OK : status;
+}
+
+static enum peat_status log_check(struct check *check, const struct pt_log_point *start)
+{
+    struct pt_log_point point = *start;
+    char words[WORDS_SIZE_MAX];
+    uint64_t offset;
+    enum peat_status status = PEAT_OK;
+
+    if (start->region.size > 0)
+        status = log_read(check, &point);
+    offset = point.region.offset + point.offset;
+    if (status < 0)
+        return report_status(check, offset, status);
+    if (point.commit < check->commit) {
+        (void)snprintf(words, sizeof(words),
+                       "the log at offset %" PRIu64 " ends after commit %" PRIu64 ", but %" PRIu64
+                       " was acknowledged",
+                       offset, point.commit, check->commit);
+        report_all(check, offset, words);
+    }
+    return advance(check, point.position - start->position);
+}
+
+/* ---- From the superblocks down ---- */
+
+/* What the held generation names. */
+static enum peat_status generation_check(struct check *check)
+{
+    const struct pt_superblock *superblock = &check->superblock;
+    struct peat_db *db = check->db;
+    struct pt_manifest manifest;
+    uint8_t *block = NULL;
+    enum peat_status status;
+    bool ours;
+
+    pt_mutex_lock(&db->refresh_mutex); /* a refresh writes the id anew */
+    ours = memcmp(&superblock->store_id, &db->store_id, sizeof(db->store_id)) == 0;
+    pt_mutex_unlock(&db->refresh_mutex);
+    if (!ours) {
+        report_all(check, 0, "the superblocks are those of another store");
+        return PEAT_OK;
+    }
+    status = pt_arena_refresh_size(db->arena);
+    if (status == PEAT_OK)
+        status = pt_manifest_load(db, superblock, &manifest, &block);
+    if (status < 0)
+        return report_status(check, superblock->manifest_offset, status);
+    status = regions_of_manifest(check, &manifest);
+    if (status == PEAT_OK)
+        status = advance(check, superblock->manifest_size);
+    if (status == PEAT_OK)
+        status = log_check(check, &manifest.log);
+    if (status == PEAT_OK)
+        regions_check(check);
+    pt_manifest_fini(&manifest);
+    pt_free(block);
+    return status;
+}
+
+static enum peat_status file_check(struct check *check)
+{
+    bool damaged = false;
+    enum peat_status status = generation_hold(check, &damaged);
+
+    if (status < 0)
+        return report_status(check, 0, status);
+    if (damaged)
+        report_all(check, 0, "one of the two superblocks is damaged; the other one rules");
+    status = advance(check, (uint64_t)PT_SUPERBLOCK_COUNT * PT_SUPERBLOCK_SIZE);
+    if (status == PEAT_OK)
+        status = generation_check(check);
+    (void)pt_arena_unhold_generation(check->db->arena, check->superblock.generation);
+    return status;
+}
+
+/* ---- Segments ---- */
+
+static bool is_below(struct peat_bytes a, struct peat_bytes b)
+{
+    return pt_bytes_compare(a, b) < 0;
+}
+
+/* Report what was found between the keys @p low and @p high, both included, of a slice. */
+static void report_slice(struct check *check, const struct pt_slice *slice, uint64_t offset,
+                         const char *what, struct peat_bytes low, struct peat_bytes high)
+{
+    uint8_t *behind = NULL;
+
+    if (is_below(low, slice->low))
+        low = slice->low;
+    if (!is_below(high, slice->high)) {
+        high = slice->high;
+    } else { /* the end is excluded where it is told: the key right behind */
+        behind = pt_calloc(1, high.size + 1);
+        if (behind != NULL && high.size > 0)
+            memcpy(behind, high.data, high.size);
+        high = behind == NULL ? slice->high : pt_bytes(behind, high.size + 1);
+    }
+    report(check, offset, what, low, high);
+    pt_free(behind);
+}
+
+/* A finding in a group's segment: one for each slice that it hits. */
+static void segment_found(void *context, uint64_t offset, const char *what, struct peat_bytes low,
+                          struct peat_bytes high)
+{
+    const struct group *group = context;
+    const struct pt_held_segment *held = group->slices[0]->held;
+    char words[WORDS_SIZE_MAX];
+    bool told = false;
+
+    offset += held->extent.offset;
+    (void)snprintf(words, sizeof(words), "segment %" PRIu64 ", offset %" PRIu64 " of the file: %s",
+                   held->id, offset, what);
+    if (is_below(high, low)) { /* two keys that are out of order */
+        struct peat_bytes lower = high;
+
+        high = low;
+        low = lower;
+    }
+    for (size_t i = 0; i < group->count; i++) {
+        const struct pt_slice *slice = group->slices[i];
+
+        if (!is_below(low, slice->high) || is_below(high, slice->low))
+            continue;
+        report_slice(group->check, slice, offset, words, low, high);
+        told = true;
+    }
+    if (!told) /* in a part that no slice shows: no key is hit */
+        report(group->check, offset, words, low, low);
+}
+
+/* All slices of a segment are in doubt. */
+static void segment_unreadable(const struct group *group)
+{
+    uint64_t offset = group->slices[0]->held->extent.offset;
+    char words[WORDS_SIZE_MAX];
+
+    (void)snprintf(words, sizeof(words), "%s", peat_last_error());
+    for (size_t i = 0; i < group->count; i++)
+        report(group->check, offset, words, group->slices[i]->low, group->slices[i]->high);
+}
+
+static enum peat_status group_check(struct group *group)
+{
+    const struct pt_held_segment *held = group->slices[0]->held;
+    uint64_t findings_before = group->check->finding_count;
+    enum peat_status status;
+
+    status = pt_segment_check(held->segment, &held->summary, segment_found, group);
+    if (status == PEAT_NO_MEMORY)
+        return status;
+    if (status < 0 && (status != PEAT_CORRUPT || group->check->finding_count == findings_before))
+        segment_unreadable(group);
+    return advance(group->check, held->summary.size);
+}
+
+static int slice_order(const void *left, const void *right)
+{
+    const struct pt_slice *a = *(const struct pt_slice *const *)left;
+    const struct pt_slice *b = *(const struct pt_slice *const *)right;
+
+    if (a->held != b->held)
+        return a->held->extent.offset < b->held->extent.offset ? -1 : 1;
+    return pt_bytes_compare(a->low, b->low);
+}
+
+/* The slices of the pinned stack, those of one segment side by side. */
+static enum peat_status slices_collect(struct check *check)
+{
+    const struct pt_stack *stack = check->pin.stack;
+    size_t count = 0;
+
+    for (size_t i = 0; i < stack->run_count; i++)
+        count += stack->runs[i]->slice_count;
+    if (count == 0)
+        return PEAT_OK;
+    check->slices = pt_calloc(count, sizeof(const struct pt_slice *));
+    if (check->slices == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "list of %zu slices", count);
+    for (size_t i = 0; i < stack->run_count; i++)
+        for (size_t k = 0; k < stack->runs[i]->slice_count; k++)
+            check->slices[check->slice_count++] = &stack->runs[i]->slices[k];
+    qsort(check->slices, count, sizeof(const struct pt_slice *), slice_order);
+    return PEAT_OK;
+}
+
+/* The group of the segment that slice number @p first begins. */
+static struct group group_at(struct check *check, size_t first)
+{
+    struct group group = {check, check->slices + first, 1};
+
+    while (first + group.count < check->slice_count &&
+           group.slices[group.count]->held == group.slices[0]->held)
+        group.count++;
+    return group;
+}
+
+static enum peat_status segments_check(struct check *check)
+{
+    enum peat_status status = PEAT_OK;
+
+    for (size_t i = 0; i < check->slice_count && status == PEAT_OK;) {
+        struct group group = group_at(check, i);
+
+        status = group_check(&group);
+        i += group.count;
+    }
+    return status;
+}
+
+/* ---- The whole ---- */
+
+/* Pin what is to be checked, and see how much it is. */
+static enum peat_status check_begin(struct check *check)
+{
+    struct peat_db *db = check->db;
+    enum peat_status status;
+
+    check->pin = pt_shelf_pin(&db->shelf);
+    check->commit = pt_stack_commit(check->pin.stack);
+    /* What is not in the file yet cannot be asked of it. A log that failed writes no more: then only
+     * what is there is read. */
+    if (db->log != NULL && pt_log_push(db->log) < 0)
+        check->commit = 0;
+    status = slices_collect(check);
+    for (size_t i = 0; i < check->slice_count;) {
+        struct group group = group_at(check, i);
+
+        check->total += group.slices[0]->held->summary.size;
+        i += group.count;
+    }
+    if (db->log != NULL)
+        check->total += pt_log_size(db->log);
+    return status;
+}
+
+enum peat_status peat_check(struct peat_db *db,
+                            void (*callback)(void *context, const struct peat_finding *finding),
+                            bool (*progress)(void *context, uint64_t done, uint64_t total),
+                            void *context)
+{
+    struct check check = {.db = db, .callback = callback, .progress = progress, .context = context};
+    enum peat_status status;
+
+    status = check_begin(&check);
+    if (status == PEAT_OK)
+        status = file_check(&check);
+    if (status == PEAT_OK)
+        status = segments_check(&check);
+    if (status == PEAT_OK && progress != NULL) /* the estimate was too high: it is done now */
+        (void)progress(context, check.total, check.total);
+    pt_free(check.slices);
+    pt_free(check.regions);
+    pt_shelf_unpin(&db->shelf, check.pin);
+    if (status == PEAT_OK && check.finding_count > 0)
+        status = pt_fail(PEAT_CORRUPT, "%" PRIu64 " findings", check.finding_count);
+    return status;
+}

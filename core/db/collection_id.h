@@ -1,0 +1,58 @@
+/*
+ * Collection ids as key prefixes: order-preserving and prefix-free, so that each collection's keys
+ * are one range of the store's key space.
+ *
+ *   id below 240    one byte: the id
+ *   else            a byte 239 + n, then the id's n bytes, most significant first (n is least)
+ *
+ * Ids are never reused: what a dropped collection left behind can never appear in another.
+ */
+#ifndef PEAT_CORE_DB_COLLECTION_ID_H
+#define PEAT_CORE_DB_COLLECTION_ID_H
+
+#include "core/base/bytes.h"
+
+enum {
+    PT_CATALOGUE_ID = 0, /* parent id and name -> id */
+    PT_ROOT_ID = 1,
+    PT_FIRST_FREE_ID = 2,
+    PT_ID_PREFIX_MAX = 9 /* bytes */
+};
+
+struct pt_id_prefix {
+    uint8_t bytes[PT_ID_PREFIX_MAX];
+    uint8_t size;
+};
+
+static inline struct pt_id_prefix pt_id_prefix(uint64_t id)
+{
+    struct pt_id_prefix prefix = {{(uint8_t)id}, 1};
+    unsigned n = 1;
+
+    if (id < 240)
+        return prefix;
+    while (n < 8 && id >> (8 * n) != 0)
+        n++;
+    prefix.bytes[0] = (uint8_t)(239 + n);
+    for (unsigned i = 0; i < n; i++)
+        prefix.bytes[1 + i] = (uint8_t)(id >> (8 * (n - 1 - i)));
+    prefix.size = (uint8_t)(n + 1);
+    return prefix;
+}
+
+/* The first prefix above all keys that begin with @p prefix: the bytes as a number, plus one. */
+static inline struct pt_id_prefix pt_id_prefix_end(struct pt_id_prefix prefix)
+{
+    unsigned i = prefix.size;
+
+    while (i > 0 && ++prefix.bytes[--i] == 0)
+        PT_ASSERT(i > 0); /* the first byte is at most 247 */
+    return prefix;
+}
+
+static inline struct peat_bytes pt_id_prefix_bytes(const struct pt_id_prefix *prefix)
+{
+    return pt_bytes(prefix->bytes, prefix->size);
+}
+
+#endif

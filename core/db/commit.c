@@ -1,0 +1,609 @@
+/*
+ * Group commit.
+ *
+ * Committers queue. Whoever stands at the head is the leader: it takes all that wait, gives out
+ * commit numbers, appends their batches to the log, makes the log as durable as the strictest member
+ * asks, adds the entries to the write buffer, publishes the last number, and wakes the rest; then the
+ * next head leads. While a leader waits for the disk, the next group forms behind it.
+ *
+ *  1. Only the leader appends to the log, adds to the active buffer, seals it, or gives out numbers.
+ *  2. A batch is in the log, at its level, before a reader can see it.
+ *  3. Room in the write buffer is found before the log is touched: after the append nothing can fail
+ *     but the medium, and that poisons the store.
+ */
+#include "core/db/db.h"
+
+#include "core/base/clock.h"
+
+enum {
+    GROUP_SIZE_MAX = 8 << 20,   /* bytes: more waits for the next group */
+    GROUP_MEMBERS_MAX = 1024,
+    BUFFER_RANGES_MAX = 512,    /* range deletes in one write buffer: each add copies the list */
+    PREFETCH_DISTANCE = 12      /* entries: the misses of the hash index overlap */
+};
+
+void pt_commit_queue_init(struct pt_commit_queue *queue)
+{
+    pt_mutex_init(&queue->mutex);
+    pt_condition_init(&queue->arrived);
+}
+
+void pt_commit_queue_fini(struct pt_commit_queue *queue)
+{
+    pt_condition_fini(&queue->arrived);
+    pt_mutex_fini(&queue->mutex);
+}
+
+/* ---- The write buffer ---- */
+
+/* Hash and prefetch ahead of adding, so that the cache misses of neighbouring entries overlap. */
+static void apply(const struct peat_db *db, struct pt_held_buffer *active,
+                  struct peat_bytes payload, uint64_t commit)
+{
+    struct pt_write_buffer *buffer = active->buffer;
+    struct pt_batch_cursor ahead = {payload.data, payload.size, {{NULL, 0}, {NULL, 0}, PT_OP_PUT}};
+    struct pt_batch_cursor cursor = ahead;
+    uint64_t hashes[PREFETCH_DISTANCE];
+    size_t looked = 0;
+    size_t added = 0;
+
+    for (;;) {
+        uint64_t hash;
+
+        while (looked < added + PREFETCH_DISTANCE && pt_batch_cursor_next(&ahead)) {
+            hash = pt_hash(db->hash_seed, ahead.entry.key.data, ahead.entry.key.size);
+            hashes[looked++ % PREFETCH_DISTANCE] = hash;
+            pt_write_buffer_prefetch(buffer, hash);
+        }
+        if (!pt_batch_cursor_next(&cursor))
+            break;
+        hash = hashes[added++ % PREFETCH_DISTANCE];
+        if (cursor.entry.op == PT_OP_DELETE_RANGE)
+            pt_write_buffer_add_range(buffer, cursor.entry.key, cursor.entry.value, commit);
+        else
+            pt_write_buffer_add(buffer, cursor.entry.op, cursor.entry.key, cursor.entry.value, hash,
+                                commit);
+    }
+}
+
+/* Operations from a log that verified, yet count them: a payload is a sequence of whole entries. */
+static enum peat_status count_operations(struct peat_bytes payload, size_t *count_out)
+{
+    struct pt_batch_cursor cursor = {payload.data, payload.size, {{NULL, 0}, {NULL, 0}, PT_OP_PUT}};
+
+    *count_out = 0;
+    while (pt_batch_cursor_next(&cursor)) {
+        if (cursor.entry.op == PT_OP_DELETE_RANGE &&
+            pt_bytes_compare(cursor.entry.key, cursor.entry.value) >= 0)
+            break;
+        ++*count_out;
+    }
+    if (cursor.rest != 0)
+        return pt_fail(PEAT_CORRUPT, "a log record holds a malformed operation");
+    return PEAT_OK;
+}
+
+static void note_catalogue(struct peat_db *db, struct peat_bytes payload)
+{
+    struct pt_batch_cursor cursor = {payload.data, payload.size, {{NULL, 0}, {NULL, 0}, PT_OP_PUT}};
+
+    while (pt_batch_cursor_next(&cursor))
+        pt_catalogue_note(db->catalogue, &cursor.entry);
+}
+
+enum peat_status pt_replay_batch(struct peat_db *db, struct pt_held_buffer *active,
+                                 struct peat_bytes payload, uint64_t commit)
+{
+    size_t count;
+    enum peat_status status = count_operations(payload, &count);
+
+    if (status == PEAT_OK && pt_write_buffer_range_count(active->buffer) >= BUFFER_RANGES_MAX)
+        return PEAT_TOO_LARGE;
+    if (status == PEAT_OK)
+        status = pt_write_buffer_reserve(active->buffer, count, payload.size);
+    if (status < 0)
+        return status;
+    apply(db, active, payload, commit);
+    note_catalogue(db, payload);
+    pt_write_buffer_publish(active->buffer, commit);
+    pt_held_buffer_account(active);
+    return PEAT_OK;
+}
+
+/* Entries to expect in a buffer after @p full: what it had, or none yet. */
+static size_t index_hint_after(const struct pt_held_buffer *full, size_t count)
+{
+    uint64_t before = full == NULL ? 0 : pt_write_buffer_entry_count(full->buffer);
+
+    return before > count ? (size_t)before : count;
+}
+
+size_t pt_buffer_capacity(const struct peat_db *db, size_t count, size_t size)
+{
+    size_t usual = db->options.write_buffer_size + pt_write_buffer_capacity_for(0, GROUP_SIZE_MAX);
+    size_t needed = pt_write_buffer_capacity_for(count, size);
+
+    return needed > usual ? needed : usual;
+}
+
+enum peat_status pt_seal(struct peat_db *db, const struct pt_log_point *start, size_t count,
+                         size_t size)
+{
+    struct pt_held_buffer *buffers[PT_STACK_BUFFERS_MAX];
+    struct pt_held_buffer *fresh = NULL;
+    struct pt_stack *stack = NULL;
+    size_t capacity = pt_buffer_capacity(db, count, size);
+    enum peat_status status;
+
+    pt_mutex_lock(&db->shelf.mutex);
+    {
+        struct pt_stack *current = db->shelf.current;
+
+        status = current->buffer_count == PT_STACK_BUFFERS_MAX
+                     ? pt_fail(PEAT_NO_MEMORY, "%d write buffers wait to be flushed",
+                               PT_STACK_BUFFERS_MAX)
+                     : pt_held_buffer_open(capacity, index_hint_after(current->buffers[0], count),
+                                           db->hash_seed, start, &db->buffer_memory, &fresh);
+        if (status == PEAT_OK) {
+            buffers[0] = fresh;
+            memcpy(buffers + 1, current->buffers, current->buffer_count * sizeof(buffers[0]));
+            status = pt_stack_new(buffers, current->buffer_count + 1, current->runs,
+                                  current->run_count, current->generation, &stack);
+        }
+        if (status == PEAT_OK) {
+            atomic_fetch_add_explicit(&db->sealed_size,
+                                      pt_write_buffer_data_size(current->buffers[0]->buffer),
+                                      memory_order_relaxed);
+            pt_shelf_publish_locked(&db->shelf, stack);
+            db->queue.active = fresh;
+        }
+    }
+    pt_mutex_unlock(&db->shelf.mutex);
+    pt_held_buffer_unpin(fresh); /* the stack's now */
+    (void)pt_shelf_reap(&db->shelf);
+    return status;
+}
+
+/* ---- The leader ---- */
+
+/* Neighbours in the queue, committed together. More requests may queue up behind the last one while
+ * the leader works, so its next is not the leader's to read. */
+struct commit_group {
+    struct pt_commit_request *first; /* the leader's own */
+    struct pt_commit_request *last;
+    size_t count;
+};
+
+static struct pt_commit_request *group_next(const struct commit_group *group,
+                                            const struct pt_commit_request *request)
+{
+    return request == group->last ? NULL : request->next;
+}
+
+/*
+ * Back-pressure. Write buffers may take half of memory_size_max without anybody waiting; from there
+ * on a commit is delayed in proportion to its size and to how far the rest is used up, so that
+ * writing slows down smoothly to the pace of the flushes; when all is used, it waits for one.
+ */
+static void wait_for_memory(struct peat_db *db, uint64_t size)
+{
+    uint64_t limit = db->options.memory_size_max;
+    uint64_t used = atomic_load_explicit(&db->buffer_memory, memory_order_relaxed);
+    uint64_t begin_us;
+    uint64_t delay_us;
+
+    /* Nothing sealed: flushing cannot help, the active buffer is sealed when it is full. */
+    if (used + size <= limit / 2 ||
+        atomic_load_explicit(&db->sealed_size, memory_order_relaxed) == 0)
+        return;
+    begin_us = pt_clock_monotonic_us();
+    pt_merger_wake(db);
+    if (used + size > limit - limit / 8) {
+        (void)pt_merger_wait(db, false, begin_us + 1000000);
+    } else {
+        /* 4 us per KiB is 256 MB/s, about a flush's pace; up to four times that when nearly full. */
+        delay_us = size / 256 * (used + size - limit / 2) / (limit / 8);
+        if (delay_us < 50)
+            return; /* below what a sleep can do: the next commits make up for it */
+        pt_clock_sleep_us(delay_us < 20000 ? delay_us : 20000);
+    }
+    atomic_fetch_add_explicit(&db->counters.stalls, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->counters.stall_time_us, pt_clock_monotonic_us() - begin_us,
+                              memory_order_relaxed);
+}
+
+/* End the active buffer here: the log says so, and what follows goes to a new one. */
+static enum peat_status seal_active(struct peat_db *db, size_t count, size_t size)
+{
+    struct pt_log_point point;
+    enum peat_status status = pt_log_append(db->log, PT_RECORD_SEAL, db->queue.commit,
+                                            db->queue.time_us, NULL, 0);
+
+    if (status < 0)
+        return status;
+    point = pt_log_point(db->log);
+    status = pt_seal(db, &point, count, size);
+    if (status == PEAT_OK)
+        pt_merger_wake(db);
+    return status;
+}
+
+/* Find room for @p count operations of @p size bytes, in the active buffer or a new one. */
+static enum peat_status make_room(struct peat_db *db, size_t count, size_t size,
+                                  struct pt_held_buffer **active_out)
+{
+    struct pt_held_buffer *active = db->queue.active;
+    uint64_t data_size = pt_write_buffer_data_size(active->buffer);
+    enum peat_status status = PEAT_TOO_LARGE;
+
+    *active_out = active;
+    wait_for_memory(db, size);
+    if (data_size < db->options.write_buffer_size &&
+        pt_write_buffer_range_count(active->buffer) < BUFFER_RANGES_MAX)
+        status = pt_write_buffer_reserve(active->buffer, count, size);
+    if (status != PEAT_TOO_LARGE)
+        return status;
+    status = seal_active(db, count, size);
+    if (status < 0)
+        return status;
+    *active_out = db->queue.active;
+    return pt_write_buffer_reserve(db->queue.active->buffer, count, size);
+}
+
+static enum peat_status check_collections(const struct pt_commit_request *request)
+{
+    for (size_t i = 0; i < request->collection_count; i++) {
+        if (atomic_load_explicit(&request->collections[i]->dropped, memory_order_relaxed))
+            return pt_fail(PEAT_NOT_FOUND,
+                           "a collection of the batch was dropped: open it again by name");
+    }
+    return PEAT_OK;
+}
+
+static enum peat_status append(struct peat_db *db, struct pt_commit_request *request)
+{
+    struct pt_commit_queue *queue = &db->queue;
+    enum peat_status status = check_collections(request);
+
+    if (request->count == 0) /* a wish to seal, no batch */
+        return PEAT_OK;
+    if (status == PEAT_OK)
+        status = pt_log_append(db->log, PT_RECORD_BATCH, queue->commit + 1, queue->time_us,
+                               &request->payload, 1);
+    if (status < 0 || status == PEAT_NOT_FOUND)
+        return status;
+    request->commit = ++queue->commit;
+    for (size_t i = 0; i < request->dropped_count; i++)
+        pt_catalogue_mark_dropped(db->catalogue, request->dropped_ids[i]);
+    return PEAT_OK;
+}
+
+/* Make what was appended as durable as @p durability asks. */
+static enum peat_status make_durable(struct peat_db *db, enum peat_durability durability)
+{
+    enum peat_status status;
+    uint64_t begin_us;
+
+    if (durability < PEAT_DISK) {
+        status = durability == PEAT_OS ? pt_log_push(db->log) : PEAT_OK;
+        pt_syncer_note(db, pt_log_prepare_wanted(db->log));
+        return status;
+    }
+    begin_us = pt_clock_monotonic_us();
+    status = pt_log_sync(db->log);
+    db->queue.sync_time_us =
+        (db->queue.sync_time_us * 7 + (pt_clock_monotonic_us() - begin_us)) / 8;
+    if (pt_log_prepare_wanted(db->log))
+        pt_syncer_note(db, true);
+    atomic_fetch_add_explicit(&db->counters.syncs, 1, memory_order_relaxed);
+    return status;
+}
+
+static void fail_request(struct pt_commit_request *request, enum peat_status status)
+{
+    request->status = status;
+    (void)strncpy(request->error, peat_last_error(), sizeof(request->error) - 1);
+    request->error[sizeof(request->error) - 1] = '\0';
+}
+
+static void apply_group(struct peat_db *db, const struct commit_group *group,
+                        struct pt_held_buffer *active)
+{
+    uint64_t commits = 0;
+    uint64_t put_size = 0;
+
+    for (struct pt_commit_request *request = group->first; request != NULL;
+         request = group_next(group, request)) {
+        if (request->status != PEAT_OK || request->count == 0)
+            continue;
+        apply(db, active, request->payload, request->commit);
+        put_size += request->put_size;
+        commits++;
+    }
+    pt_write_buffer_publish(active->buffer, db->queue.commit);
+    pt_held_buffer_account(active);
+    atomic_fetch_add_explicit(&db->counters.commits, commits, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->counters.commit_groups, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->counters.bytes_put, put_size, memory_order_relaxed);
+}
+
+/* Seal for those of the group that asked for it. */
+static void seal_group(struct peat_db *db, const struct commit_group *group)
+{
+    for (struct pt_commit_request *request = group->first; request != NULL;
+         request = group_next(group, request)) {
+        enum peat_status status = PEAT_OK;
+
+        if (!request->seal || request->status != PEAT_OK ||
+            pt_write_buffer_entry_count(db->queue.active->buffer) == 0)
+            continue;
+        status = seal_active(db, 0, 0);
+        if (status < 0)
+            fail_request(request, status);
+    }
+}
+
+/* Commit the group. Sets each member's status. */
+static void lead(struct peat_db *db, const struct commit_group *group)
+{
+    enum peat_durability durability = PEAT_MEMORY;
+    struct pt_held_buffer *active = NULL;
+    enum peat_status status = PEAT_OK;
+    uint64_t now_us = pt_clock_wall_us();
+    uint64_t before = db->queue.commit;
+    size_t count = 0;
+    size_t size = 0;
+
+    for (struct pt_commit_request *request = group->first; request != NULL;
+         request = group_next(group, request)) {
+        count += request->count;
+        size += request->payload.size;
+        if (request->durability > durability)
+            durability = request->durability;
+    }
+    if (atomic_load_explicit(&db->poisoned, memory_order_acquire))
+        status = pt_fail(PEAT_POISONED, "an earlier write or sync failed: reopen the store");
+    if (status == PEAT_OK)
+        status = make_room(db, count, size, &active);
+    pt_log_stage(db->log, durability >= PEAT_DISK);
+    if (now_us > db->queue.time_us) /* commit times never go back */
+        db->queue.time_us = now_us;
+    for (struct pt_commit_request *request = group->first; request != NULL;
+         request = group_next(group, request)) {
+        enum peat_status appended = status == PEAT_OK ? append(db, request) : status;
+
+        request->status = PEAT_OK;
+        if (appended != PEAT_OK)
+            fail_request(request, appended);
+        if (appended < 0) /* the log is full or broken: what follows fails alike */
+            status = appended;
+    }
+    if (status == PEAT_IO || status == PEAT_POISONED) /* the log no longer knows what it holds */
+        atomic_store_explicit(&db->poisoned, true, memory_order_release);
+    if (db->queue.commit != before) {
+        status = make_durable(db, durability);
+        if (status == PEAT_OK)
+            apply_group(db, group, active);
+    }
+    if (status >= 0)
+        seal_group(db, group);
+    if (status >= 0 || db->queue.commit == before)
+        return;
+    atomic_store_explicit(&db->poisoned, true, memory_order_release);
+    for (struct pt_commit_request *request = group->first; request != NULL;
+         request = group_next(group, request)) {
+        if (request->status == PEAT_OK)
+            fail_request(request, status);
+    }
+}
+
+/*
+ * For a durable group: give the members of the last group, who are just being woken, the time of
+ * about one sync to come back, else the first to arrive would sync alone each time.
+ */
+static void wait_for_group_locked(struct pt_commit_queue *queue, enum peat_durability durability)
+    PT_REQUIRES(queue->mutex)
+{
+    uint64_t until_us;
+
+    if (durability < PEAT_DISK || queue->last_group <= 1 || queue->waiting >= queue->last_group)
+        return;
+    until_us = pt_clock_monotonic_us() + queue->sync_time_us;
+    queue->leader_wants = queue->last_group;
+    while (queue->waiting < queue->leader_wants &&
+           pt_condition_wait_until(&queue->arrived, &queue->mutex, until_us))
+        ;
+    queue->leader_wants = 0;
+}
+
+/* The group that the head leads now. */
+static struct commit_group group_form_locked(const struct pt_commit_queue *queue)
+    PT_REQUIRES(queue->mutex)
+{
+    struct commit_group group = {queue->head, queue->head, 1};
+    size_t size = queue->head->payload.size;
+
+    while (group.last->next != NULL && group.count < GROUP_MEMBERS_MAX &&
+           size + group.last->next->payload.size <= GROUP_SIZE_MAX) {
+        group.last = group.last->next;
+        group.count++;
+        size += group.last->payload.size;
+    }
+    return group;
+}
+
+/* Take the finished group off the queue, wake its members, and hand the lead on. */
+static void group_dismiss_locked(struct pt_commit_queue *queue, const struct commit_group *group)
+    PT_REQUIRES(queue->mutex)
+{
+    struct pt_commit_request *request = group->first;
+
+    queue->head = group->last->next;
+    if (queue->head == NULL)
+        queue->tail = NULL;
+    else
+        pt_condition_signal(&queue->head->wake);
+    while (request != NULL) {
+        struct pt_commit_request *next = group_next(group, request); /* it is gone once it is woken */
+
+        request->done = true;
+        if (request != group->first) /* the leader itself */
+            pt_condition_signal(&request->wake);
+        request = next;
+    }
+}
+
+static void commit_request(struct peat_db *db, struct pt_commit_request *request)
+{
+    struct pt_commit_queue *queue = &db->queue;
+    struct commit_group group;
+
+    pt_condition_init(&request->wake);
+    pt_mutex_lock(&queue->mutex);
+    if (queue->tail == NULL)
+        queue->head = request;
+    else
+        queue->tail->next = request;
+    queue->tail = request;
+    queue->waiting++;
+    if (queue->leader_wants != 0 && queue->waiting >= queue->leader_wants)
+        pt_condition_signal(&queue->arrived);
+    while (!request->done && queue->head != request)
+        pt_condition_wait(&request->wake, &queue->mutex);
+    if (!request->done) {
+        wait_for_group_locked(queue, request->durability);
+        group = group_form_locked(queue);
+        queue->waiting -= group.count;
+        pt_mutex_unlock(&queue->mutex);
+        lead(db, &group);
+        pt_mutex_lock(&queue->mutex);
+        queue->last_group = group.count;
+        group_dismiss_locked(queue, &group);
+    }
+    pt_mutex_unlock(&queue->mutex);
+    pt_condition_fini(&request->wake);
+}
+
+/* ---- Public calls ---- */
+
+static enum peat_status check_writable(struct peat_db *db, enum peat_durability durability)
+{
+    if (db->read_only)
+        return pt_fail(PEAT_NOT_WRITABLE, "the store was opened read-only");
+    if (durability == PEAT_REPLICAS)
+        return pt_fail(PEAT_UNSUPPORTED, "durability on replicas needs replication");
+    if (durability < PEAT_DEFAULT || durability > PEAT_REPLICAS)
+        return pt_fail(PEAT_INVALID, "durability %d is none of enum peat_durability",
+                       (int)durability);
+    return PEAT_OK;
+}
+
+enum peat_status pt_commit(struct peat_db *db, struct peat_batch *batch,
+                           enum peat_durability durability, const uint64_t *dropped_ids,
+                           size_t dropped_count, uint64_t *commit_out)
+{
+    struct pt_commit_request request = {.payload = {batch->data, batch->size},
+                                        .count = batch->count,
+                                        .put_size = batch->size -
+                                                    batch->count * PT_ENTRY_HEADER_SIZE,
+                                        .durability = durability,
+                                        .collections = batch->collections,
+                                        .collection_count = batch->collection_count,
+                                        .dropped_ids = dropped_ids,
+                                        .dropped_count = dropped_count};
+    enum peat_status status = check_writable(db, durability);
+
+    if (status < 0)
+        return status;
+    if (durability == PEAT_DEFAULT)
+        request.durability = db->options.durability;
+    if (batch->count == 0) {
+        struct pt_pin pin = pt_shelf_pin(&db->shelf);
+
+        if (commit_out != NULL)
+            *commit_out = pt_stack_commit(pin.stack);
+        pt_shelf_unpin(&db->shelf, pin);
+        return PEAT_OK;
+    }
+    commit_request(db, &request);
+    if (request.status != PEAT_OK)
+        return pt_fail(request.status, "%s", request.error);
+    if (commit_out != NULL)
+        *commit_out = request.commit;
+    return PEAT_OK;
+}
+
+enum peat_status pt_commit_seal(struct peat_db *db)
+{
+    struct pt_commit_request request = {.durability = PEAT_MEMORY, .seal = true};
+
+    commit_request(db, &request);
+    if (request.status != PEAT_OK)
+        return pt_fail(request.status, "%s", request.error);
+    return PEAT_OK;
+}
+
+enum peat_status peat_write(struct peat_db *db, struct peat_batch *batch,
+                            enum peat_durability durability, uint64_t *commit_out)
+{
+    return pt_commit(db, batch, durability, NULL, 0, commit_out);
+}
+
+/* A batch of one operation in memory of the caller's stack where it fits. */
+static enum peat_status write_one(struct peat_db *db, struct peat_collection *collection,
+                                  enum pt_op op, struct peat_bytes key, struct peat_bytes value)
+{
+    struct pt_id_prefix prefix = pt_collection_prefix(collection);
+    enum peat_status status = pt_check_bytes(key, value);
+    uint64_t size = pt_entry_size(prefix.size + key.size, value.size);
+    uint64_t place[256]; /* 2 KiB, aligned */
+    struct peat_batch batch;
+
+    if (status < 0)
+        return status;
+    pt_batch_init(&batch);
+    batch.collections = &collection;
+    batch.collection_count = collection != NULL;
+    if (size <= sizeof(place)) {
+        batch.data = (uint8_t *)place;
+        batch.capacity = sizeof(place);
+    }
+    status = pt_batch_add(&batch, op, &prefix, key, value, NULL);
+    if (status == PEAT_OK)
+        status = pt_commit(db, &batch, PEAT_DEFAULT, NULL, 0, NULL);
+    if (batch.data != (uint8_t *)place)
+        pt_free(batch.data);
+    return status;
+}
+
+enum peat_status peat_put(struct peat_db *db, struct peat_collection *collection,
+                          struct peat_bytes key, struct peat_bytes value)
+{
+    return write_one(db, collection, PT_OP_PUT, key, value);
+}
+
+enum peat_status peat_delete(struct peat_db *db, struct peat_collection *collection,
+                             struct peat_bytes key)
+{
+    return write_one(db, collection, PT_OP_DELETE, key, pt_bytes(NULL, 0));
+}
+
+enum peat_status peat_merge(struct peat_db *db, struct peat_collection *collection,
+                            struct peat_bytes key, struct peat_bytes operand)
+{
+    (void)db;
+    return peat_batch_merge(NULL, collection, key, operand);
+}
+
+enum peat_status peat_sync(struct peat_db *db)
+{
+    enum peat_status status;
+
+    if (db->read_only)
+        return pt_fail(PEAT_NOT_WRITABLE, "the store was opened read-only");
+    status = pt_log_sync(db->log);
+    atomic_fetch_add_explicit(&db->counters.syncs, 1, memory_order_relaxed);
+    if (status < 0)
+        atomic_store_explicit(&db->poisoned, true, memory_order_release);
+    return status;
+}

@@ -1,0 +1,601 @@
+#include "core/db/manifest.h"
+
+#include "core/base/alloc.h"
+#include "core/db/manifest_format.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* ---- Sizes ---- */
+
+/* Where the parts of a block begin, in bytes. */
+struct layout {
+    uint64_t segments;
+    uint64_t runs;
+    uint64_t slices;
+    uint64_t keys;
+    uint64_t checksum;
+    uint64_t size; /* of the block */
+};
+
+/* The counts are bounded by memory or by a block's size: nothing overflows. */
+static struct layout layout_of(uint64_t segment_count, uint64_t run_count, uint64_t slice_count,
+                               uint64_t key_size)
+{
+    struct layout layout;
+
+    layout.segments = PT_MANIFEST_HEADER_SIZE;
+    layout.runs = layout.segments + segment_count * sizeof(struct pt_manifest_segment_row);
+    layout.slices = layout.runs + run_count * sizeof(struct pt_manifest_run_row);
+    layout.keys = layout.slices + slice_count * sizeof(struct pt_manifest_slice_row);
+    layout.checksum = layout.keys + key_size;
+    layout.size = layout.checksum + PT_CHECKSUM_SIZE;
+    return layout;
+}
+
+static uint64_t keys_size(const struct pt_manifest *manifest)
+{
+    uint64_t size = 0;
+
+    for (size_t i = 0; i < manifest->slice_count; i++)
+        size += manifest->slices[i].low.size + manifest->slices[i].high.size;
+    return size;
+}
+
+static struct layout manifest_layout(const struct pt_manifest *manifest)
+{
+    return layout_of(manifest->segment_count, manifest->run_count, manifest->slice_count,
+                     keys_size(manifest));
+}
+
+uint64_t pt_manifest_size(const struct pt_manifest *manifest)
+{
+    return manifest_layout(manifest).size;
+}
+
+uint64_t pt_manifest_size_for(size_t segment_count, size_t run_count, size_t slice_count,
+                              uint64_t key_size)
+{
+    return layout_of(segment_count, run_count, slice_count, key_size).size;
+}
+
+static struct pt_checksum block_checksum(const struct pt_id *store_id, uint64_t generation,
+                                         const uint8_t *block, uint64_t size)
+{
+    struct pt_key key = pt_key_derive(store_id, PT_KEY_MANIFEST, generation, 0);
+
+    return pt_checksum(&key, block, size);
+}
+
+/* Rule 2 of manifest_format.h, for one extent. */
+static bool extent_is_valid(struct pt_extent extent)
+{
+    return extent.offset >= PT_ARENA_START && extent.offset % PT_REGION_UNIT == 0 &&
+           extent.size > 0 && extent.size % PT_REGION_UNIT == 0 &&
+           extent.size <= INT64_MAX - PT_REGION_UNIT &&
+           extent.offset <= (uint64_t)INT64_MAX - extent.size;
+}
+
+/* ---- Encoding ---- */
+
+static struct pt_manifest_log log_encode(const struct pt_log_point *log)
+{
+    struct pt_manifest_log stored = {
+        .region_offset = pt_le64(log->region.offset),
+        .region_size = pt_le64(log->region.size),
+        .nonce = log->nonce,
+        .offset = pt_le64(log->offset),
+        .epoch = pt_le64(log->epoch),
+        .commit = pt_le64(log->commit),
+        .time_us = pt_le64(log->time_us),
+        .position = pt_le64(log->position),
+        .chain = log->chain,
+    };
+
+    return stored;
+}
+
+static void header_encode(const struct pt_manifest *manifest, const struct layout *layout,
+                          uint8_t *place)
+{
+    struct pt_manifest_header header = {
+        .magic = pt_le64(PT_MANIFEST_MAGIC),
+        .version = pt_le32(PT_MANIFEST_VERSION),
+        .reserved = pt_le32(0),
+        .size = pt_le64(layout->size),
+        .store_id = manifest->store_id,
+        .generation = pt_le64(manifest->generation),
+        .next_segment_id = pt_le64(manifest->next_segment_id),
+        .next_collection_id = pt_le64(manifest->next_collection_id),
+        .hash_seed = pt_le64(manifest->hash_seed),
+        .log = log_encode(&manifest->log),
+        .segment_count = pt_le64(manifest->segment_count),
+        .run_count = pt_le64(manifest->run_count),
+        .slice_count = pt_le64(manifest->slice_count),
+        .key_size = pt_le64(layout->checksum - layout->keys),
+    };
+
+    PT_ASSERT(manifest->generation > 0);
+    memcpy(place, &header, sizeof(header));
+}
+
+static void segments_encode(const struct pt_manifest *manifest, uint8_t *place)
+{
+    for (size_t i = 0; i < manifest->segment_count; i++) {
+        const struct pt_manifest_segment *segment = &manifest->segments[i];
+        struct pt_manifest_segment_row row = {
+            .id = pt_le64(segment->id),
+            .extent_offset = pt_le64(segment->extent.offset),
+            .extent_size = pt_le64(segment->extent.size),
+            .size = pt_le64(segment->summary.size),
+            .entry_count = pt_le64(segment->summary.entry_count),
+            .delete_count = pt_le64(segment->summary.delete_count),
+            .range_count = pt_le64(segment->summary.range_count),
+            .digest = segment->summary.digest,
+        };
+
+        PT_ASSERT(segment->id < manifest->next_segment_id);
+        if (i > 0)
+            PT_ASSERT(segment->id > segment[-1].id);
+        PT_ASSERT(extent_is_valid(segment->extent));
+        PT_ASSERT(segment->summary.size > 0 && segment->summary.size <= segment->extent.size);
+        memcpy(place, &row, sizeof(row));
+        place += sizeof(row);
+    }
+}
+
+static uint8_t *key_encode(struct peat_bytes key, uint8_t *place)
+{
+    if (key.size > 0)
+        memcpy(place, key.data, key.size);
+    return place + key.size;
+}
+
+static void slices_encode(const struct pt_manifest *manifest, uint8_t *runs, uint8_t *slices,
+                          uint8_t *keys)
+{
+    size_t number_in_all = 0;
+
+    for (size_t i = 0; i < manifest->run_count; i++) {
+        size_t count = manifest->run_slice_counts[i];
+        struct pt_manifest_run_row run = {pt_le64(count)};
+
+        PT_ASSERT(count > 0 && count <= manifest->slice_count - number_in_all);
+        memcpy(runs + i * sizeof(run), &run, sizeof(run));
+        for (size_t k = 0; k < count; k++) {
+            const struct pt_manifest_slice *slice = &manifest->slices[number_in_all++];
+            struct pt_manifest_slice_row row = {pt_le64(slice->segment_index),
+                                                pt_le32(pt_u32(slice->low.size)),
+                                                pt_le32(pt_u32(slice->high.size))};
+
+            PT_ASSERT(slice->segment_index < manifest->segment_count);
+            PT_ASSERT(pt_bytes_compare(slice->low, slice->high) < 0);
+            if (k > 0)
+                PT_ASSERT(pt_bytes_compare(slice[-1].high, slice->low) <= 0);
+            memcpy(slices, &row, sizeof(row));
+            slices += sizeof(row);
+            keys = key_encode(slice->high, key_encode(slice->low, keys));
+        }
+    }
+    PT_ASSERT(number_in_all == manifest->slice_count);
+}
+
+void pt_manifest_encode(const struct pt_manifest *manifest, uint8_t *block)
+{
+    struct layout layout = manifest_layout(manifest);
+    struct pt_checksum checksum;
+
+    header_encode(manifest, &layout, block);
+    segments_encode(manifest, block + layout.segments);
+    slices_encode(manifest, block + layout.runs, block + layout.slices, block + layout.keys);
+    checksum = block_checksum(&manifest->store_id, manifest->generation, block, layout.checksum);
+    memcpy(block + layout.checksum, &checksum, sizeof(checksum));
+}
+
+/* ---- Decoding ---- */
+
+/* Find damage first, then a newer version: a flipped bit is never taken for a newer peat. */
+static enum peat_status block_check(struct peat_bytes block, const struct pt_id *store_id,
+                                    uint64_t generation)
+{
+    const uint8_t *bytes = block.data;
+    const struct pt_manifest_header *header = block.data;
+    struct pt_checksum checksum;
+    uint64_t body;
+    uint32_t version;
+
+    if (block.size < PT_MANIFEST_HEADER_SIZE + PT_CHECKSUM_SIZE)
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": %zu bytes are too few", generation,
+                       block.size);
+    body = block.size - PT_CHECKSUM_SIZE;
+    checksum = block_checksum(store_id, generation, bytes, body);
+    if (memcmp(checksum.bytes, bytes + body, sizeof(checksum)) != 0)
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": its checksum does not match",
+                       generation);
+    if (pt_le64_value(header->magic) != PT_MANIFEST_MAGIC)
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": this is not a manifest", generation);
+    version = pt_le32_value(header->version);
+    if (version > PT_MANIFEST_VERSION)
+        return pt_fail(PEAT_VERSION,
+                       "manifest %" PRIu64 " has version %u, this peat knows up to %d", generation,
+                       version, PT_MANIFEST_VERSION);
+    if (version != PT_MANIFEST_VERSION || pt_le32_value(header->reserved) != 0 ||
+        pt_le64_value(header->size) != block.size ||
+        pt_le64_value(header->generation) != generation || generation == 0 ||
+        memcmp(&header->store_id, store_id, sizeof(*store_id)) != 0)
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": its header is wrong", generation);
+    return PEAT_OK;
+}
+
+/* Counts against the size, before anything is allocated by them. */
+static enum peat_status layout_decode(const struct pt_manifest_header *header,
+                                      struct pt_manifest *manifest, struct layout *layout_out)
+{
+    uint64_t size = pt_le64_value(header->size);
+    uint64_t segment_count = pt_le64_value(header->segment_count);
+    uint64_t run_count = pt_le64_value(header->run_count);
+    uint64_t slice_count = pt_le64_value(header->slice_count);
+    uint64_t key_size = pt_le64_value(header->key_size);
+
+    if (segment_count > size / sizeof(struct pt_manifest_segment_row) ||
+        run_count > size / sizeof(struct pt_manifest_run_row) ||
+        slice_count > size / sizeof(struct pt_manifest_slice_row) || key_size > size)
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": a count exceeds its size",
+                       manifest->generation);
+    *layout_out = layout_of(segment_count, run_count, slice_count, key_size);
+    if (layout_out->size != size)
+        return pt_fail(PEAT_CORRUPT,
+                       "manifest %" PRIu64 ": its parts make %" PRIu64 " bytes, not %" PRIu64,
+                       manifest->generation, layout_out->size, size);
+    manifest->segment_count = segment_count;
+    manifest->run_count = run_count;
+    manifest->slice_count = slice_count;
+    return PEAT_OK;
+}
+
+/* An array of @p count elements, NULL for none. */
+static enum peat_status array_new(size_t count, size_t element_size, void *array_out)
+{
+    void *array = NULL;
+
+    if (count > 0) {
+        array = pt_calloc(count, element_size);
+        if (array == NULL)
+            return pt_fail(PEAT_NO_MEMORY, "manifest: %zu elements of %zu bytes", count,
+                           element_size);
+    }
+    memcpy(array_out, &array, sizeof(array));
+    return PEAT_OK;
+}
+
+static enum peat_status arrays_new(struct pt_manifest *manifest)
+{
+    enum peat_status status;
+
+    status = array_new(manifest->segment_count, sizeof(*manifest->segments), &manifest->segments);
+    if (status == PEAT_OK)
+        status = array_new(manifest->run_count, sizeof(*manifest->run_slice_counts),
+                           &manifest->run_slice_counts);
+    if (status == PEAT_OK)
+        status = array_new(manifest->slice_count, sizeof(*manifest->slices), &manifest->slices);
+    return status;
+}
+
+static enum peat_status header_decode(const struct pt_manifest_header *header,
+                                      struct pt_manifest *manifest)
+{
+    const struct pt_manifest_log *log = &header->log;
+
+    manifest->next_segment_id = pt_le64_value(header->next_segment_id);
+    manifest->next_collection_id = pt_le64_value(header->next_collection_id);
+    manifest->hash_seed = pt_le64_value(header->hash_seed);
+    manifest->log.region.offset = pt_le64_value(log->region_offset);
+    manifest->log.region.size = pt_le64_value(log->region_size);
+    manifest->log.nonce = log->nonce;
+    manifest->log.offset = pt_le64_value(log->offset);
+    manifest->log.epoch = pt_le64_value(log->epoch);
+    manifest->log.commit = pt_le64_value(log->commit);
+    manifest->log.time_us = pt_le64_value(log->time_us);
+    manifest->log.position = pt_le64_value(log->position);
+    manifest->log.chain = log->chain;
+    if (manifest->log.region.size > 0 && (!extent_is_valid(manifest->log.region) ||
+                                          manifest->log.offset > manifest->log.region.size))
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": the log cannot begin where it says",
+                       manifest->generation);
+    return PEAT_OK;
+}
+
+static enum peat_status segment_check(const struct pt_manifest *manifest, size_t index)
+{
+    const struct pt_manifest_segment *segment = &manifest->segments[index];
+    const struct pt_segment_summary *summary = &segment->summary;
+
+    if (segment->id >= manifest->next_segment_id || (index > 0 && segment->id <= segment[-1].id))
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": segment id %" PRIu64 " is out of order",
+                       manifest->generation, segment->id);
+    if (!extent_is_valid(segment->extent) || summary->size == 0 ||
+        summary->size > segment->extent.size)
+        return pt_fail(PEAT_CORRUPT,
+                       "manifest %" PRIu64 ": segment %" PRIu64 " cannot lie where it says",
+                       manifest->generation, segment->id);
+    if (summary->delete_count > summary->entry_count || summary->entry_count > summary->size ||
+        summary->range_count > summary->size || summary->entry_count + summary->range_count == 0)
+        return pt_fail(PEAT_CORRUPT,
+                       "manifest %" PRIu64 ": segment %" PRIu64 " cannot hold what it says",
+                       manifest->generation, segment->id);
+    return PEAT_OK;
+}
+
+static enum peat_status segments_decode(const uint8_t *place, struct pt_manifest *manifest)
+{
+    const struct pt_manifest_segment_row *rows = (const void *)place;
+
+    for (size_t i = 0; i < manifest->segment_count; i++) {
+        const struct pt_manifest_segment_row *row = &rows[i];
+        struct pt_manifest_segment *segment = &manifest->segments[i];
+        enum peat_status status;
+
+        segment->id = pt_le64_value(row->id);
+        segment->extent.offset = pt_le64_value(row->extent_offset);
+        segment->extent.size = pt_le64_value(row->extent_size);
+        segment->summary.size = pt_le64_value(row->size);
+        segment->summary.entry_count = pt_le64_value(row->entry_count);
+        segment->summary.delete_count = pt_le64_value(row->delete_count);
+        segment->summary.range_count = pt_le64_value(row->range_count);
+        segment->summary.digest = row->digest;
+        status = segment_check(manifest, i);
+        if (status < 0)
+            return status;
+    }
+    return PEAT_OK;
+}
+
+static enum peat_status runs_decode(const uint8_t *place, struct pt_manifest *manifest)
+{
+    const struct pt_manifest_run_row *rows = (const void *)place;
+    uint64_t left = manifest->slice_count;
+
+    for (size_t i = 0; i < manifest->run_count; i++) {
+        uint64_t count = pt_le64_value(rows[i].slice_count);
+
+        if (count == 0 || count > left)
+            return pt_fail(PEAT_CORRUPT,
+                           "manifest %" PRIu64 ": run %zu cannot have %" PRIu64 " slices",
+                           manifest->generation, i, count);
+        manifest->run_slice_counts[i] = count;
+        left -= count;
+    }
+    if (left > 0)
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": %" PRIu64 " slices are in no run",
+                       manifest->generation, left);
+    return PEAT_OK;
+}
+
+/* A key of @p size bytes at *place, before @p end. */
+static bool key_decode(const uint8_t **place, const uint8_t *end, uint32_t size,
+                       struct peat_bytes *key_out)
+{
+    if (size > (size_t)(end - *place) || size > PT_STORED_KEY_SIZE_MAX)
+        return false;
+    *key_out = pt_bytes(*place, size);
+    *place += size;
+    return true;
+}
+
+static enum peat_status slices_decode(const uint8_t *place, const uint8_t *keys,
+                                      const uint8_t *keys_end, struct pt_manifest *manifest)
+{
+    const struct pt_manifest_slice_row *rows = (const void *)place;
+
+    for (size_t i = 0; i < manifest->slice_count; i++) {
+        struct pt_manifest_slice *slice = &manifest->slices[i];
+
+        slice->segment_index = pt_le64_value(rows[i].segment_index);
+        if (slice->segment_index >= manifest->segment_count)
+            return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": slice %zu is of no segment",
+                           manifest->generation, i);
+        if (!key_decode(&keys, keys_end, pt_le32_value(rows[i].low_size), &slice->low) ||
+            !key_decode(&keys, keys_end, pt_le32_value(rows[i].high_size), &slice->high))
+            return pt_fail(PEAT_CORRUPT,
+                           "manifest %" PRIu64 ": the keys of slice %zu lie outside it",
+                           manifest->generation, i);
+    }
+    if (keys != keys_end)
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": %zu bytes of keys are no slice's",
+                       manifest->generation, (size_t)(keys_end - keys));
+    return PEAT_OK;
+}
+
+/* Rule 3: each run's slices ascend. */
+static enum peat_status order_check(const struct pt_manifest *manifest)
+{
+    const struct pt_manifest_slice *slice = manifest->slices;
+
+    for (size_t i = 0; i < manifest->run_count; i++) {
+        for (size_t k = 0; k < manifest->run_slice_counts[i]; k++, slice++) {
+            if (pt_bytes_compare(slice->low, slice->high) >= 0 ||
+                (k > 0 && pt_bytes_compare(slice[-1].high, slice->low) > 0))
+                return pt_fail(PEAT_CORRUPT,
+                               "manifest %" PRIu64 ": run %zu: slice %zu is out of order",
+                               manifest->generation, i, k);
+        }
+    }
+    return PEAT_OK;
+}
+
+/* Rule 1: no segment without a slice. */
+static enum peat_status use_check(const struct pt_manifest *manifest)
+{
+    enum peat_status status;
+    bool *used = NULL;
+
+    status = array_new(manifest->segment_count, sizeof(*used), &used);
+    if (status < 0)
+        goto done;
+    for (size_t i = 0; i < manifest->slice_count; i++)
+        used[manifest->slices[i].segment_index] = true;
+    for (size_t i = 0; i < manifest->segment_count && status == PEAT_OK; i++)
+        if (!used[i])
+            status =
+                pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": segment %" PRIu64 " is in no slice",
+                        manifest->generation, manifest->segments[i].id);
+done:
+    pt_free(used);
+    return status;
+}
+
+static int extent_order(const void *left, const void *right)
+{
+    const struct pt_extent *a = left;
+    const struct pt_extent *b = right;
+
+    return (a->offset > b->offset) - (a->offset < b->offset);
+}
+
+/* Rule 2: extents, the log's region among them, do not overlap. */
+static enum peat_status overlap_check(const struct pt_manifest *manifest)
+{
+    size_t count = 0;
+    struct pt_extent *extents = NULL;
+    enum peat_status status;
+
+    status = array_new(manifest->segment_count + 1, sizeof(*extents), &extents);
+    if (status < 0)
+        goto done;
+    for (size_t i = 0; i < manifest->segment_count; i++)
+        extents[count++] = manifest->segments[i].extent;
+    if (manifest->log.region.size > 0)
+        extents[count++] = manifest->log.region;
+    if (count > 1)
+        qsort(extents, count, sizeof(*extents), extent_order);
+    for (size_t i = 1; i < count && status == PEAT_OK; i++)
+        if (extents[i].offset - extents[i - 1].offset < extents[i - 1].size)
+            status = pt_fail(PEAT_CORRUPT,
+                             "manifest %" PRIu64 ": two regions overlap at offset %" PRIu64,
+                             manifest->generation, extents[i].offset);
+done:
+    pt_free(extents);
+    return status;
+}
+
+enum peat_status pt_manifest_decode(struct peat_bytes block, const struct pt_id *store_id,
+                                    uint64_t generation, struct pt_manifest *manifest_out)
+{
+    const uint8_t *bytes = block.data;
+    const struct pt_manifest_header *header = block.data;
+    struct layout layout;
+    enum peat_status status;
+
+    memset(manifest_out, 0, sizeof(*manifest_out));
+    manifest_out->store_id = *store_id;
+    manifest_out->generation = generation;
+    status = block_check(block, store_id, generation);
+    if (status == PEAT_OK)
+        status = layout_decode(header, manifest_out, &layout);
+    if (status == PEAT_OK)
+        status = arrays_new(manifest_out);
+    if (status == PEAT_OK)
+        status = header_decode(header, manifest_out);
+    if (status == PEAT_OK)
+        status = segments_decode(bytes + layout.segments, manifest_out);
+    if (status == PEAT_OK)
+        status = runs_decode(bytes + layout.runs, manifest_out);
+    if (status == PEAT_OK)
+        status = slices_decode(bytes + layout.slices, bytes + layout.keys, bytes + layout.checksum,
+                               manifest_out);
+    if (status == PEAT_OK)
+        status = order_check(manifest_out);
+    if (status == PEAT_OK)
+        status = use_check(manifest_out);
+    if (status == PEAT_OK)
+        status = overlap_check(manifest_out);
+    return status;
+}
+
+void pt_manifest_fini(struct pt_manifest *manifest)
+{
+    pt_free(manifest->segments);
+    pt_free(manifest->run_slice_counts);
+    pt_free(manifest->slices);
+    manifest->segments = NULL;
+    manifest->run_slice_counts = NULL;
+    manifest->slices = NULL;
+    manifest->segment_count = 0;
+    manifest->run_count = 0;
+    manifest->slice_count = 0;
+}
+
+/* ---- Describing ---- */
+
+static int segment_order(const void *left, const void *right)
+{
+    const struct pt_manifest_segment *a = left;
+    const struct pt_manifest_segment *b = right;
+
+    return (a->id > b->id) - (a->id < b->id);
+}
+
+/* Sort by id and keep one of each. */
+static void segments_unite(struct pt_manifest *manifest)
+{
+    struct pt_manifest_segment *segments = manifest->segments;
+    size_t count = 0;
+
+    if (manifest->segment_count > 1)
+        qsort(segments, manifest->segment_count, sizeof(*segments), segment_order);
+    for (size_t i = 0; i < manifest->segment_count; i++) {
+        if (count == 0 || segments[count - 1].id != segments[i].id)
+            segments[count++] = segments[i];
+        PT_ASSERT(segments[count - 1].extent.offset == segments[i].extent.offset);
+    }
+    manifest->segment_count = count;
+}
+
+static uint64_t segment_index_of(const struct pt_manifest *manifest, uint64_t id)
+{
+    struct pt_manifest_segment wanted = {.id = id};
+    const struct pt_manifest_segment *found = bsearch(
+        &wanted, manifest->segments, manifest->segment_count, sizeof(wanted), segment_order);
+
+    PT_ASSERT(found != NULL);
+    return (uint64_t)(found - manifest->segments);
+}
+
+enum peat_status pt_manifest_describe(struct pt_run *const *runs, size_t run_count,
+                                      struct pt_manifest *manifest_out)
+{
+    enum peat_status status;
+    size_t count = 0;
+
+    manifest_out->segments = NULL;
+    manifest_out->run_slice_counts = NULL;
+    manifest_out->slices = NULL;
+    manifest_out->run_count = run_count;
+    manifest_out->slice_count = 0;
+    for (size_t i = 0; i < run_count; i++)
+        manifest_out->slice_count += runs[i]->slice_count;
+    manifest_out->segment_count = manifest_out->slice_count; /* at most; united below */
+    status = arrays_new(manifest_out);
+    if (status < 0)
+        goto done;
+    for (size_t i = 0; i < run_count; i++) {
+        manifest_out->run_slice_counts[i] = runs[i]->slice_count;
+        for (size_t k = 0; k < runs[i]->slice_count; k++) {
+            const struct pt_slice *slice = &runs[i]->slices[k];
+            struct pt_manifest_segment segment = {slice->held->id, slice->held->extent,
+                                                  slice->held->summary};
+            struct pt_manifest_slice named = {slice->held->id, slice->low, slice->high};
+
+            manifest_out->segments[count] = segment;
+            manifest_out->slices[count++] = named; /* by id for now */
+        }
+    }
+    segments_unite(manifest_out);
+    for (size_t i = 0; i < count; i++)
+        manifest_out->slices[i].segment_index =
+            segment_index_of(manifest_out, manifest_out->slices[i].segment_index);
+done:
+    if (status < 0)
+        pt_manifest_fini(manifest_out);
+    return status;
+}

@@ -1,0 +1,152 @@
+/*
+ * The manifest as it lies in the file: one block, written once, named by a superblock.
+ *
+ *   header             PT_MANIFEST_HEADER_SIZE bytes
+ *   segment rows       segment_count x 88 bytes, ascending by segment id
+ *   run rows           run_count x 8 bytes, newest run first
+ *   slice rows         slice_count x 16 bytes: the first run's in key order, then the next run's
+ *   keys               key_size bytes: each slice's low, then its high, in the order of the rows
+ *   checksum           16 bytes: Poly1305 of everything before it, keyed by store id and generation
+ *
+ * Valid if magic, version and checksum match, the parts fill the block exactly, and:
+ *
+ *  1. segment ids ascend and are below next_segment_id, and every segment is named by a slice;
+ *  2. extents are aligned as arena.h (1) wants it, hold their segment, and overlap neither each other
+ *     nor the log's region;
+ *  3. a run has at least one slice; its slices have low < high, ascend and do not overlap.
+ *
+ * Changing any of this needs a new PT_MANIFEST_VERSION.
+ */
+#ifndef PEAT_CORE_DB_MANIFEST_FORMAT_H
+#define PEAT_CORE_DB_MANIFEST_FORMAT_H
+
+#include "core/base/checksum.h"
+#include "core/base/endian.h"
+
+#define PT_MANIFEST_MAGIC UINT64_C(0x314e414d54414550) /* "PEATMAN1" */
+
+enum { PT_MANIFEST_VERSION = 1 };
+
+/*
+ * Where the log begins for whoever replays it (struct pt_log_point).
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  region_offset  bytes in the file
+ *        8     8  region_size    bytes; 0: there is no log
+ *       16    16  nonce          of this use of the region
+ *       32     8  offset         bytes in the region
+ *       40     8  epoch
+ *       48     8  commit         the last one that the segments hold
+ *       56     8  time_us        of that commit, microseconds since 1970
+ *       64     8  position       bytes of records since the store began
+ *       72    16  chain          over all records so far
+ */
+struct pt_manifest_log {
+    struct pt_le64 region_offset;
+    struct pt_le64 region_size;
+    struct pt_id nonce;
+    struct pt_le64 offset;
+    struct pt_le64 epoch;
+    struct pt_le64 commit;
+    struct pt_le64 time_us;
+    struct pt_le64 position;
+    struct pt_id chain;
+};
+_Static_assert(sizeof(struct pt_manifest_log) == 88, "on-disk size");
+_Static_assert(offsetof(struct pt_manifest_log, nonce) == 16, "on-disk offset");
+_Static_assert(offsetof(struct pt_manifest_log, chain) == 72, "on-disk offset");
+
+/*
+ * The header.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  magic               PT_MANIFEST_MAGIC
+ *        8     4  version             PT_MANIFEST_VERSION
+ *       12     4  reserved            zero
+ *       16     8  size                bytes of the block, checksum included
+ *       24    16  store_id
+ *       40     8  generation          at least 1
+ *       48     8  next_segment_id     above every id in use
+ *       56     8  next_collection_id
+ *       64     8  hash_seed           of the hash indexes
+ *       72    88  log                 struct pt_manifest_log
+ *      160     8  segment_count
+ *      168     8  run_count
+ *      176     8  slice_count
+ *      184     8  key_size            bytes of all keys
+ */
+struct pt_manifest_header {
+    struct pt_le64 magic;
+    struct pt_le32 version;
+    struct pt_le32 reserved;
+    struct pt_le64 size;
+    struct pt_id store_id;
+    struct pt_le64 generation;
+    struct pt_le64 next_segment_id;
+    struct pt_le64 next_collection_id;
+    struct pt_le64 hash_seed;
+    struct pt_manifest_log log;
+    struct pt_le64 segment_count;
+    struct pt_le64 run_count;
+    struct pt_le64 slice_count;
+    struct pt_le64 key_size;
+};
+enum { PT_MANIFEST_HEADER_SIZE = 192 };
+_Static_assert(sizeof(struct pt_manifest_header) == PT_MANIFEST_HEADER_SIZE, "on-disk size");
+_Static_assert(offsetof(struct pt_manifest_header, store_id) == 24, "on-disk offset");
+_Static_assert(offsetof(struct pt_manifest_header, log) == 72, "on-disk offset");
+_Static_assert(offsetof(struct pt_manifest_header, segment_count) == 160, "on-disk offset");
+
+/*
+ * One segment.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  id
+ *        8     8  extent_offset  bytes in the file
+ *       16     8  extent_size    bytes of the region
+ *       24     8  size           bytes of the segment; at most extent_size
+ *       32     8  entry_count    puts and deletes
+ *       40     8  delete_count   of those, deletes
+ *       48     8  range_count    range deletes
+ *       56    32  digest         BLAKE2b over chunk checksums and footer
+ */
+struct pt_manifest_segment_row {
+    struct pt_le64 id;
+    struct pt_le64 extent_offset;
+    struct pt_le64 extent_size;
+    struct pt_le64 size;
+    struct pt_le64 entry_count;
+    struct pt_le64 delete_count;
+    struct pt_le64 range_count;
+    struct pt_digest digest;
+};
+_Static_assert(sizeof(struct pt_manifest_segment_row) == 88, "on-disk size");
+_Static_assert(offsetof(struct pt_manifest_segment_row, digest) == 56, "on-disk offset");
+
+/*
+ * One run.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  slice_count  at least 1
+ */
+struct pt_manifest_run_row {
+    struct pt_le64 slice_count;
+};
+_Static_assert(sizeof(struct pt_manifest_run_row) == 8, "on-disk size");
+
+/*
+ * One slice.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  segment_index  number of the segment's row
+ *        8     4  low_size       bytes of the key that begins it
+ *       12     4  high_size      bytes of the key that ends it
+ */
+struct pt_manifest_slice_row {
+    struct pt_le64 segment_index;
+    struct pt_le32 low_size;
+    struct pt_le32 high_size;
+};
+_Static_assert(sizeof(struct pt_manifest_slice_row) == 16, "on-disk size");
+
+#endif

@@ -1,0 +1,238 @@
+/*
+ * Read-only stores: a reader in another process than the writer.
+ *
+ *  1. A generation is held by a shared byte lock before its manifest is believed; then the
+ *     superblock is read again, and if the generation still rules, nothing that it names is reused
+ *     while the lock is held.
+ *  2. The log's tail is replayed into write buffers of this process's own, and is read on from there
+ *     at each refresh. Buffers hold a gapless range of commits, so when a newer manifest comes they
+ *     stay as they are above its runs, as long as they reach at least as far as it does.
+ *  3. A generation is given up when no stack of this process is left that shows it.
+ */
+#include "core/base/alloc.h"
+#include "core/db/db.h"
+
+enum { HOLD_TRIES = 1000 }; /* the writer may install faster than we look, but not for ever */
+
+/* Whether the tail has been read in the log region that @p nonce stands for: then it is on the chain
+ * of regions that goes on from there. A writer that recovered began another chain. */
+static bool tail_passed_locked(const struct peat_db *db, const struct pt_id *nonce)
+    PT_REQUIRES(db->refresh_mutex)
+{
+    for (size_t i = 0; i < PT_TAIL_NONCES; i++) {
+        if (memcmp(&db->tail_nonces[i], nonce, sizeof(*nonce)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void note_nonce_locked(struct peat_db *db) PT_REQUIRES(db->refresh_mutex)
+{
+    struct pt_log_point point = pt_log_reader_point(db->tail);
+
+    if (!tail_passed_locked(db, &point.nonce))
+        db->tail_nonces[db->tail_nonce_count++ % PT_TAIL_NONCES] = point.nonce;
+}
+
+/* ---- Generations ---- */
+
+static enum peat_status hold_locked(struct peat_db *db, uint64_t generation)
+    PT_REQUIRES(db->refresh_mutex)
+{
+    uint64_t *held = pt_realloc(db->held_generations, (db->held_count + 1) * sizeof(*held));
+    enum peat_status status;
+
+    if (held == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "list of generations");
+    db->held_generations = held;
+    status = pt_arena_hold_generation(db->arena, generation);
+    if (status == PEAT_OK)
+        held[db->held_count++] = generation;
+    return status;
+}
+
+/* Give up all generations below @p oldest. */
+static void unhold_below_locked(struct peat_db *db, uint64_t oldest) PT_REQUIRES(db->refresh_mutex)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < db->held_count; i++) {
+        if (db->held_generations[i] < oldest)
+            (void)pt_arena_unhold_generation(db->arena, db->held_generations[i]);
+        else
+            db->held_generations[kept++] = db->held_generations[i];
+    }
+    db->held_count = kept;
+}
+
+/* The ruling superblock, its generation held (1). */
+static enum peat_status hold_newest_locked(struct peat_db *db, struct pt_superblock *superblock_out)
+    PT_REQUIRES(db->refresh_mutex)
+{
+    enum peat_status status = pt_superblock_read(pt_arena_file(db->arena), superblock_out, NULL);
+
+    for (int i = 0; i < HOLD_TRIES && status == PEAT_OK; i++) {
+        uint64_t generation = superblock_out->generation;
+
+        if (generation == atomic_load_explicit(&db->generation, memory_order_relaxed))
+            return PEAT_OK; /* held already */
+        status = hold_locked(db, generation);
+        if (status == PEAT_OK)
+            status = pt_superblock_read(pt_arena_file(db->arena), superblock_out, NULL);
+        if (status == PEAT_OK && superblock_out->generation == generation)
+            return PEAT_OK;
+    }
+    if (status != PEAT_OK)
+        return status;
+    return pt_fail(PEAT_BUSY, "the writer installs generations faster than they can be read");
+}
+
+/* ---- The log's tail ---- */
+
+/* Make room on top: a sealed buffer stays in the stack until a manifest covers it. */
+static enum peat_status seal_full(struct peat_db *db, struct peat_bytes payload)
+{
+    struct pt_log_point none = {.commit = pt_write_buffer_commit(db->queue.active->buffer)};
+
+    return pt_seal(db, &none, payload.size / PT_ENTRY_HEADER_SIZE, payload.size);
+}
+
+/* Read what the writer has appended since the last time. */
+static enum peat_status drain_locked(struct peat_db *db) PT_REQUIRES(db->refresh_mutex)
+{
+    struct pt_record record;
+    enum peat_status status = PEAT_OK;
+
+    while (db->tail != NULL && status == PEAT_OK) {
+        status = pt_log_reader_next(db->tail, &record);
+        if (status != PEAT_OK)
+            continue;
+        note_nonce_locked(db);
+        if (record.kind != PT_RECORD_BATCH)
+            continue;
+        status = PEAT_TOO_LARGE;
+        if (pt_write_buffer_data_size(db->queue.active->buffer) < db->options.write_buffer_size)
+            status = pt_replay_batch(db, db->queue.active, record.payload, record.commit);
+        if (status == PEAT_TOO_LARGE)
+            status = seal_full(db, record.payload);
+        else
+            continue;
+        if (status == PEAT_OK)
+            status = pt_replay_batch(db, db->queue.active, record.payload, record.commit);
+    }
+    return status == PEAT_DONE ? PEAT_OK : status;
+}
+
+/* Read the log from where the manifest begins it. */
+static enum peat_status open_tail_locked(struct peat_db *db, const struct pt_log_point *start)
+    PT_REQUIRES(db->refresh_mutex)
+{
+    pt_log_reader_close(db->tail);
+    db->tail = NULL;
+    if (start->region.size == 0)
+        return PEAT_OK;
+    memset(db->tail_nonces, 0, sizeof(db->tail_nonces));
+    db->tail_nonces[0] = start->nonce;
+    db->tail_nonce_count = 1;
+    return pt_log_reader_open(db->arena, start, true, &db->tail);
+}
+
+/* ---- Manifests ---- */
+
+/* A stack of @p runs under those buffers that go beyond @p commit. */
+static enum peat_status swap_runs(struct peat_db *db, struct pt_run *const *runs, size_t run_count,
+                                  uint64_t commit)
+{
+    size_t covered = 0;
+
+    pt_mutex_lock(&db->shelf.mutex);
+    {
+        const struct pt_stack *current = db->shelf.current;
+
+        while (covered + 1 < current->buffer_count &&
+               pt_write_buffer_commit(
+                   current->buffers[current->buffer_count - 1 - covered]->buffer) <= commit)
+            covered++;
+    }
+    pt_mutex_unlock(&db->shelf.mutex);
+    return pt_publish_runs(db, covered, runs, run_count);
+}
+
+/* Show the manifest's runs with the log that follows it. */
+static enum peat_status take_manifest_locked(struct peat_db *db,
+                                             const struct pt_manifest *manifest)
+    PT_REQUIRES(db->refresh_mutex)
+{
+    struct pt_run **runs = NULL;
+    enum peat_status status;
+    bool gapless;
+
+    db->store_id = manifest->store_id; /* checksums are keyed by it */
+    db->hash_seed = manifest->hash_seed;
+    status = pt_manifest_runs(db, manifest, db->shelf.slots[0].stack, &runs);
+    if (status < 0)
+        return status;
+    pt_manifest_take(db, manifest);
+    /* (2): the buffers reach as far as the manifest, and the tail goes on from its log. */
+    gapless = db->queue.active != NULL && db->tail != NULL && manifest->log.region.size != 0 &&
+              tail_passed_locked(db, &manifest->log.nonce) &&
+              pt_write_buffer_commit(db->queue.active->buffer) >= manifest->log.commit;
+    if (gapless) {
+        status = swap_runs(db, runs, manifest->run_count, manifest->log.commit);
+    } else {
+        status = pt_first_stack(db, runs, manifest->run_count, &manifest->log);
+        if (status == PEAT_OK)
+            status = open_tail_locked(db, &manifest->log);
+    }
+    pt_runs_free(runs, manifest->run_count);
+    return status;
+}
+
+static enum peat_status refresh_locked(struct peat_db *db) PT_REQUIRES(db->refresh_mutex)
+{
+    struct pt_superblock superblock;
+    struct pt_manifest manifest;
+    uint8_t *block = NULL;
+    uint64_t oldest;
+    enum peat_status status = pt_arena_refresh_size(db->arena);
+
+    if (status == PEAT_OK)
+        status = drain_locked(db);
+    if (status == PEAT_OK)
+        status = hold_newest_locked(db, &superblock);
+    if (status == PEAT_OK)
+        status = pt_arena_refresh_size(db->arena);
+    if (status == PEAT_OK &&
+        superblock.generation != atomic_load_explicit(&db->generation, memory_order_relaxed)) {
+        status = pt_manifest_load(db, &superblock, &manifest, &block);
+        if (status == PEAT_OK) {
+            status = drain_locked(db);
+            if (status == PEAT_OK)
+                status = take_manifest_locked(db, &manifest);
+            pt_manifest_fini(&manifest);
+            pt_free(block);
+        }
+        if (status == PEAT_OK)
+            status = drain_locked(db);
+    }
+    oldest = pt_shelf_reap(&db->shelf);
+    if (oldest > atomic_load_explicit(&db->generation, memory_order_relaxed))
+        oldest = atomic_load_explicit(&db->generation, memory_order_relaxed);
+    unhold_below_locked(db, oldest);
+    return status;
+}
+
+enum peat_status pt_refresh(struct peat_db *db)
+{
+    enum peat_status status;
+
+    pt_mutex_lock(&db->refresh_mutex);
+    status = refresh_locked(db);
+    pt_mutex_unlock(&db->refresh_mutex);
+    return status;
+}
+
+enum peat_status peat_refresh(struct peat_db *db)
+{
+    return db->read_only ? pt_refresh(db) : PEAT_OK;
+}

@@ -1,0 +1,311 @@
+#include "tests/support.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* After those cmocka.h asks for. */
+#include <cmocka.h>
+
+enum {
+    EXIT_FAILED = 99 /* a child's requirement failed: already reported */
+};
+
+static pid_t main_process;
+static pthread_t main_thread;
+static char directory[PATH_MAX];
+static _Thread_local char context[256];
+
+void pt_test_start(void)
+{
+    main_process = getpid();
+    main_thread = pthread_self();
+    (void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static int remove_one(const char *path, const struct stat *stat, int kind, struct FTW *walk)
+{
+    (void)stat;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
+void pt_test_end(void)
+{
+    if (directory[0] == '\0')
+        return;
+    if (getenv("PEAT_KEEP") != NULL)
+        printf("# kept: %s\n", directory);
+    else
+        (void)nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    directory[0] = '\0';
+}
+
+void pt_test_context(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(context, sizeof(context), format, arguments);
+    va_end(arguments);
+}
+
+_Noreturn void pt_test_fail(const char *file, int line, const char *format, ...)
+{
+    char words[1024];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(words, sizeof(words), format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "%s:%d: %s%s%s%s\n", file, line, words, context[0] == '\0' ? "" : " (", context,
+            context[0] == '\0' ? "" : ")");
+    (void)fflush(NULL);
+    if (getpid() != main_process)
+        _exit(EXIT_FAILED);
+    if (pthread_equal(pthread_self(), main_thread))
+        _fail(file, line);
+    abort();
+}
+
+void pt_test_require_status(enum peat_status status, enum peat_status expected, const char *call,
+                            const char *file, int line)
+{
+    if (status != expected)
+        pt_test_fail(file, line, "%s gives %s, not %s; last error: %s", call,
+                     peat_status_name(status), peat_status_name(expected), peat_last_error());
+}
+
+uint64_t pt_test_number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text == NULL || text[0] == '\0' ? otherwise : strtoull(text, NULL, 0);
+}
+
+uint64_t pt_test_seed(void)
+{
+    uint64_t seed = pt_test_number("PEAT_SEED", 0);
+
+    if (seed == 0)
+        seed = pt_mix(pt_test_now_us() ^ (uint64_t)getpid() << 32) >> 32;
+    printf("# PEAT_SEED=%" PRIu64 "\n", seed);
+    return seed;
+}
+
+/* splitmix64: the state is a counter, so any state is a good one. */
+uint64_t pt_mix(uint64_t value)
+{
+    value += UINT64_C(0x9e3779b97f4a7c15);
+    value = (value ^ (value >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    value = (value ^ (value >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return value ^ (value >> 31);
+}
+
+uint64_t pt_dice_next(struct pt_dice *dice)
+{
+    return pt_mix(dice->state++);
+}
+
+uint64_t pt_dice_below(struct pt_dice *dice, uint64_t bound)
+{
+    return pt_dice_next(dice) % bound;
+}
+
+bool pt_dice_one_in(struct pt_dice *dice, uint64_t chance)
+{
+    return pt_dice_below(dice, chance) == 0;
+}
+
+void pt_value_fill(uint64_t seed, void *data, size_t size)
+{
+    uint8_t *bytes = data;
+
+    for (size_t i = 0; i < size; i += 8) {
+        uint64_t word = pt_mix(seed + i);
+
+        memcpy(bytes + i, &word, size - i < 8 ? size - i : 8);
+    }
+}
+
+bool pt_value_matches(uint64_t seed, struct peat_bytes value)
+{
+    const uint8_t *bytes = value.data;
+    uint64_t difference = 0;
+    size_t whole = value.size & ~(size_t)7;
+    uint64_t word;
+
+    for (size_t i = 0; i < whole; i += 8) {
+        memcpy(&word, bytes + i, 8);
+        difference |= word ^ pt_mix(seed + i);
+    }
+    if (difference != 0)
+        return false;
+    word = pt_mix(seed + whole);
+    return whole == value.size || memcmp(bytes + whole, &word, value.size - whole) == 0;
+}
+
+uint64_t pt_fingerprint(uint64_t start, struct peat_bytes piece)
+{
+    const uint8_t *bytes = piece.data;
+    uint64_t print = pt_mix(start ^ piece.size);
+    uint64_t word;
+
+    for (size_t i = 0; i < piece.size; i += 8) {
+        word = 0;
+        memcpy(&word, bytes + i, piece.size - i < 8 ? piece.size - i : 8);
+        print = pt_mix(print ^ word);
+    }
+    return print;
+}
+
+struct peat_bytes pt_text(const char *text)
+{
+    struct peat_bytes bytes = {text, strlen(text)};
+
+    return bytes;
+}
+
+bool pt_same(struct peat_bytes a, struct peat_bytes b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+const char *pt_test_path(const char *name)
+{
+    static char path[PATH_MAX + 256];
+    const char *base = getenv("TMPDIR");
+
+    if (directory[0] == '\0') {
+        (void)snprintf(directory, sizeof(directory), "%s/peat-test-XXXXXX",
+                       base == NULL || base[0] == '\0' ? "/tmp" : base);
+        PT_REQUIRE(mkdtemp(directory) != NULL);
+    }
+    (void)snprintf(path, sizeof(path), "%s/%s", directory, name);
+    return path;
+}
+
+struct peat_options pt_test_options(unsigned flags)
+{
+    struct peat_options options;
+
+    peat_options_init(&options);
+    options.flags = flags;
+    options.address_space_size = (size_t)16 << 30;
+    return options;
+}
+
+void pt_test_options_tiny(struct peat_options *options)
+{
+    options->memory_size_max = (size_t)8 << 20;
+    options->write_buffer_size = (size_t)128 << 10;
+}
+
+uint64_t pt_test_now_us(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+pid_t pt_child_start(void (*body)(void *context), void *body_context)
+{
+    pid_t parent = getpid();
+    pid_t child;
+
+    (void)fflush(NULL);
+    child = fork();
+    PT_REQUIRE(child >= 0);
+    if (child > 0)
+        return child;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(EXIT_FAILED);
+    body(body_context);
+    (void)fflush(NULL);
+    _exit(0);
+}
+
+static int wait_for(pid_t child)
+{
+    int outcome = 0;
+    pid_t got;
+
+    do
+        got = waitpid(child, &outcome, 0);
+    while (got < 0 && errno == EINTR);
+    PT_REQUIRE(got == child);
+    return outcome;
+}
+
+void pt_child_join(pid_t child)
+{
+    int outcome = wait_for(child);
+
+    if (!WIFEXITED(outcome) || WEXITSTATUS(outcome) != 0)
+        pt_test_fail(__FILE__, __LINE__, "the child process failed (wait status %#x)",
+                     (unsigned)outcome);
+}
+
+void pt_child_kill(pid_t child)
+{
+    int outcome;
+
+    (void)kill(child, SIGKILL);
+    outcome = wait_for(child);
+    if ((WIFEXITED(outcome) && WEXITSTATUS(outcome) != 0) ||
+        (WIFSIGNALED(outcome) && WTERMSIG(outcome) != SIGKILL))
+        pt_test_fail(__FILE__, __LINE__,
+                     "the child process failed before it was killed "
+                     "(wait status %#x)",
+                     (unsigned)outcome);
+}
+
+bool pt_pipe_write(int fd, const void *message, size_t size)
+{
+    const char *bytes = message;
+    size_t done = 0;
+
+    while (done < size) {
+        ssize_t count = write(fd, bytes + done, size - done);
+
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return false;
+        done += (size_t)count;
+    }
+    return true;
+}
+
+bool pt_pipe_read(int fd, void *message, size_t size)
+{
+    char *bytes = message;
+    size_t done = 0;
+
+    while (done < size) {
+        ssize_t count = read(fd, bytes + done, size - done);
+
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return false;
+        done += (size_t)count;
+    }
+    return true;
+}

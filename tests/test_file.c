@@ -1,0 +1,577 @@
+/*
+ * The file seam does the whole of what it is asked, or says in words and status why not; it never
+ * waits for another process, never kills the host, and leaves descriptors 0 to 2 alone.
+ */
+#include "core/base/file.h"
+
+#include "core/base/endian.h"
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { KIB = 1024, MIB = 1048576 };
+
+static struct pt_file_calls fake; /* the real calls, but for what a test replaces */
+static int opened_fd;
+
+static void fake_start(void)
+{
+    fake = *pt_file_calls_real();
+    pt_file_set_calls(&fake);
+}
+
+static void fake_stop(void)
+{
+    pt_file_set_calls(NULL);
+}
+
+static struct pt_file *file_new(const char *name)
+{
+    struct pt_file *file;
+
+    PT_REQUIRE_OK(pt_file_open(pt_test_path(name), O_RDWR | O_CREAT | O_TRUNC, &file));
+    return file;
+}
+
+static struct pt_file *file_again(const char *name)
+{
+    struct pt_file *file;
+
+    PT_REQUIRE_OK(pt_file_open(pt_test_path(name), O_RDWR, &file));
+    return file;
+}
+
+/* ---- Opening ---- */
+
+static int open_noting(const char *path, int flags, mode_t mode)
+{
+    opened_fd = pt_file_calls_real()->open(path, flags, mode);
+    return opened_fd;
+}
+
+static void a_new_file_is_its_owners_and_closed_on_exec(void **state)
+{
+    struct pt_file *file;
+    struct stat about;
+    mode_t mask = umask(0);
+    (void)state;
+
+    fake_start();
+    fake.open = open_noting;
+    file = file_new("owners");
+    fake_stop();
+    (void)umask(mask);
+    PT_REQUIRE(stat(pt_test_path("owners"), &about) == 0);
+    assert_int_equal(about.st_mode & 07777, 0600);
+    assert_int_not_equal(fcntl(opened_fd, F_GETFD) & FD_CLOEXEC, 0);
+    pt_file_close(file);
+}
+
+static void open_without_standard_descriptors(void *context)
+{
+    struct pt_file *file;
+    struct pt_file *memory;
+
+    (void)context;
+    for (int fd = 0; fd < 3; fd++)
+        (void)close(fd);
+    file = file_new("standard");
+    PT_REQUIRE_OK(pt_file_open_memory(&memory));
+    (void)dprintf(0, "what the host");
+    (void)dprintf(1, "program prints");
+    (void)dprintf(2, "somewhere");
+    pt_file_close(memory);
+    pt_file_close(file);
+}
+
+static void what_the_host_prints_never_lands_in_a_store(void **state)
+{
+    struct stat about;
+    (void)state;
+
+    pt_child_join(pt_child_start(open_without_standard_descriptors, NULL));
+    PT_REQUIRE(stat(pt_test_path("standard"), &about) == 0);
+    assert_int_equal(about.st_size, 0);
+}
+
+static void opening_tells_what_is_wrong(void **state)
+{
+    struct pt_file *file;
+    (void)state;
+
+    assert_int_equal(pt_file_open(pt_test_path("absent"), O_RDWR, &file), PEAT_NOT_FOUND);
+    assert_null(file);
+    assert_non_null(strstr(peat_last_error(), "absent"));
+    assert_int_equal(pt_file_open(pt_test_path("."), O_RDWR, &file), PEAT_INVALID);
+    pt_file_close(file_new("present"));
+    assert_int_equal(pt_file_open(pt_test_path("present"), O_RDWR | O_CREAT | O_EXCL, &file),
+                     PEAT_EXISTS);
+    assert_null(file);
+}
+
+static void opening_a_fifo_does_not_wait(void **state)
+{
+    struct pt_file_info info;
+    struct pt_file *file;
+    (void)state;
+
+    PT_REQUIRE(mkfifo(pt_test_path("fifo"), 0600) == 0);
+    PT_REQUIRE_OK(pt_file_open(pt_test_path("fifo"), O_RDONLY, &file));
+    PT_REQUIRE_OK(pt_file_info(file, &info));
+    assert_false(info.regular);
+    pt_file_close(file);
+}
+
+/* ---- Reading and writing ---- */
+
+static void what_was_written_is_read(void **state)
+{
+    struct pt_file *file = file_new("plain");
+    char text[16] = {0};
+    (void)state;
+
+    PT_REQUIRE_OK(pt_file_write(file, 100000, "layers", 6));
+    PT_REQUIRE_OK(pt_file_write_durable(file, 100006, " of peat", 8));
+    PT_REQUIRE_OK(pt_file_read(file, 100000, text, 14));
+    assert_string_equal(text, "layers of peat");
+    assert_int_equal(pt_file_read(file, 100000, text, 15), PEAT_CORRUPT); /* it ends before */
+    pt_file_close(file);
+}
+
+static unsigned turn;
+
+/* Every other call is interrupted, the others move at most 3 bytes. */
+static ssize_t read_haltingly(int fd, void *buffer, size_t size, uint64_t offset)
+{
+    if (turn++ % 2 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return pt_file_calls_real()->read(fd, buffer, size < 3 ? size : 3, offset);
+}
+
+static ssize_t write_haltingly(int fd, const void *data, size_t size, uint64_t offset)
+{
+    if (turn++ % 2 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return pt_file_calls_real()->write(fd, data, size < 3 ? size : 3, offset);
+}
+
+static void interrupted_and_short_transfers_are_completed(void **state)
+{
+    struct pt_file *file = file_new("halting");
+    char text[32] = {0};
+    (void)state;
+
+    fake_start();
+    fake.read = read_haltingly;
+    fake.write = write_haltingly;
+    fake.write_durable = write_haltingly;
+    PT_REQUIRE_OK(pt_file_write(file, 0, "a sentence ", 11));
+    PT_REQUIRE_OK(pt_file_write_durable(file, 11, "in two parts", 12));
+    PT_REQUIRE_OK(pt_file_read(file, 0, text, 23));
+    fake_stop();
+    assert_string_equal(text, "a sentence in two parts");
+    pt_file_close(file);
+}
+
+static int error_of_call;
+
+static ssize_t write_failing(int fd, const void *data, size_t size, uint64_t offset)
+{
+    (void)fd;
+    (void)data;
+    (void)size;
+    (void)offset;
+    errno = error_of_call;
+    return -1;
+}
+
+static int sync_failing(int fd)
+{
+    (void)fd;
+    errno = error_of_call;
+    return -1;
+}
+
+static void failures_have_their_status(void **state)
+{
+    static const struct {
+        int error_number;
+        enum peat_status status;
+    } cases[] = {{ENOSPC, PEAT_NO_SPACE}, {EDQUOT, PEAT_NO_SPACE}, {EFBIG, PEAT_NO_SPACE},
+                 {EIO, PEAT_IO},          {EBADF, PEAT_IO},        {ENOMEM, PEAT_NO_MEMORY}};
+    struct pt_file *file = file_new("failing");
+    (void)state;
+
+    fake_start();
+    fake.write = write_failing;
+    fake.write_durable = write_failing;
+    fake.sync = sync_failing;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        error_of_call = cases[i].error_number;
+        assert_int_equal(pt_file_write(file, 0, "x", 1), cases[i].status);
+        assert_int_equal(pt_file_write_durable(file, 0, "x", 1), cases[i].status);
+        assert_int_equal(pt_file_sync(file), cases[i].status);
+        assert_non_null(strstr(peat_last_error(), "failing")); /* the file's name */
+    }
+    fake_stop();
+    pt_file_close(file);
+}
+
+/* ---- Space ---- */
+
+static int allocate_unknown(int fd, uint64_t offset, uint64_t size)
+{
+    (void)fd;
+    (void)offset;
+    (void)size;
+    errno = EOPNOTSUPP;
+    return -1;
+}
+
+static void where_allocation_is_unknown_zeros_are_written(void **state)
+{
+    struct pt_file *file = file_new("zeros");
+    struct pt_file_info info;
+    char bytes[8] = "xxxxxxx";
+    (void)state;
+
+    fake_start();
+    fake.allocate = allocate_unknown;
+    PT_REQUIRE_OK(pt_file_allocate(file, 64 * KIB, 100 * KIB + 5));
+    fake_stop();
+    PT_REQUIRE_OK(pt_file_info(file, &info));
+    assert_int_equal(info.size, 164 * KIB + 5);
+    PT_REQUIRE_OK(pt_file_read(file, 164 * KIB - 3, bytes, 8));
+    assert_memory_equal(bytes, "\0\0\0\0\0\0\0", 8);
+    pt_file_close(file);
+}
+
+/* As a memory file does under a fast timer: what is large is interrupted every time. */
+static int allocate_interrupted(int fd, uint64_t offset, uint64_t size)
+{
+    if (size > 2 * MIB) {
+        errno = EINTR;
+        return -1;
+    }
+    return pt_file_calls_real()->allocate(fd, offset, size);
+}
+
+static void allocation_gets_done_under_steady_signals(void **state)
+{
+    struct pt_file *file = file_new("signals");
+    struct pt_file_info info;
+    (void)state;
+
+    fake_start();
+    fake.allocate = allocate_interrupted;
+    PT_REQUIRE_OK(pt_file_allocate(file, 0, 37 * MIB + 4096));
+    fake_stop();
+    PT_REQUIRE_OK(pt_file_info(file, &info));
+    assert_int_equal(info.size, 37 * MIB + 4096);
+    pt_file_close(file);
+}
+
+static void grow_beyond_the_limit(void *context)
+{
+    const struct rlimit limit = {.rlim_cur = MIB, .rlim_max = MIB};
+    struct pt_file *file = file_new("limited");
+    struct pt_file *memory;
+    (void)context;
+
+    PT_REQUIRE_OK(pt_file_open_memory(&memory));
+    PT_REQUIRE_OK(pt_file_allocate(file, 0, 2 * MIB));
+    PT_REQUIRE(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    PT_REQUIRE_STATUS(pt_file_allocate(file, 2 * MIB, 1), PEAT_NO_SPACE);
+    PT_REQUIRE_STATUS(pt_file_allocate(memory, 0, 2 * MIB), PEAT_NO_SPACE);
+    PT_REQUIRE_STATUS(pt_file_write(file, MIB + 1, "x", 1), PEAT_NO_SPACE);
+    PT_REQUIRE_STATUS(pt_file_write_durable(file, MIB - 1, "xy", 2), PEAT_NO_SPACE);
+    PT_REQUIRE_STATUS(pt_file_truncate(file, 3 * MIB), PEAT_NO_SPACE);
+    PT_REQUIRE_OK(pt_file_write(file, MIB - 1, "x", 1));
+    PT_REQUIRE_OK(pt_file_truncate(file, MIB + 5)); /* shrinking is allowed */
+    pt_file_close(memory);
+    pt_file_close(file);
+}
+
+static void the_file_size_limit_is_an_error_not_a_signal(void **state)
+{
+    (void)state;
+    pt_child_join(pt_child_start(grow_beyond_the_limit, NULL));
+}
+
+static void a_punched_range_reads_as_zeros_and_has_no_blocks(void **state)
+{
+    struct pt_file *file;
+    struct pt_file_info before;
+    struct pt_file_info after;
+    uint8_t *data = malloc(MIB);
+    (void)state;
+
+    PT_REQUIRE(data != NULL);
+    PT_REQUIRE_OK(pt_file_open_memory(&file)); /* memory files can always punch */
+    memset(data, 0xee, MIB);
+    PT_REQUIRE_OK(pt_file_write(file, 0, data, MIB));
+    PT_REQUIRE_OK(pt_file_info(file, &before));
+    PT_REQUIRE_OK(pt_file_punch(file, 128 * KIB, 256 * KIB));
+    PT_REQUIRE_OK(pt_file_info(file, &after));
+    assert_int_equal(after.size, MIB);
+    assert_int_equal(before.allocated_size - after.allocated_size, 256 * KIB);
+    PT_REQUIRE_OK(pt_file_read(file, 0, data, MIB));
+    for (size_t i = 0; i < MIB; i++)
+        assert_int_equal(data[i], i / (128 * KIB) == 1 || i / (128 * KIB) == 2 ? 0 : 0xee);
+    pt_file_close(file);
+    free(data);
+}
+
+static int punch_unknown(int fd, uint64_t offset, uint64_t size)
+{
+    (void)fd;
+    (void)offset;
+    (void)size;
+    errno = EOPNOTSUPP;
+    return -1;
+}
+
+static void where_punching_is_unknown_nothing_happens(void **state)
+{
+    struct pt_file *file = file_new("unpunched");
+    (void)state;
+
+    fake_start();
+    fake.punch = punch_unknown;
+    PT_REQUIRE_OK(pt_file_punch(file, 0, 4096));
+    fake_stop();
+    pt_file_close(file);
+}
+
+/* ---- Mapping ---- */
+
+static void a_mapping_grows_in_reserved_space_under_its_readers(void **state)
+{
+    struct pt_file *file = file_new("mapped");
+    const uint64_t reserved_size = 64 * MIB;
+    uint8_t *base;
+    (void)state;
+
+    PT_REQUIRE_OK(pt_file_reserve(reserved_size, &base));
+    assert_int_equal((uintptr_t)base % (2 * MIB), 0);
+    PT_REQUIRE_OK(pt_file_allocate(file, 0, 64 * KIB));
+    PT_REQUIRE_OK(pt_file_map(file, 0, base, MIB)); /* beyond the end of the file */
+    PT_REQUIRE_OK(pt_file_write(file, 10, "first", 5));
+    assert_memory_equal(base + 10, "first", 5);
+    PT_REQUIRE_OK(pt_file_allocate(file, 64 * KIB, 2 * MIB));
+    PT_REQUIRE_OK(pt_file_map(file, MIB, base + MIB, 2 * MIB));
+    PT_REQUIRE_OK(pt_file_write(file, 2 * MIB, "second", 6));
+    assert_memory_equal(base + 10, "first", 5);
+    assert_memory_equal(base + 2 * MIB, "second", 6);
+    pt_file_unreserve(base, reserved_size);
+    pt_file_close(file);
+}
+
+static void stores_into_a_mapping_reach_the_file(void **state)
+{
+    struct pt_file *file = file_new("stored");
+    uint8_t *place;
+    char text[8] = {0};
+    (void)state;
+
+    PT_REQUIRE_OK(pt_file_allocate(file, 0, 256 * KIB));
+    PT_REQUIRE_OK(pt_file_map_writable(file, 64 * KIB, 128 * KIB, &place));
+    PT_REQUIRE_OK(pt_file_populate(file, place + 5, 5000, true));
+    pt_file_store(file, 64 * KIB + 4090, place + 4090, "stored!", 7);
+    PT_REQUIRE_OK(pt_file_sync_range(file, 64 * KIB + 4090, place + 4090, 7));
+    PT_REQUIRE_OK(pt_file_read(file, 64 * KIB + 4090, text, 7));
+    assert_string_equal(text, "stored!");
+    pt_file_unmap(place, 128 * KIB);
+    pt_file_close(file);
+}
+
+static void P6_a_truncated_file_is_an_error_not_a_signal(void **state)
+{
+    struct pt_file *file = file_new("cut");
+    uint8_t *base;
+    (void)state;
+
+    PT_REQUIRE_OK(pt_file_reserve(2 * MIB, &base));
+    PT_REQUIRE_OK(pt_file_allocate(file, 0, MIB));
+    PT_REQUIRE_OK(pt_file_map(file, 0, base, MIB));
+    PT_REQUIRE_OK(pt_file_populate(file, base, MIB, false));
+    PT_REQUIRE_OK(pt_file_truncate(file, 64 * KIB));
+    PT_REQUIRE_OK(pt_file_populate(file, base, 64 * KIB, false));
+    assert_int_equal(pt_file_populate(file, base + 512 * KIB, 4096, false), PEAT_IO);
+    assert_non_null(strstr(peat_last_error(), "truncated"));
+    pt_file_unreserve(base, 2 * MIB);
+    pt_file_close(file);
+}
+
+static int populate_unknown(int fd, void *place, uint64_t size, bool writing)
+{
+    (void)fd;
+    (void)place;
+    (void)size;
+    (void)writing;
+    errno = EINVAL;
+    return -1;
+}
+
+static void older_kernels_populate_nothing(void **state)
+{
+    struct pt_file *file = file_new("old");
+    (void)state;
+
+    fake_start();
+    fake.populate = populate_unknown;
+    PT_REQUIRE_OK(pt_file_populate(file, NULL, 4096, false));
+    fake_stop();
+    pt_file_close(file);
+}
+
+/* ---- Locks ---- */
+
+#define FAR_BYTE (UINT64_C(1) << 62)
+
+struct holder {
+    int ready[2]; /* pipe: the child holds the lock */
+    int done[2];  /* pipe: closed by the parent */
+};
+
+static void hold_lock(void *context)
+{
+    struct holder *holder = context;
+    struct pt_file *file = file_again("locked");
+    char byte = 0;
+
+    (void)close(holder->done[1]);
+    PT_REQUIRE_OK(pt_file_lock(file, FAR_BYTE, 1, true));
+    PT_REQUIRE(pt_pipe_write(holder->ready[1], &byte, 1));
+    (void)pt_pipe_read(holder->done[0], &byte, 1);
+    pt_file_close(file);
+}
+
+static void a_refused_lock_names_the_process_that_holds_it(void **state)
+{
+    struct pt_file *file = file_new("locked");
+    struct holder holder;
+    char name[32];
+    char byte;
+    pid_t child;
+    (void)state;
+
+    PT_REQUIRE(pipe2(holder.ready, O_CLOEXEC) == 0 && pipe2(holder.done, O_CLOEXEC) == 0);
+    child = pt_child_start(hold_lock, &holder);
+    PT_REQUIRE(pt_pipe_read(holder.ready[0], &byte, 1));
+    assert_int_equal(pt_file_lock(file, FAR_BYTE, 1, true), PEAT_BUSY);
+    (void)snprintf(name, sizeof(name), "process %d ", (int)child);
+    assert_non_null(strstr(peat_last_error(), name));
+    (void)close(holder.done[0]);
+    (void)close(holder.done[1]);
+    pt_child_join(child);
+    PT_REQUIRE_OK(pt_file_lock(file, FAR_BYTE, 1, true)); /* it vanished with its holder */
+    (void)close(holder.ready[0]);
+    (void)close(holder.ready[1]);
+    pt_file_close(file);
+}
+
+static void two_opens_in_one_process_exclude_each_other(void **state)
+{
+    struct pt_file *first = file_new("twice");
+    struct pt_file *second = file_again("twice");
+    char name[32];
+    (void)state;
+
+    PT_REQUIRE_OK(pt_file_lock(first, FAR_BYTE, 1, true));
+    assert_int_equal(pt_file_lock(second, FAR_BYTE, 1, true), PEAT_BUSY);
+    (void)snprintf(name, sizeof(name), "process %d (this one)", (int)getpid());
+    assert_non_null(strstr(peat_last_error(), name));
+    PT_REQUIRE_OK(pt_file_unlock(first, FAR_BYTE, 1));
+    PT_REQUIRE_OK(pt_file_lock(second, FAR_BYTE, 1, true));
+    pt_file_close(second);
+    pt_file_close(first);
+}
+
+static void shared_locks_stand_side_by_side_and_are_found(void **state)
+{
+    struct pt_file *first = file_new("shared");
+    struct pt_file *second = file_again("shared");
+    struct pt_file *asking = file_again("shared");
+    uint64_t offset = 0;
+    bool locked = true;
+    (void)state;
+
+    PT_REQUIRE_OK(pt_file_lock_query(asking, FAR_BYTE, 100, &locked, &offset));
+    assert_false(locked);
+    PT_REQUIRE_OK(pt_file_lock(first, FAR_BYTE + 7, 1, false));
+    PT_REQUIRE_OK(pt_file_lock(second, FAR_BYTE + 7, 1, false));
+    PT_REQUIRE_OK(pt_file_lock_query(asking, FAR_BYTE, 100, &locked, &offset));
+    assert_true(locked);
+    assert_int_equal(offset, FAR_BYTE + 7);
+    PT_REQUIRE_OK(pt_file_lock_query(asking, FAR_BYTE, 7, &locked, &offset));
+    assert_false(locked);
+    pt_file_close(first);
+    pt_file_close(second);
+    PT_REQUIRE_OK(pt_file_lock_query(asking, FAR_BYTE, 100, &locked, &offset));
+    assert_false(locked);
+    pt_file_close(asking);
+}
+
+/* ---- Directories ---- */
+
+static void the_directory_of_a_file_is_synced_through_links_too(void **state)
+{
+    char link[512];
+    (void)state;
+
+    pt_file_close(file_new("target"));
+    PT_REQUIRE_OK(pt_file_sync_directory(pt_test_path("target")));
+    (void)snprintf(link, sizeof(link), "%s", pt_test_path("link"));
+    PT_REQUIRE(symlink(pt_test_path("target"), link) == 0);
+    PT_REQUIRE_OK(pt_file_sync_directory(link));
+    assert_int_equal(pt_file_sync_directory(pt_test_path("absent")), PEAT_NOT_FOUND);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_file_is_its_owners_and_closed_on_exec),
+        cmocka_unit_test(what_the_host_prints_never_lands_in_a_store),
+        cmocka_unit_test(opening_tells_what_is_wrong),
+        cmocka_unit_test(opening_a_fifo_does_not_wait),
+        cmocka_unit_test(what_was_written_is_read),
+        cmocka_unit_test(interrupted_and_short_transfers_are_completed),
+        cmocka_unit_test(failures_have_their_status),
+        cmocka_unit_test(where_allocation_is_unknown_zeros_are_written),
+        cmocka_unit_test(allocation_gets_done_under_steady_signals),
+        cmocka_unit_test(the_file_size_limit_is_an_error_not_a_signal),
+        cmocka_unit_test(a_punched_range_reads_as_zeros_and_has_no_blocks),
+        cmocka_unit_test(where_punching_is_unknown_nothing_happens),
+        cmocka_unit_test(a_mapping_grows_in_reserved_space_under_its_readers),
+        cmocka_unit_test(stores_into_a_mapping_reach_the_file),
+        cmocka_unit_test(P6_a_truncated_file_is_an_error_not_a_signal),
+        cmocka_unit_test(older_kernels_populate_nothing),
+        cmocka_unit_test(a_refused_lock_names_the_process_that_holds_it),
+        cmocka_unit_test(two_opens_in_one_process_exclude_each_other),
+        cmocka_unit_test(shared_locks_stand_side_by_side_and_are_found),
+        cmocka_unit_test(the_directory_of_a_file_is_synced_through_links_too),
+    };
+    int failed;
+
+    pt_test_start();
+    failed = cmocka_run_group_tests_name("file", tests, NULL, NULL);
+    pt_test_end();
+    return failed;
+}

@@ -1,0 +1,654 @@
+/*
+ * What was appended is read again, all of it and in order, whatever its size, whichever way it was
+ * written and wherever regions end; what was acknowledged as durable is not written again; what
+ * fails leaves the log as it was, or poisons it.
+ */
+#include "wal/log.h"
+
+#include "core/base/alloc.h"
+#include "core/base/clock.h"
+#include "core/base/thread.h"
+#include "tests/log_harness.h"
+#include "wal/log_format.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { KIB = 1024, MIB = 1048576 };
+
+#define SPACE (UINT64_C(1) << 33)
+
+static struct pt_harness harness; /* large */
+
+static const struct pt_log_options mapped = {.region_size_min = 64 * KIB};
+static const struct pt_log_options written = {.pwrite = true, .region_size_min = 64 * KIB};
+
+static bool is_same_point(const struct pt_log_point *a, const struct pt_log_point *b)
+{
+    return a->epoch == b->epoch && a->commit == b->commit && a->time_us == b->time_us &&
+           a->position == b->position && memcmp(&a->chain, &b->chain, sizeof(a->chain)) == 0;
+}
+
+/* ---- What goes in comes out ---- */
+
+/* Random records with random pushes, syncs and stages between them. */
+static void append_some(struct pt_dice *dice, unsigned count, bool large)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (pt_dice_one_in(dice, 30))
+            pt_harness_seal(&harness);
+        else
+            pt_harness_append(&harness, dice, pt_harness_size(dice, large));
+        if (pt_dice_one_in(dice, 10))
+            pt_log_stage(harness.log, pt_dice_one_in(dice, 2));
+        if (pt_dice_one_in(dice, 10))
+            PT_REQUIRE_OK(pt_log_push(harness.log));
+        if (pt_dice_one_in(dice, 10))
+            PT_REQUIRE_OK(pt_log_sync(harness.log));
+        if (pt_log_prepare_wanted(harness.log) && pt_dice_one_in(dice, 3))
+            PT_REQUIRE_OK(pt_log_prepare(harness.log));
+    }
+    PT_REQUIRE_OK(pt_log_push(harness.log));
+}
+
+static void records_come_back_in_order(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    for (unsigned round = 0; round < 6; round++) {
+        pt_harness_open(&harness, round % 2 == 0 ? &mapped : &written, SPACE);
+        append_some(&dice, 1000, true);
+        pt_harness_require_all(&harness);
+        pt_harness_close(&harness);
+    }
+}
+
+static void an_empty_log_has_no_records(void **state)
+{
+    struct pt_log_point nowhere = {.commit = 5};
+    struct pt_log_reader *reader;
+    struct pt_record record;
+    size_t count;
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    pt_harness_require_all(&harness);
+    PT_REQUIRE(!pt_log_unsynced(harness.log));
+    PT_REQUIRE_OK(pt_log_sync(harness.log));
+    PT_REQUIRE_OK(pt_log_reader_open(harness.arena, &nowhere, false, &reader));
+    PT_REQUIRE_STATUS(pt_log_reader_next(reader, &record), PEAT_DONE);
+    PT_REQUIRE(pt_log_reader_point(reader).commit == 5);
+    (void)pt_log_reader_regions(reader, &count);
+    PT_REQUIRE(count == 0);
+    pt_log_reader_close(reader);
+    pt_harness_close(&harness);
+}
+
+static void any_point_is_one_to_read_from(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    for (unsigned i = 0; i < 30; i++) {
+        uint64_t before = harness.record_count;
+        struct pt_log_point from = pt_log_point(harness.log);
+        struct pt_log_point point;
+        struct pt_log_point end;
+        enum peat_status status;
+
+        append_some(&dice, 60, true);
+        end = pt_log_point(harness.log);
+        PT_REQUIRE(pt_harness_read(&harness, harness.arena, &from, before, &status, &point) ==
+                   harness.record_count - before);
+        PT_REQUIRE(status == PEAT_DONE && is_same_point(&point, &end));
+    }
+    pt_harness_close(&harness);
+}
+
+static void a_payload_larger_than_all_regions_is_one_record(void **state)
+{
+    const struct pt_log_options small = {.region_size_min = 64 * KIB, .region_size_max = 64 * KIB};
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    pt_harness_open(&harness, &small, SPACE);
+    for (unsigned i = 0; i < 5; i++) {
+        pt_harness_append(&harness, &dice, PT_HARNESS_SIZE_MAX - i);
+        pt_harness_append(&harness, &dice, i);
+    }
+    pt_harness_require_all(&harness);
+    PT_REQUIRE(pt_log_bytes_written(harness.log) >= 5 * PT_HARNESS_SIZE_MAX);
+    PT_REQUIRE(pt_log_size(harness.log) >= pt_log_bytes_written(harness.log));
+    pt_harness_close(&harness);
+}
+
+/* The same records, by a seed, whatever @p options and @p calls do between them. */
+static struct pt_log_point end_of(const struct pt_log_options *options, uint64_t seed,
+                                  uint64_t calls_seed)
+{
+    struct pt_dice sizes = {seed};
+    struct pt_dice calls = {calls_seed};
+    struct pt_log_point end;
+
+    pt_harness_open(&harness, options, SPACE);
+    for (unsigned i = 0; i < 500; i++) {
+        pt_log_stage(harness.log, pt_dice_one_in(&calls, 2));
+        pt_harness_append(&harness, &calls, pt_harness_size(&sizes, true));
+        if (pt_dice_one_in(&calls, 5))
+            PT_REQUIRE_OK(pt_log_sync(harness.log));
+    }
+    end = pt_log_point(harness.log);
+    PT_REQUIRE_OK(pt_log_push(harness.log));
+    pt_harness_require_all(&harness);
+    pt_harness_close(&harness);
+    return end;
+}
+
+static void chain_and_position_depend_on_the_records_alone(void **state)
+{
+    const struct pt_log_options large = {.region_size_min = 64 * MIB};
+    uint64_t seed = pt_test_seed();
+    struct pt_log_point first = end_of(&mapped, seed, 1);
+    struct pt_log_point second = end_of(&written, seed, 2);
+    struct pt_log_point third = end_of(&large, seed, 3);
+    (void)state;
+
+    PT_REQUIRE(is_same_point(&first, &second) && is_same_point(&first, &third));
+    PT_REQUIRE(first.offset != third.offset);
+}
+
+static void another_history_has_another_chain(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct pt_log_point first;
+    struct pt_log_point second;
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    harness.record_count = 1; /* stands for other bytes */
+    pt_harness_append(&harness, &dice, 100);
+    first = pt_log_point(harness.log);
+    pt_harness_close(&harness);
+    pt_harness_open(&harness, &mapped, SPACE);
+    pt_harness_append(&harness, &dice, 100);
+    second = pt_log_point(harness.log);
+    pt_harness_close(&harness);
+    PT_REQUIRE(first.position == second.position && !is_same_point(&first, &second));
+}
+
+/* ---- What was acknowledged stays ---- */
+
+enum { BLOCKS_MAX = 65536 };
+static bool block_written[BLOCKS_MAX];
+static bool block_acknowledged[BLOCKS_MAX];
+
+static void watch_blocks(uint64_t offset, const void *data, size_t size)
+{
+    static const uint8_t zeros[4096];
+
+    if (size == sizeof(zeros) && memcmp(data, zeros, sizeof(zeros)) == 0)
+        return; /* the next region is made ready */
+    for (uint64_t block = offset / 4096; block <= (offset + size - 1) / 4096; block++) {
+        PT_REQUIRE(block < BLOCKS_MAX);
+        PT_REQUIRE(!block_acknowledged[block]);
+        block_written[block] = true;
+    }
+}
+
+static void no_block_is_written_again_once_it_was_acknowledged(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    for (unsigned round = 0; round < 4; round++) {
+        memset(block_written, 0, sizeof(block_written));
+        memset(block_acknowledged, 0, sizeof(block_acknowledged));
+        pt_harness_open(&harness, round % 2 == 0 ? &mapped : &written, SPACE);
+        pt_harness_watch(watch_blocks);
+        for (unsigned i = 0; i < 200; i++) {
+            append_some(&dice, (unsigned)pt_dice_below(&dice, 8), round >= 2);
+            PT_REQUIRE_OK(pt_log_sync(harness.log));
+            PT_REQUIRE(!pt_log_unsynced(harness.log));
+            PT_REQUIRE(pt_log_point(harness.log).offset % 4096 == 0);
+            for (unsigned block = 0; block < BLOCKS_MAX; block++)
+                block_acknowledged[block] = block_acknowledged[block] || block_written[block];
+        }
+        pt_harness_watch(NULL);
+        pt_harness_require_all(&harness);
+        pt_harness_close(&harness);
+    }
+}
+
+static unsigned write_count;
+
+static void count_write(uint64_t offset, const void *data, size_t size)
+{
+    (void)offset;
+    (void)data;
+    (void)size;
+    write_count++;
+}
+
+static void a_staged_group_is_one_write(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    pt_harness_watch(count_write);
+    pt_log_stage(harness.log, true);
+    for (unsigned i = 0; i < 10; i++) {
+        write_count = 0;
+        for (unsigned j = 0; j < 8; j++)
+            pt_harness_append(&harness, &dice, 50);
+        PT_REQUIRE(write_count == 0 && pt_log_unsynced(harness.log));
+        pt_harness_fault(PT_LOG_FAULT_SYNC, 1, EIO); /* nothing else is synced */
+        PT_REQUIRE_OK(pt_log_sync(harness.log));
+        PT_REQUIRE(write_count == 1 && !pt_log_unsynced(harness.log));
+    }
+    pt_harness_require_all(&harness);
+    pt_harness_close(&harness);
+}
+
+/* ---- Failing ---- */
+
+static void no_space_leaves_the_log_as_it_was(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    for (unsigned round = 0; round < 2; round++) {
+        struct pt_log_point before;
+        struct pt_log_point after;
+        uint64_t size;
+
+        pt_harness_open(&harness, round == 0 ? &mapped : &written, 2 * (uint64_t)MIB);
+        append_some(&dice, 50, false);
+        for (unsigned i = 0; i < 3; i++) {
+            before = pt_log_point(harness.log);
+            size = pt_log_size(harness.log);
+            PT_REQUIRE_STATUS(pt_harness_try(&harness, &dice, PT_HARNESS_SIZE_MAX), PEAT_NO_SPACE);
+            after = pt_log_point(harness.log);
+            PT_REQUIRE(memcmp(&before, &after, sizeof(before)) == 0);
+            PT_REQUIRE(pt_log_size(harness.log) == size);
+            append_some(&dice, 50, false);
+            PT_REQUIRE_OK(pt_log_sync(harness.log));
+        }
+        pt_harness_require_all(&harness);
+        pt_harness_close(&harness);
+    }
+}
+
+static void a_full_disk_is_filled_to_the_end(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    enum peat_status status;
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, 8 * (uint64_t)MIB);
+    do
+        status = pt_harness_try(&harness, &dice, 10000);
+    while (status == PEAT_OK);
+    PT_REQUIRE(status == PEAT_NO_SPACE);
+    PT_REQUIRE(harness.record_count * 10000 > 6 * (uint64_t)MIB);
+    PT_REQUIRE_OK(pt_log_sync(harness.log));
+    pt_harness_require_all(&harness);
+    pt_harness_close(&harness);
+}
+
+static bool refuse(size_t size)
+{
+    (void)size;
+    return false;
+}
+
+static void memory_refused_leaves_the_log_as_it_was(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    append_some(&dice, 20, false);
+    pt_alloc_set_hook(refuse);
+    PT_REQUIRE_STATUS(pt_harness_try(&harness, &dice, MIB), PEAT_NO_MEMORY);
+    pt_alloc_set_hook(NULL);
+    pt_harness_append(&harness, &dice, MIB);
+    PT_REQUIRE_OK(pt_log_push(harness.log));
+    pt_harness_require_all(&harness);
+    pt_harness_close(&harness);
+}
+
+/* After a failure of kind @p fault, which a sync of a staged group or of another one meets. */
+static void require_poison(enum pt_log_fault fault, bool staged, bool by_push)
+{
+    struct pt_dice dice = {1};
+    struct pt_log_point point;
+    enum peat_status status;
+    uint64_t read;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    append_some(&dice, 20, false);
+    PT_REQUIRE_OK(pt_log_sync(harness.log));
+    pt_log_stage(harness.log, staged);
+    pt_harness_append(&harness, &dice, 100);
+    pt_harness_fault(fault, 1, EIO);
+    PT_REQUIRE_STATUS(by_push ? pt_log_push(harness.log) : pt_log_sync(harness.log), PEAT_IO);
+    PT_REQUIRE(strstr(peat_last_error(), "PEAT_IO") != NULL);
+    pt_harness_fault(fault, 0, 0); /* the disk is well again: too late */
+    PT_REQUIRE_STATUS(pt_log_sync(harness.log), PEAT_POISONED);
+    PT_REQUIRE_STATUS(pt_log_push(harness.log), PEAT_POISONED);
+    PT_REQUIRE_STATUS(pt_harness_try(&harness, &dice, 100), PEAT_POISONED);
+    PT_REQUIRE_STATUS(pt_harness_try(&harness, &dice, MIB), PEAT_POISONED);
+    PT_REQUIRE_OK(pt_log_prepare(harness.log));
+    read = pt_harness_read(&harness, harness.arena, &harness.start, 0, &status, &point);
+    PT_REQUIRE(status == PEAT_DONE && read + 1 >= harness.record_count);
+    pt_harness_close(&harness);
+}
+
+static void a_failed_write_or_sync_poisons(void **state)
+{
+    (void)state;
+    require_poison(PT_LOG_FAULT_SYNC, false, false);
+    require_poison(PT_LOG_FAULT_WRITE_DURABLE, true, false);
+    require_poison(PT_LOG_FAULT_WRITE, true, true);
+}
+
+static void a_failed_link_poisons(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    enum peat_status status;
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    pt_harness_fault(PT_LOG_FAULT_WRITE, 2, ENOSPC); /* the second link of the first region */
+    do
+        status = pt_harness_try(&harness, &dice, 4096);
+    while (status == PEAT_OK);
+    PT_REQUIRE(status == PEAT_IO);
+    PT_REQUIRE_STATUS(pt_harness_try(&harness, &dice, 4096), PEAT_POISONED);
+    pt_harness_close(&harness);
+}
+
+/* ---- Beside each other ---- */
+
+static atomic_bool stop;
+static atomic_uint_least64_t acknowledged;
+
+static void *sync_all_the_time(void *context)
+{
+    while (!atomic_load(&stop)) {
+        PT_REQUIRE_OK(pt_log_sync(context));
+        (void)pt_log_unsynced(context);
+        (void)pt_log_size(context);
+        (void)pt_log_bytes_written(context);
+    }
+    return NULL;
+}
+
+static void *prepare_all_the_time(void *context)
+{
+    while (!atomic_load(&stop)) {
+        if (pt_log_prepare_wanted(context))
+            PT_REQUIRE_OK(pt_log_prepare(context));
+        pt_clock_sleep_us(50);
+    }
+    return NULL;
+}
+
+/* Up to where the appender no longer needs the log. */
+static struct pt_mutex needed_mutex;
+static struct pt_log_point needed;
+
+static void *retire_all_the_time(void *context)
+{
+    uint64_t generation = 2;
+
+    while (!atomic_load(&stop)) {
+        struct pt_log_point point;
+
+        pt_mutex_lock(&needed_mutex);
+        point = needed;
+        pt_mutex_unlock(&needed_mutex);
+        pt_log_retire(context, &point, generation++);
+        pt_clock_sleep_us(200);
+    }
+    return NULL;
+}
+
+/* Reads as another process does, through a mapping of its own. */
+static void *read_live(void *context)
+{
+    struct pt_log_reader *reader;
+    struct pt_record record;
+    uint64_t count = 0;
+    (void)context;
+
+    PT_REQUIRE_OK(pt_log_reader_open(harness.arena, &harness.start, true, &reader));
+    for (;;) {
+        bool last = atomic_load(&stop);
+        uint64_t promised = atomic_load(&acknowledged);
+        enum peat_status status;
+
+        while ((status = pt_log_reader_next(reader, &record)) == PEAT_OK) {
+            PT_REQUIRE(pt_value_matches(count, record.payload));
+            count++;
+        }
+        PT_REQUIRE(status == PEAT_DONE && count >= promised);
+        if (last)
+            break;
+    }
+    PT_REQUIRE(count == harness.record_count);
+    pt_log_reader_close(reader);
+    return NULL;
+}
+
+static void appending_syncing_preparing_retiring_and_reading_go_together(void **state)
+{
+    void *(*const bodies[])(void *) = {sync_all_the_time, sync_all_the_time, prepare_all_the_time,
+                                       retire_all_the_time, read_live};
+    enum { BODY_COUNT = sizeof(bodies) / sizeof(bodies[0]) };
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    for (unsigned round = 0; round < 2; round++) {
+        struct pt_thread threads[BODY_COUNT];
+
+        pt_harness_open(&harness, round == 0 ? &mapped : &written, SPACE);
+        needed = harness.start;
+        pt_mutex_init(&needed_mutex);
+        atomic_store(&stop, false);
+        atomic_store(&acknowledged, 0);
+        for (unsigned i = 0; i < BODY_COUNT; i++)
+            PT_REQUIRE_OK(pt_thread_start(&threads[i], "beside", bodies[i], harness.log));
+        for (unsigned i = 0; i < 4000; i++) {
+            pt_log_stage(harness.log, i % 64 < 32);
+            pt_harness_append(&harness, &dice, pt_harness_size(&dice, i % 16 == 0));
+            PT_REQUIRE_OK(pt_log_push(harness.log));
+            atomic_store(&acknowledged, harness.record_count);
+            pt_mutex_lock(&needed_mutex);
+            if (i % 100 == 0)
+                needed = pt_log_point(harness.log);
+            pt_mutex_unlock(&needed_mutex);
+        }
+        atomic_store(&stop, true);
+        for (unsigned i = 0; i < BODY_COUNT; i++)
+            pt_thread_join(&threads[i]);
+        PT_REQUIRE_OK(pt_log_sync(harness.log));
+        pt_mutex_fini(&needed_mutex);
+        pt_harness_require_all(&harness); /* what was retired is not yet anyone else's */
+        pt_harness_close(&harness);
+    }
+}
+
+static void a_live_reader_goes_on_where_it_found_nothing(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct pt_log_reader *reader;
+    struct pt_record record;
+    uint64_t count = 0;
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    PT_REQUIRE_OK(pt_log_reader_open(harness.arena, &harness.start, true, &reader));
+    for (unsigned i = 0; i < 300; i++) {
+        size_t region_count;
+
+        PT_REQUIRE_STATUS(pt_log_reader_next(reader, &record), PEAT_DONE);
+        append_some(&dice, (unsigned)pt_dice_below(&dice, 4), true);
+        while (count < harness.record_count) {
+            PT_REQUIRE_OK(pt_log_reader_next(reader, &record));
+            pt_harness_require_record(&harness, count++, &record);
+        }
+        PT_REQUIRE(pt_log_reader_regions(reader, &region_count) != NULL && region_count > 0);
+    }
+    pt_log_reader_close(reader);
+    pt_harness_close(&harness);
+}
+
+/* ---- Regions ---- */
+
+static void regions_before_a_point_are_retired(void **state)
+{
+    const struct pt_log_options small = {.region_size_min = 64 * KIB, .region_size_max = MIB};
+    struct pt_dice dice = {pt_test_seed()};
+    struct pt_arena_space space;
+    (void)state;
+
+    pt_harness_open(&harness, &small, SPACE);
+    for (unsigned i = 0; i < 20; i++) {
+        uint64_t before = harness.record_count;
+        struct pt_log_point point = pt_log_point(harness.log);
+        enum peat_status status;
+
+        append_some(&dice, 200, true);
+        pt_log_retire(harness.log, &point, i + 2);
+        pt_log_retire(harness.log, &point, i + 2); /* there is nothing left to do */
+        PT_REQUIRE_OK(pt_log_sync(harness.log));
+        PT_REQUIRE(pt_harness_read(&harness, harness.arena, &point, before, &status, NULL) ==
+                   harness.record_count - before);
+        pt_arena_space(harness.arena, &space);
+        PT_REQUIRE(space.retired_size + space.free_size + pt_log_size(harness.log) +
+                       PT_ARENA_START ==
+                   space.file_size);
+        pt_arena_reclaim(harness.arena, i + 2);
+        pt_arena_space(harness.arena, &space);
+        PT_REQUIRE(space.retired_size == 0);
+    }
+    PT_REQUIRE(pt_log_size(harness.log) < pt_log_bytes_written(harness.log));
+    pt_harness_close(&harness);
+}
+
+static void an_earlier_use_of_a_region_is_never_read(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    const struct pt_log_options fixed = {.region_size_min = 384 * KIB,
+                                         .region_size_max = 384 * KIB};
+    (void)state;
+
+    pt_harness_open(&harness, &fixed, SPACE);
+    for (unsigned i = 0; i < 20; i++) {
+        static uint8_t old[384 * KIB];
+        struct pt_extent region = harness.start.region;
+        const uint8_t *place = pt_arena_base(harness.arena) + region.offset;
+
+        append_some(&dice, 100, false);
+        memcpy(old, place, sizeof(old));
+        pt_log_close(harness.log);
+        pt_arena_release(harness.arena, region);
+        PT_REQUIRE_OK(pt_log_open(harness.arena, &fixed, &harness.start, &harness.log));
+        /* The same history goes on in the same place, where its records still are. */
+        harness.start = pt_log_point(harness.log);
+        PT_REQUIRE(harness.start.region.offset == region.offset);
+        PT_REQUIRE_OK(
+            pt_file_write(pt_arena_file(harness.arena), region.offset, old, sizeof(old)));
+        harness.commit = harness.start.commit;
+        harness.record_count = 0;
+        memset(harness.seals, 0, sizeof(harness.seals));
+        pt_harness_require_all(&harness);
+    }
+    pt_harness_close(&harness);
+}
+
+static void a_start_that_is_no_place_is_damage(void **state)
+{
+    const struct pt_extent bad[] = {
+        {0, 128 * KIB},          {64 * KIB, 0},        {64 * KIB, 1000},
+        {65 * KIB, 128 * KIB},   {64 * KIB, 1u << 30}, {UINT64_MAX - 65535, 128 * KIB},
+        {64 * KIB, UINT64_MAX - 65535}};
+    const uint64_t bad_offsets[] = {0, 4095, 4097, 128 * KIB - 4088, UINT64_MAX - 7};
+    struct pt_log_reader *reader;
+    (void)state;
+
+    pt_harness_open(&harness, &(struct pt_log_options){0}, SPACE);
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct pt_log_point start = harness.start;
+
+        start.region = bad[i];
+        if (bad[i].size == 0)
+            continue; /* says that there is no log */
+        PT_REQUIRE_STATUS(pt_log_reader_open(harness.arena, &start, false, &reader), PEAT_CORRUPT);
+        PT_REQUIRE(reader == NULL);
+    }
+    for (unsigned i = 0; i < sizeof(bad_offsets) / sizeof(bad_offsets[0]); i++) {
+        struct pt_log_point start = harness.start;
+
+        start.offset = bad_offsets[i];
+        PT_REQUIRE_STATUS(pt_log_reader_open(harness.arena, &start, false, &reader), PEAT_CORRUPT);
+    }
+    pt_harness_close(&harness);
+}
+
+static void a_small_log_takes_little_space(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    pt_harness_open(&harness, &(struct pt_log_options){0}, SPACE);
+    PT_REQUIRE(pt_log_size(harness.log) == 128 * KIB);
+    for (unsigned i = 0; i < 400; i++) {
+        pt_harness_append(&harness, &dice, 140);
+        PT_REQUIRE_OK(pt_log_prepare(harness.log));
+    }
+    PT_REQUIRE(pt_log_size(harness.log) <= 512 * KIB);
+    pt_harness_close(&harness);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(records_come_back_in_order),
+        cmocka_unit_test(an_empty_log_has_no_records),
+        cmocka_unit_test(any_point_is_one_to_read_from),
+        cmocka_unit_test(a_payload_larger_than_all_regions_is_one_record),
+        cmocka_unit_test(chain_and_position_depend_on_the_records_alone),
+        cmocka_unit_test(another_history_has_another_chain),
+        cmocka_unit_test(no_block_is_written_again_once_it_was_acknowledged),
+        cmocka_unit_test(a_staged_group_is_one_write),
+        cmocka_unit_test(no_space_leaves_the_log_as_it_was),
+        cmocka_unit_test(a_full_disk_is_filled_to_the_end),
+        cmocka_unit_test(memory_refused_leaves_the_log_as_it_was),
+        cmocka_unit_test(a_failed_write_or_sync_poisons),
+        cmocka_unit_test(a_failed_link_poisons),
+        cmocka_unit_test(appending_syncing_preparing_retiring_and_reading_go_together),
+        cmocka_unit_test(a_live_reader_goes_on_where_it_found_nothing),
+        cmocka_unit_test(regions_before_a_point_are_retired),
+        cmocka_unit_test(an_earlier_use_of_a_region_is_never_read),
+        cmocka_unit_test(a_start_that_is_no_place_is_damage),
+        cmocka_unit_test(a_small_log_takes_little_space),
+    };
+    int failed;
+
+    pt_test_start();
+    PT_REQUIRE_OK(pt_checksum_start());
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pt_test_end();
+    return failed;
+}

@@ -1,0 +1,668 @@
+/*
+ * The property: a manifest comes back from its block exactly as it was, and a block that was not
+ * written by this code (flipped, cut, from elsewhere, or sealed over nonsense) is refused without
+ * touching anything outside it. What is accepted, however it came about, encodes to the same bytes.
+ */
+#include "core/db/manifest.h"
+
+#include "core/base/alloc.h"
+#include "core/db/manifest_format.h"
+#include "tests/support.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { SEGMENTS_MAX = 12, RUNS_MAX = 4, SLICES_MAX = 40, KEY_MAX = 12, ROUNDS = 300 };
+
+/* A manifest with what it points to. */
+struct sample {
+    struct pt_manifest manifest;
+    struct pt_manifest_segment segments[SEGMENTS_MAX];
+    size_t run_slice_counts[RUNS_MAX];
+    struct pt_manifest_slice slices[SLICES_MAX];
+    uint8_t keys[2 * SLICES_MAX][KEY_MAX];
+};
+
+/* A heap block of exactly the encoded size, so that a sanitizer sees every step outside. */
+struct block {
+    uint8_t *data;
+    size_t size;
+};
+
+static struct pt_id some_nonce(struct pt_dice *dice)
+{
+    struct pt_id id;
+
+    pt_value_fill(pt_dice_next(dice), id.bytes, sizeof(id.bytes));
+    return id;
+}
+
+static void log_fill(struct pt_dice *dice, struct pt_log_point *log)
+{
+    log->region.offset = PT_ARENA_START;
+    log->region.size = PT_REGION_UNIT * (1 + pt_dice_below(dice, 4));
+    log->nonce = some_nonce(dice);
+    log->offset = pt_dice_below(dice, log->region.size + 1);
+    log->epoch = pt_dice_next(dice);
+    log->commit = pt_dice_next(dice);
+    log->time_us = pt_dice_next(dice);
+    log->position = pt_dice_next(dice);
+    log->chain = some_nonce(dice);
+}
+
+/* Regions behind the log's, some with gaps; in the file they lie in another order than by id. */
+static void segments_fill(struct pt_dice *dice, struct sample *sample, size_t count)
+{
+    uint64_t offset = UINT64_C(1) << 40;
+    uint64_t id = pt_dice_below(dice, 3);
+
+    for (size_t i = 0; i < count; i++) {
+        struct pt_manifest_segment *segment = &sample->segments[i];
+
+        segment->extent.size = PT_REGION_UNIT * (1 + pt_dice_below(dice, 8));
+        offset -= segment->extent.size + PT_REGION_UNIT * pt_dice_below(dice, 2);
+        segment->extent.offset = offset;
+        segment->id = id;
+        id += 1 + pt_dice_below(dice, 3);
+        segment->summary.size = 1 + pt_dice_below(dice, segment->extent.size);
+        segment->summary.entry_count = pt_dice_below(dice, segment->summary.size);
+        segment->summary.delete_count = pt_dice_below(dice, segment->summary.entry_count + 1);
+        segment->summary.range_count = 1;
+        pt_value_fill(id, &segment->summary.digest, sizeof(segment->summary.digest));
+    }
+    sample->manifest.segment_count = count;
+    sample->manifest.next_segment_id = id + pt_dice_below(dice, 3);
+}
+
+/* The next key of a run: a short number, or a long one that begins with it. */
+static struct peat_bytes key_fill(struct pt_dice *dice, struct sample *sample, size_t key_index,
+                                  size_t step)
+{
+    uint8_t *place = sample->keys[key_index];
+
+    place[0] = (uint8_t)step;
+    pt_value_fill(key_index, place + 1, KEY_MAX - 1);
+    return pt_bytes(place, 1 + (size_t)pt_dice_below(dice, KEY_MAX));
+}
+
+/* Each run takes some of the segments, the first one all that are left, so each has its slice. */
+static void runs_fill(struct pt_dice *dice, struct sample *sample, size_t run_count)
+{
+    struct pt_manifest *manifest = &sample->manifest;
+    size_t next = 0;
+
+    for (size_t i = 0; i < run_count; i++) {
+        size_t count = i == 0 ? manifest->segment_count : 1 + (size_t)pt_dice_below(dice, 8);
+        size_t step = 0;
+
+        sample->run_slice_counts[i] = count;
+        for (size_t k = 0; k < count; k++, next++) {
+            struct pt_manifest_slice *slice = &sample->slices[next];
+
+            slice->segment_index = i == 0 ? k : pt_dice_below(dice, manifest->segment_count);
+            slice->low = key_fill(dice, sample, 2 * next, step++);
+            if (k > 0 && pt_dice_one_in(dice, 2))
+                slice->low = slice[-1].high;
+            slice->high = key_fill(dice, sample, 2 * next + 1, step++);
+        }
+        if (pt_dice_one_in(dice, 2))
+            sample->slices[next - count].low = pt_bytes("", 0);
+    }
+    manifest->run_count = run_count;
+    manifest->slice_count = next;
+}
+
+static void sample_fill(struct pt_dice *dice, struct sample *sample)
+{
+    struct pt_manifest *manifest = &sample->manifest;
+    size_t segment_count = 1 + (size_t)pt_dice_below(dice, SEGMENTS_MAX);
+
+    memset(sample, 0, sizeof(*sample));
+    manifest->store_id = some_nonce(dice);
+    manifest->generation = 1 + pt_dice_below(dice, 1000);
+    manifest->next_collection_id = pt_dice_next(dice);
+    manifest->hash_seed = pt_dice_next(dice);
+    manifest->segments = sample->segments;
+    manifest->run_slice_counts = sample->run_slice_counts;
+    manifest->slices = sample->slices;
+    if (pt_dice_one_in(dice, 5))
+        manifest->log.commit = pt_dice_next(dice); /* and no region */
+    else
+        log_fill(dice, &manifest->log);
+    segments_fill(dice, sample, segment_count);
+    runs_fill(dice, sample, 1 + (size_t)pt_dice_below(dice, RUNS_MAX));
+}
+
+static struct block block_new(size_t size)
+{
+    struct block block = {malloc(size), size};
+
+    PT_REQUIRE(block.data != NULL);
+    return block;
+}
+
+static struct block encode(const struct pt_manifest *manifest)
+{
+    struct block block = block_new(pt_manifest_size(manifest));
+
+    memset(block.data, 0xa5, block.size);
+    pt_manifest_encode(manifest, block.data);
+    return block;
+}
+
+/* Make the checksum right again. */
+static void seal(const struct block *block, const struct pt_manifest *like)
+{
+    struct pt_key key = pt_key_derive(&like->store_id, PT_KEY_MANIFEST, like->generation, 0);
+    struct pt_checksum checksum;
+
+    PT_REQUIRE(block->size >= sizeof(checksum));
+    checksum = pt_checksum(&key, block->data, block->size - sizeof(checksum));
+    memcpy(block->data + block->size - sizeof(checksum), &checksum, sizeof(checksum));
+}
+
+static enum peat_status decode(const struct block *block, const struct pt_manifest *like,
+                               struct pt_manifest *manifest_out)
+{
+    return pt_manifest_decode(pt_bytes(block->data, block->size), &like->store_id, like->generation,
+                              manifest_out);
+}
+
+static void require_refused(const struct block *block, const struct pt_manifest *like)
+{
+    struct pt_manifest decoded;
+
+    PT_REQUIRE_STATUS(decode(block, like, &decoded), PEAT_CORRUPT);
+    pt_manifest_fini(&decoded);
+}
+
+static void require_same(const struct pt_manifest *a, const struct pt_manifest *b)
+{
+    PT_REQUIRE(memcmp(&a->store_id, &b->store_id, sizeof(a->store_id)) == 0);
+    PT_REQUIRE(a->generation == b->generation);
+    PT_REQUIRE(a->next_segment_id == b->next_segment_id);
+    PT_REQUIRE(a->next_collection_id == b->next_collection_id);
+    PT_REQUIRE(a->hash_seed == b->hash_seed);
+    PT_REQUIRE(memcmp(&a->log, &b->log, sizeof(a->log)) == 0);
+    PT_REQUIRE(a->segment_count == b->segment_count);
+    for (size_t i = 0; i < a->segment_count; i++)
+        PT_REQUIRE(memcmp(&a->segments[i], &b->segments[i], sizeof(a->segments[i])) == 0);
+    PT_REQUIRE(a->run_count == b->run_count);
+    for (size_t i = 0; i < a->run_count; i++)
+        PT_REQUIRE(a->run_slice_counts[i] == b->run_slice_counts[i]);
+    PT_REQUIRE(a->slice_count == b->slice_count);
+    for (size_t i = 0; i < a->slice_count; i++) {
+        PT_REQUIRE(a->slices[i].segment_index == b->slices[i].segment_index);
+        PT_REQUIRE(pt_same(a->slices[i].low, b->slices[i].low));
+        PT_REQUIRE(pt_same(a->slices[i].high, b->slices[i].high));
+    }
+}
+
+static void require_encodes_to(const struct pt_manifest *manifest, const struct block *block)
+{
+    struct block again = encode(manifest);
+
+    PT_REQUIRE(again.size == block->size);
+    PT_REQUIRE(memcmp(again.data, block->data, block->size) == 0);
+    free(again.data);
+}
+
+static void a_manifest_comes_back_as_it_was(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct sample sample;
+    struct pt_manifest decoded;
+    (void)state;
+
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct block block;
+
+        sample_fill(&dice, &sample);
+        block = encode(&sample.manifest);
+        PT_REQUIRE_OK(decode(&block, &sample.manifest, &decoded));
+        require_same(&sample.manifest, &decoded);
+        require_encodes_to(&decoded, &block);
+        pt_manifest_fini(&decoded);
+        free(block.data);
+    }
+}
+
+static void a_store_without_segments_has_a_manifest(void **state)
+{
+    struct pt_manifest manifest = {.generation = 1, .next_collection_id = 2};
+    struct pt_manifest decoded;
+    struct block block = encode(&manifest);
+    (void)state;
+
+    assert_int_equal(block.size, PT_MANIFEST_HEADER_SIZE + PT_CHECKSUM_SIZE);
+    PT_REQUIRE_OK(decode(&block, &manifest, &decoded));
+    require_same(&manifest, &decoded);
+    pt_manifest_fini(&decoded);
+    free(block.data);
+}
+
+static void every_flipped_byte_is_damage(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct sample sample;
+    struct block block;
+    (void)state;
+
+    sample_fill(&dice, &sample);
+    block = encode(&sample.manifest);
+    for (size_t i = 0; i < block.size; i++) {
+        uint8_t flip = (uint8_t)(1 + pt_dice_below(&dice, 255));
+
+        pt_test_context("byte %zu", i);
+        block.data[i] ^= flip;
+        require_refused(&block, &sample.manifest);
+        block.data[i] ^= flip;
+    }
+    pt_test_context("%s", "");
+    free(block.data);
+}
+
+static void a_block_of_another_place_or_size_is_damage(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct sample sample;
+    struct pt_manifest like;
+    struct block block;
+    struct block longer;
+    (void)state;
+
+    sample_fill(&dice, &sample);
+    block = encode(&sample.manifest);
+    like = sample.manifest;
+    like.generation++;
+    require_refused(&block, &like);
+    seal(&block, &like); /* now only the header says which generation it is */
+    require_refused(&block, &like);
+    like = sample.manifest;
+    like.store_id.bytes[3] ^= 1;
+    require_refused(&block, &like);
+    seal(&block, &like);
+    require_refused(&block, &like);
+
+    for (size_t size = 0; size < block.size; size++) {
+        struct block cut = block_new(size);
+
+        memcpy(cut.data, block.data, size);
+        require_refused(&cut, &sample.manifest);
+        if (size >= PT_CHECKSUM_SIZE) {
+            seal(&cut, &sample.manifest);
+            require_refused(&cut, &sample.manifest);
+        }
+        free(cut.data);
+    }
+    longer = block_new(block.size + 8);
+    memset(longer.data, 0, longer.size);
+    memcpy(longer.data, block.data, block.size);
+    seal(&longer, &sample.manifest);
+    require_refused(&longer, &sample.manifest);
+    free(longer.data);
+    free(block.data);
+}
+
+static void a_newer_version_is_told_from_damage(void **state)
+{
+    struct pt_manifest manifest = {.generation = 7};
+    struct pt_manifest decoded;
+    struct block block = encode(&manifest);
+    struct pt_le32 version = pt_le32(PT_MANIFEST_VERSION + 1);
+    (void)state;
+
+    memcpy(block.data + offsetof(struct pt_manifest_header, version), &version, sizeof(version));
+    require_refused(&block, &manifest);
+    seal(&block, &manifest);
+    PT_REQUIRE_STATUS(decode(&block, &manifest, &decoded), PEAT_VERSION);
+    pt_manifest_fini(&decoded);
+    free(block.data);
+}
+
+/* ---- Claims that are wrong behind a right checksum ---- */
+
+/*
+ * A small manifest to break: segments 3 and 5, 128 KiB each one behind the other, the log in front;
+ * one run of two slices, ["a", "c") and ["c", "e").
+ */
+static struct block plain_block(struct pt_manifest *manifest_out)
+{
+    static struct pt_manifest_segment segments[2];
+    static size_t run_slice_counts[1] = {2};
+    static struct pt_manifest_slice slices[2];
+    struct pt_manifest manifest = {.generation = 9, .next_segment_id = 6};
+
+    for (unsigned i = 0; i < 2; i++) {
+        segments[i].id = 3 + 2 * i;
+        segments[i].extent.offset = 4 * PT_REGION_UNIT + i * 2 * PT_REGION_UNIT;
+        segments[i].extent.size = 2 * PT_REGION_UNIT;
+        segments[i].summary.size = PT_REGION_UNIT + 8;
+        segments[i].summary.entry_count = 100;
+        segments[i].summary.delete_count = 10;
+        slices[i].segment_index = i;
+    }
+    slices[0].low = pt_text("a");
+    slices[0].high = pt_text("c");
+    slices[1].low = pt_text("c");
+    slices[1].high = pt_text("e");
+    manifest.log.region.offset = 2 * PT_REGION_UNIT;
+    manifest.log.region.size = 2 * PT_REGION_UNIT;
+    manifest.segments = segments;
+    manifest.segment_count = 2;
+    manifest.run_slice_counts = run_slice_counts;
+    manifest.run_count = 1;
+    manifest.slices = slices;
+    manifest.slice_count = 2;
+    *manifest_out = manifest;
+    return encode(&manifest);
+}
+
+#define HEADER(field) (offsetof(struct pt_manifest_header, field))
+#define SEGMENT(i, field)                                                     \
+    (PT_MANIFEST_HEADER_SIZE + (i) * sizeof(struct pt_manifest_segment_row) + \
+     offsetof(struct pt_manifest_segment_row, field))
+#define RUN_ROWS   (SEGMENT(2, id))
+#define SLICE_ROWS (RUN_ROWS + sizeof(struct pt_manifest_run_row))
+#define KEYS       (SLICE_ROWS + 2 * sizeof(struct pt_manifest_slice_row))
+
+/* One number of the plain block replaced. */
+struct lie {
+    const char *what;
+    size_t offset;
+    uint64_t value;
+    size_t size; /* bytes of the number: 1, 4 or 8 */
+};
+
+static const struct lie lies[] = {
+    {"no generation", HEADER(generation), 0, 8},
+    {"reserved bytes in use", HEADER(reserved), 1, 4},
+    {"version 0", HEADER(version), 0, 4},
+    {"another magic", HEADER(magic), 1, 8},
+    {"another size", HEADER(size), KEYS + 4 + 15, 8},
+    {"next segment id in use", HEADER(next_segment_id), 5, 8},
+    {"more segments than fit", HEADER(segment_count), 3, 8},
+    {"segment count that overflows", HEADER(segment_count), UINT64_C(1) << 61, 8},
+    {"fewer segments than there are", HEADER(segment_count), 1, 8},
+    {"more runs than fit", HEADER(run_count), UINT64_MAX, 8},
+    {"more slices than fit", HEADER(slice_count), UINT64_C(1) << 60, 8},
+    {"more key bytes than fit", HEADER(key_size), UINT64_MAX - 100, 8},
+    {"log region misaligned", HEADER(log.region_offset), 4096, 8},
+    {"log region over a superblock", HEADER(log.region_offset), 0, 8},
+    {"log region over a segment", HEADER(log.region_offset), 3 * PT_REGION_UNIT, 8},
+    {"log region past all files", HEADER(log.region_size), UINT64_C(1) << 63, 8},
+    {"log begins behind its region", HEADER(log.offset), 2 * PT_REGION_UNIT + 1, 8},
+    {"one segment twice", SEGMENT(1, id), 3, 8},
+    {"segments out of order", SEGMENT(1, id), 2, 8},
+    {"segment id not given yet", SEGMENT(1, id), 6, 8},
+    {"extent misaligned", SEGMENT(0, extent_offset), 4 * PT_REGION_UNIT + 8, 8},
+    {"extent over a superblock", SEGMENT(0, extent_offset), 0, 8},
+    {"extent over another", SEGMENT(0, extent_offset), 5 * PT_REGION_UNIT, 8},
+    {"the same extent", SEGMENT(0, extent_offset), 6 * PT_REGION_UNIT, 8},
+    {"extent past all files", SEGMENT(1, extent_offset), UINT64_MAX - PT_REGION_UNIT + 1, 8},
+    {"empty extent", SEGMENT(0, extent_size), 0, 8},
+    {"extent size misaligned", SEGMENT(0, extent_size), PT_REGION_UNIT + 4096, 8},
+    {"extent size past all files", SEGMENT(1, extent_size), UINT64_MAX - PT_REGION_UNIT + 1, 8},
+    {"empty segment", SEGMENT(0, size), 0, 8},
+    {"segment larger than its extent", SEGMENT(0, size), 2 * PT_REGION_UNIT + 1, 8},
+    {"no entries", SEGMENT(0, entry_count), 0, 8},
+    {"more entries than bytes", SEGMENT(0, entry_count), PT_REGION_UNIT + 9, 8},
+    {"more deletes than entries", SEGMENT(0, delete_count), 101, 8},
+    {"more ranges than bytes", SEGMENT(0, range_count), UINT64_MAX - 99, 8},
+    {"run without slices", RUN_ROWS, 0, 8},
+    {"slice in no run", RUN_ROWS, 1, 8},
+    {"run with more slices than there are", RUN_ROWS, 3, 8},
+    {"slice of no segment", SLICE_ROWS, 2, 8},
+    {"segment without slice", SLICE_ROWS, 1, 8},
+    {"key longer than the keys", SLICE_ROWS + 8, 5, 4},
+    {"key shorter than the keys", SLICE_ROWS + 16 + 12, 0, 4},
+    {"low is high", KEYS, 'c', 1},
+    {"low above high", KEYS, 'd', 1},
+    {"slices overlap", KEYS + 1, 'd', 1},
+};
+
+static void a_false_claim_behind_a_right_checksum_is_damage(void **state)
+{
+    struct pt_manifest manifest;
+    struct block plain = plain_block(&manifest);
+    struct pt_manifest decoded;
+    (void)state;
+
+    PT_REQUIRE(KEYS + 4 + PT_CHECKSUM_SIZE == plain.size);
+    PT_REQUIRE_OK(decode(&plain, &manifest, &decoded));
+    pt_manifest_fini(&decoded);
+    for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+        struct block block = block_new(plain.size);
+        struct pt_le64 value = pt_le64(lies[i].value);
+
+        pt_test_context("%s", lies[i].what);
+        memcpy(block.data, plain.data, plain.size);
+        memcpy(block.data + lies[i].offset, value.bytes, lies[i].size);
+        PT_REQUIRE(memcmp(block.data, plain.data, plain.size) != 0);
+        seal(&block, &manifest);
+        require_refused(&block, &manifest);
+        free(block.data);
+    }
+    pt_test_context("%s", "");
+    free(plain.data);
+}
+
+/* Numbers near those that matter, in a random place of what is sealed. */
+static void spoil(struct pt_dice *dice, struct block *block, size_t header_from)
+{
+    size_t end = block->size - PT_CHECKSUM_SIZE;
+    unsigned changes = 1 + (unsigned)pt_dice_below(dice, 3);
+
+    for (unsigned i = 0; i < changes; i++) {
+        size_t offset = header_from + (size_t)pt_dice_below(dice, end - header_from);
+
+        if (pt_dice_one_in(dice, 2)) {
+            block->data[offset] = (uint8_t)pt_dice_next(dice);
+        } else {
+            struct pt_le64 value = pt_le64(pt_dice_below(dice, 4) - pt_dice_below(dice, 2));
+
+            offset &= ~(size_t)7;
+            memcpy(block->data + offset, &value, end - offset < 8 ? end - offset : 8);
+        }
+    }
+}
+
+static void sealed_nonsense_is_refused_or_means_what_it_says(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    unsigned accepted = 0;
+    (void)state;
+
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct sample sample;
+        struct block block;
+
+        sample_fill(&dice, &sample);
+        block = encode(&sample.manifest);
+        for (unsigned k = 0; k < 20; k++) {
+            struct block spoilt = block_new(block.size);
+            struct pt_manifest decoded;
+            enum peat_status status;
+
+            memcpy(spoilt.data, block.data, block.size);
+            spoil(&dice, &spoilt, pt_dice_one_in(&dice, 2) ? 0 : HEADER(next_segment_id));
+            seal(&spoilt, &sample.manifest);
+            status = decode(&spoilt, &sample.manifest, &decoded);
+            if (status == PEAT_OK) {
+                accepted++;
+                require_encodes_to(&decoded, &spoilt);
+            } else {
+                PT_REQUIRE(status == PEAT_CORRUPT || status == PEAT_VERSION);
+            }
+            pt_manifest_fini(&decoded);
+            free(spoilt.data);
+        }
+        free(block.data);
+    }
+    PT_REQUIRE(accepted > 0); /* digests and times are free: the test reaches both sides */
+}
+
+static void sealed_noise_is_refused(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct pt_manifest like = {.generation = 3};
+    (void)state;
+
+    for (unsigned i = 0; i < 4 * ROUNDS; i++) {
+        struct block block = block_new(PT_CHECKSUM_SIZE + (size_t)pt_dice_below(&dice, 600));
+
+        pt_value_fill(pt_dice_next(&dice), block.data, block.size);
+        seal(&block, &like);
+        require_refused(&block, &like);
+        free(block.data);
+    }
+}
+
+/* ---- Memory, and runs ---- */
+
+static unsigned allocations_left;
+
+static bool allow_some(size_t size)
+{
+    (void)size;
+    return allocations_left > 0 && allocations_left-- > 0;
+}
+
+static void without_memory_decoding_fails_and_leaks_nothing(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct sample sample;
+    struct pt_manifest decoded;
+    struct block block;
+    enum peat_status status = PEAT_NO_MEMORY;
+    (void)state;
+
+    sample_fill(&dice, &sample);
+    block = encode(&sample.manifest);
+    for (unsigned i = 0; status == PEAT_NO_MEMORY; i++) {
+        allocations_left = i;
+        pt_alloc_set_hook(allow_some);
+        status = decode(&block, &sample.manifest, &decoded);
+        pt_alloc_set_hook(NULL);
+        PT_REQUIRE(i < 100);
+        if (i == 0)
+            PT_REQUIRE_STATUS(status, PEAT_NO_MEMORY);
+        pt_manifest_fini(&decoded);
+    }
+    PT_REQUIRE_OK(status);
+    free(block.data);
+}
+
+/* A run made by hand: what describing reads of it. */
+static struct pt_run *run_of(struct pt_held_segment *const *helds, const char *const *keys,
+                             size_t slice_count)
+{
+    struct pt_run *run = calloc(1, sizeof(*run) + slice_count * sizeof(run->slices[0]));
+
+    PT_REQUIRE(run != NULL);
+    run->slice_count = slice_count;
+    for (size_t i = 0; i < slice_count; i++) {
+        run->slices[i].held = helds[i];
+        run->slices[i].low = pt_text(keys[2 * i]);
+        run->slices[i].high = pt_text(keys[2 * i + 1]);
+    }
+    return run;
+}
+
+static void held_fill(struct pt_held_segment *held, uint64_t id, uint64_t place)
+{
+    memset(held, 0, sizeof(*held));
+    held->id = id;
+    held->extent.offset = place * PT_REGION_UNIT;
+    held->extent.size = PT_REGION_UNIT;
+    held->summary.size = 1000 + id;
+    held->summary.entry_count = id;
+}
+
+static void runs_are_described_with_each_segment_once(void **state)
+{
+    struct pt_held_segment helds[3];
+    struct pt_held_segment *const upper[] = {&helds[2], &helds[0], &helds[2]};
+    struct pt_held_segment *const lower[] = {&helds[1], &helds[0]};
+    const char *const upper_keys[] = {"a", "b", "c", "d", "d", "f"};
+    const char *const lower_keys[] = {"a", "k", "k", "z"};
+    struct pt_run *runs[2];
+    struct pt_manifest manifest = {.generation = 4, .next_segment_id = 100, .hash_seed = 5};
+    struct pt_manifest decoded;
+    struct block block;
+    (void)state;
+
+    held_fill(&helds[0], 30, 9);
+    held_fill(&helds[1], 20, 4);
+    held_fill(&helds[2], 10, 6);
+    runs[0] = run_of(upper, upper_keys, 3);
+    runs[1] = run_of(lower, lower_keys, 2);
+    PT_REQUIRE_OK(pt_manifest_describe(runs, 2, &manifest));
+    assert_int_equal(manifest.generation, 4);
+    assert_int_equal(manifest.hash_seed, 5);
+    assert_int_equal(manifest.segment_count, 3);
+    assert_int_equal(manifest.segments[0].id, 10);
+    assert_int_equal(manifest.segments[1].id, 20);
+    assert_int_equal(manifest.segments[2].id, 30);
+    assert_int_equal(manifest.segments[2].extent.offset, 9 * PT_REGION_UNIT);
+    assert_int_equal(manifest.segments[2].summary.size, 1030);
+    assert_int_equal(manifest.run_count, 2);
+    assert_int_equal(manifest.run_slice_counts[0], 3);
+    assert_int_equal(manifest.run_slice_counts[1], 2);
+    assert_int_equal(manifest.slices[0].segment_index, 0);
+    assert_int_equal(manifest.slices[1].segment_index, 2);
+    assert_int_equal(manifest.slices[2].segment_index, 0);
+    assert_int_equal(manifest.slices[3].segment_index, 1);
+    assert_int_equal(manifest.slices[4].segment_index, 2);
+    assert_true(pt_same(manifest.slices[4].high, pt_text("z")));
+
+    block = encode(&manifest);
+    PT_REQUIRE_OK(decode(&block, &manifest, &decoded));
+    require_same(&manifest, &decoded);
+    pt_manifest_fini(&decoded);
+    free(block.data);
+    pt_manifest_fini(&manifest);
+    free(runs[0]);
+    free(runs[1]);
+}
+
+static void no_runs_are_described_as_none(void **state)
+{
+    struct pt_manifest manifest = {.generation = 1};
+    (void)state;
+
+    PT_REQUIRE_OK(pt_manifest_describe(NULL, 0, &manifest));
+    assert_int_equal(manifest.segment_count, 0);
+    assert_int_equal(manifest.run_count, 0);
+    assert_int_equal(manifest.slice_count, 0);
+    pt_manifest_fini(&manifest);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_manifest_comes_back_as_it_was),
+        cmocka_unit_test(a_store_without_segments_has_a_manifest),
+        cmocka_unit_test(every_flipped_byte_is_damage),
+        cmocka_unit_test(a_block_of_another_place_or_size_is_damage),
+        cmocka_unit_test(a_newer_version_is_told_from_damage),
+        cmocka_unit_test(a_false_claim_behind_a_right_checksum_is_damage),
+        cmocka_unit_test(sealed_nonsense_is_refused_or_means_what_it_says),
+        cmocka_unit_test(sealed_noise_is_refused),
+        cmocka_unit_test(without_memory_decoding_fails_and_leaks_nothing),
+        cmocka_unit_test(runs_are_described_with_each_segment_once),
+        cmocka_unit_test(no_runs_are_described_as_none),
+    };
+    int failed;
+
+    pt_test_start();
+    PT_REQUIRE_OK(pt_checksum_start());
+    failed = cmocka_run_group_tests_name("manifest", tests, NULL, NULL);
+    pt_test_end();
+    return failed;
+}

@@ -1,0 +1,147 @@
+#include "tools/coding.h"
+#include "tools/collection_tree.h"
+#include "tools/command.h"
+#include "tools/human.h"
+#include "tools/output.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
+
+enum figure_kind { FIGURE_COUNT, FIGURE_SIZE };
+
+/* The figures that mean something to a process that only reads: those about the file. */
+static const struct {
+    const char *name;  /* in JSON */
+    const char *words; /* for people */
+    size_t offset;     /* bytes into struct peat_stats */
+    enum figure_kind kind;
+} figures[] = {
+    {"commit", "newest commit", offsetof(struct peat_stats, commit), FIGURE_COUNT},
+    {"generation", "generation", offsetof(struct peat_stats, generation), FIGURE_COUNT},
+    {"file_size", "size of the file", offsetof(struct peat_stats, file_size), FIGURE_SIZE},
+    {"allocated_size", "of that on disk", offsetof(struct peat_stats, allocated_size), FIGURE_SIZE},
+    {"segment_size", "in segments", offsetof(struct peat_stats, segment_size), FIGURE_SIZE},
+    {"log_size", "in the log", offsetof(struct peat_stats, log_size), FIGURE_SIZE},
+    {"manifest_size", "in manifests", offsetof(struct peat_stats, manifest_size), FIGURE_SIZE},
+    {"free_size", "free inside", offsetof(struct peat_stats, free_size), FIGURE_SIZE},
+    {"pending_size", "waiting to be free", offsetof(struct peat_stats, pending_size), FIGURE_SIZE},
+    {"entry_count", "entries in segments", offsetof(struct peat_stats, entry_count), FIGURE_COUNT},
+    {"segment_count", "segments", offsetof(struct peat_stats, segment_count), FIGURE_COUNT},
+    {"run_count", "runs", offsetof(struct peat_stats, run_count), FIGURE_COUNT},
+    {"buffer_size", "in write buffers", offsetof(struct peat_stats, buffer_size), FIGURE_SIZE},
+    {"replayed_commits", "commits from the log", offsetof(struct peat_stats, replayed_commits),
+     FIGURE_COUNT},
+    {"replayed_size", "read from the log", offsetof(struct peat_stats, replayed_size), FIGURE_SIZE},
+};
+
+static uint64_t figure_of(const struct peat_stats *stats, size_t i)
+{
+    uint64_t figure;
+
+    memcpy(&figure, (const char *)stats + figures[i].offset, sizeof(figure));
+    return figure;
+}
+
+static void text_write(const struct peat_stats *stats)
+{
+    pt_output_string("store                 ");
+    pt_hex_write((struct peat_bytes){stats->store_id, sizeof(stats->store_id)});
+    pt_output_byte('\n');
+    for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++) {
+        uint64_t figure = figure_of(stats, i);
+
+        pt_output_format("%-20s  %s", figures[i].words, pt_human_count(figure).text);
+        if (figures[i].kind == FIGURE_SIZE) {
+            pt_output_string(" bytes");
+            if (figure >= 1000)
+                pt_output_format(" (%s)", pt_human_size(figure).text);
+        }
+        pt_output_byte('\n');
+    }
+}
+
+static void json_write(const struct peat_stats *stats)
+{
+    pt_output_string("{\"store_id\":\"");
+    pt_hex_write((struct peat_bytes){stats->store_id, sizeof(stats->store_id)});
+    pt_output_byte('"');
+    for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
+        pt_output_format(",\"%s\":%" PRIu64, figures[i].name, figure_of(stats, i));
+    pt_output_string("}\n");
+}
+
+static enum pt_exit path_write(void *context, struct peat_collection *collection,
+                               struct peat_bytes path)
+{
+    (void)context;
+    (void)collection;
+    if (path.size > 0) {
+        pt_output_write(path.data, path.size);
+        pt_output_byte('\n');
+    }
+    return PT_EXIT_DONE;
+}
+
+static enum pt_exit stat_show(const char *store, bool is_json, bool is_list)
+{
+    struct peat_stats stats = {.struct_size = sizeof(stats)};
+    struct pt_target target = {0};
+    enum peat_status status;
+    enum pt_exit outcome = pt_target_open_read(&target, store, NULL);
+
+    if (outcome != PT_EXIT_DONE)
+        goto done;
+    if (is_list) {
+        outcome = pt_tree_walk(&target, path_write, NULL);
+        goto done;
+    }
+    status = peat_stats_get(target.db, &stats);
+    if (status != PEAT_OK)
+        outcome = pt_complain_status(store, status);
+    else if (is_json)
+        json_write(&stats);
+    else
+        text_write(&stats);
+done:
+    return pt_target_close(&target, outcome);
+}
+
+static enum pt_exit stat_run(int argc, char **argv)
+{
+    static const struct option long_options[] = {{"collections", no_argument, NULL, 'c'},
+                                                 {"json", no_argument, NULL, 'j'},
+                                                 {"help", no_argument, NULL, PT_OPTION_HELP},
+                                                 {0}};
+    bool is_json = false;
+    bool is_list = false;
+    int code;
+
+    while ((code = pt_command_option(&pt_command_stat, argc, argv, ":cj", long_options)) != -1) {
+        if (code == 'c')
+            is_list = true;
+        else if (code == 'j')
+            is_json = true;
+        else
+            return code == PT_OPTION_HELPED ? PT_EXIT_DONE : PT_EXIT_USAGE;
+    }
+    if (is_list && is_json)
+        return pt_complain_usage("--collections writes no JSON");
+    if (!pt_command_arguments(argc, 1, 1))
+        return PT_EXIT_USAGE;
+    return stat_show(argv[optind], is_json, is_list);
+}
+
+const struct pt_command pt_command_stat = {
+    .name = "stat",
+    .summary = "say how large the store is and what it consists of",
+    .help =
+        "usage: peat stat [OPTION]... STORE\n"
+        "\n"
+        "Write sizes and counts of the store's file. Entries in segments include deletions and\n"
+        "older versions that a merge has yet to drop; 'peat scan --count' counts exactly.\n"
+        "\n"
+        "  -j, --json         write one JSON object; sizes are bytes\n"
+        "  -c, --collections  list the collections instead, one on a line\n",
+    .run = stat_run,
+};

@@ -1,0 +1,139 @@
+/*
+ * The log: records appended to regions of the arena, in commit order, and read back after a crash
+ * or by another process. It knows records, not what is in them.
+ *
+ * Appending, thread rule: one appender at a time (the commit leader): it alone calls pt_log_append(),
+ * pt_log_stage() and pt_log_point(). All the rest runs beside it on any thread.
+ */
+#ifndef PEAT_WAL_LOG_H
+#define PEAT_WAL_LOG_H
+
+#include "core/arena/arena.h"
+
+/* What a record is; the log itself also writes records to link its regions. */
+enum pt_record_kind {
+    PT_RECORD_BATCH = 1,  /* a batch: what is in it is the reader's matter */
+    PT_RECORD_SEAL = 2,   /* the write buffer ends after this commit */
+    PT_RECORD_INSTALL = 3 /* reserved: the merger replaced slices by segments */
+};
+
+/*
+ * The state of the history at one point: what a manifest keeps to say where replay begins. The
+ * physical half (region, nonce, offset) is this file's own; the logical half is the same on all
+ * nodes.
+ */
+struct pt_log_point {
+    struct pt_extent region; /* size 0: there is no log after this point */
+    struct pt_id nonce;      /* of this use of the region */
+    uint64_t offset;         /* bytes in the region: where the next record begins */
+    uint64_t epoch;
+    uint64_t commit;    /* the last one before this point */
+    uint64_t time_us;   /* of that commit */
+    uint64_t position;  /* bytes of records since the store began */
+    struct pt_id chain; /* SipHash-2-4-128 over all records so far, each keyed by the last */
+};
+
+struct pt_log_options {
+    bool pwrite;              /* PEAT_LOG_PWRITE: no writable mapping */
+    uint64_t region_size_min; /* bytes: the first region; 0: the default (128 KiB) */
+    uint64_t region_size_max; /* bytes: what regions grow to; 0: the default (64 MiB) */
+};
+
+/* ---- Appending ---- */
+
+struct pt_log;
+
+/*
+ * Begin a log that goes on from @p start's logical half in a fresh region (its physical half is
+ * ignored). PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY.
+ */
+enum peat_status pt_log_open(struct pt_arena *arena, const struct pt_log_options *options,
+                             const struct pt_log_point *start, struct pt_log **log_out);
+/* Writes nothing. The regions stay as they are, except those that were only made ready: nothing names
+ * them, so they are released. NULL is allowed. */
+void pt_log_close(struct pt_log *log);
+
+/*
+ * Append one record of the pieces @p payload, one after the other. All space is found before the
+ * first byte is written: on PEAT_NO_SPACE and PEAT_NO_MEMORY the log is as before. @p commit is the
+ * last one's number + 1 for a batch, the last one's number for a seal. Larger than a region is fine.
+ * The record has reached PEAT_OS when this returns, unless it is staged (below): then after
+ * pt_log_push() or pt_log_sync(). PEAT_NO_SPACE, PEAT_IO (also poisons), PEAT_POISONED,
+ * PEAT_NO_MEMORY.
+ */
+enum peat_status pt_log_append(struct pt_log *log, enum pt_record_kind kind, uint64_t commit,
+                               uint64_t time_us, const struct peat_bytes *payload,
+                               size_t payload_count);
+/*
+ * Whether what is appended from now on is staged: it waits in private memory until pt_log_push() or
+ * pt_log_sync(). Said before appending a group that will be synced at once, which then takes one
+ * write of just its bytes. With PEAT_LOG_PWRITE everything is staged, whatever is said here.
+ */
+void pt_log_stage(struct pt_log *log, bool staged);
+/* What was appended is in the page cache: it survives the process. As pt_log_sync() otherwise. */
+enum peat_status pt_log_push(struct pt_log *log);
+/*
+ * What was appended before the call is on disk when this returns; later records begin in a block of
+ * their own. Does nothing if that is so already. A failure poisons: PEAT_IO, then PEAT_POISONED for
+ * ever.
+ */
+enum peat_status pt_log_sync(struct pt_log *log);
+bool pt_log_unsynced(struct pt_log *log);
+
+/*
+ * Work ahead of the appender, on a background thread: have the next region ready before the current
+ * one is full, and the pages in front of the tail faulted in. What it does not get done the appender
+ * does itself. PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY: harmless, the appender will see for itself.
+ */
+enum peat_status pt_log_prepare(struct pt_log *log);
+/* Whether pt_log_prepare() has something to do. Cheap: asked after each group of appends. */
+bool pt_log_prepare_wanted(const struct pt_log *log);
+
+/* Where the next record will begin. The appender's thread only, or while there is none. */
+struct pt_log_point pt_log_point(struct pt_log *log);
+
+/*
+ * Records before @p point are in segments, and a manifest of generation @p generation, which begins
+ * the log at @p point, is durable: the regions before it are retired to the arena with that
+ * generation.
+ */
+void pt_log_retire(struct pt_log *log, const struct pt_log_point *point, uint64_t generation);
+
+uint64_t pt_log_size(struct pt_log *log);          /* bytes of regions held */
+uint64_t pt_log_bytes_written(struct pt_log *log); /* since open, headers and padding included */
+
+/* ---- Reading ---- */
+
+struct pt_record {
+    enum pt_record_kind kind;
+    uint64_t epoch;
+    uint64_t commit;
+    uint64_t time_us;
+    struct peat_bytes payload; /* valid until the reader's next call */
+};
+
+struct pt_log_reader; /* one thread at a time */
+
+/*
+ * Read from @p start on. @p live: another process appends meanwhile, so whatever does not verify is
+ * simply not there yet. Otherwise what does not verify is the torn tail of a crash, or, if a later
+ * record says that the log was durable beyond it, damage. PEAT_CORRUPT: @p start is no place in the
+ * file. PEAT_IO, PEAT_NO_MEMORY.
+ */
+enum peat_status pt_log_reader_open(struct pt_arena *arena, const struct pt_log_point *start,
+                                    bool live, struct pt_log_reader **reader_out);
+/*
+ * PEAT_OK: *record_out is the next record. PEAT_DONE: no more (a live reader may be asked again
+ * later). PEAT_CORRUPT: acknowledged records are damaged; the message says from which commit on.
+ * PEAT_IO, PEAT_NO_MEMORY.
+ */
+enum peat_status pt_log_reader_next(struct pt_log_reader *reader, struct pt_record *record_out);
+/* The point behind the last record given: where a log that goes on begins. */
+struct pt_log_point pt_log_reader_point(const struct pt_log_reader *reader);
+/* The regions entered so far, in order, also by a link behind which nothing was found: the writer
+ * claims or retires them. Valid until the next call. */
+const struct pt_extent *pt_log_reader_regions(const struct pt_log_reader *reader,
+                                              size_t *count_out);
+void pt_log_reader_close(struct pt_log_reader *reader); /* NULL is allowed */
+
+#endif

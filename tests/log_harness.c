@@ -12,6 +12,7 @@ enum {
 };
 
 static uint8_t *disk; /* NULL: not kept */
+static bool disk_paused;
 static unsigned countdowns[FAULT_COUNT];
 static int error_numbers[FAULT_COUNT];
 static void (*watcher)(uint64_t offset, const void *data, size_t size);
@@ -32,7 +33,7 @@ static bool faults(enum pt_log_fault fault)
 
 static void disk_take(uint64_t offset, const void *bytes, size_t size)
 {
-    if (disk == NULL)
+    if (disk == NULL || disk_paused)
         return;
     PT_REQUIRE(offset + size <= DISK_SIZE);
     memcpy(disk + offset, bytes, size);
@@ -78,8 +79,7 @@ static void harness_store(int fd, uint64_t offset, void *place, const void *data
 
 static int harness_allocate(int fd, uint64_t offset, uint64_t size)
 {
-    return faults(PT_LOG_FAULT_ALLOCATE) ? -1
-                                      : pt_file_calls_real()->allocate(fd, offset, size);
+    return faults(PT_LOG_FAULT_ALLOCATE) ? -1 : pt_file_calls_real()->allocate(fd, offset, size);
 }
 
 void pt_harness_fault(enum pt_log_fault fault, unsigned countdown, int error_number)
@@ -104,6 +104,11 @@ void pt_harness_disk_stop(void)
 {
     free(disk);
     disk = NULL;
+}
+
+void pt_harness_disk_pause(bool paused)
+{
+    disk_paused = paused;
 }
 
 const uint8_t *pt_harness_disk_bytes(const struct pt_harness *harness)
@@ -138,10 +143,10 @@ struct pt_arena *pt_harness_arena_of(const uint8_t *bytes, uint64_t size)
 }
 
 void pt_harness_open(struct pt_harness *harness, const struct pt_log_options *options,
-                      uint64_t address_space_size)
+                     uint64_t address_space_size)
 {
-    const struct pt_log_point start = {.epoch = 3, .commit = 1000, .time_us = 1000, .position = 77,
-                                       .chain = {"any chain"}};
+    const struct pt_log_point start = {
+        .epoch = 3, .commit = 1000, .time_us = 1000, .position = 77, .chain = {"any chain"}};
     static struct pt_file_calls calls;
 
     calls = *pt_file_calls_real();
@@ -225,7 +230,7 @@ size_t pt_harness_size(struct pt_dice *dice, bool large)
 }
 
 void pt_harness_require_record(const struct pt_harness *harness, uint64_t index,
-                                const struct pt_record *record)
+                               const struct pt_record *record)
 {
     PT_REQUIRE(index < harness->record_count);
     PT_REQUIRE(record->kind == (harness->seals[index] ? PT_RECORD_SEAL : PT_RECORD_BATCH));
@@ -238,8 +243,8 @@ void pt_harness_require_record(const struct pt_harness *harness, uint64_t index,
 }
 
 uint64_t pt_harness_read(const struct pt_harness *harness, struct pt_arena *arena,
-                          const struct pt_log_point *start, uint64_t first,
-                          enum peat_status *status_out, struct pt_log_point *point_out)
+                         const struct pt_log_point *start, uint64_t first,
+                         enum peat_status *status_out, struct pt_log_point *point_out)
 {
     struct pt_log_reader *reader;
     struct pt_record record;

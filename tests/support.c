@@ -20,7 +20,8 @@
 #include <cmocka.h>
 
 enum {
-    EXIT_FAILED = 99 /* a child's requirement failed: already reported */
+    EXIT_FAILED = 99, /* a child's requirement failed: already reported */
+    TIMEOUT_S = 1200  /* of a whole test program, should it hang; PEAT_TIMEOUT overrides it */
 };
 
 static pid_t main_process;
@@ -34,6 +35,7 @@ void pt_test_start(void)
     main_thread = pthread_self();
     (void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)alarm((unsigned)pt_test_number("PEAT_TIMEOUT", TIMEOUT_S));
 }
 
 static int remove_one(const char *path, const struct stat *stat, int kind, struct FTW *walk)
@@ -74,6 +76,7 @@ _Noreturn void pt_test_fail(const char *file, int line, const char *format, ...)
     va_end(arguments);
     fprintf(stderr, "%s:%d: %s%s%s%s\n", file, line, words, context[0] == '\0' ? "" : " (", context,
             context[0] == '\0' ? "" : ")");
+    context[0] = '\0';
     (void)fflush(NULL);
     if (getpid() != main_process)
         _exit(EXIT_FAILED);

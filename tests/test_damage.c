@@ -528,7 +528,7 @@ static uint64_t fill(struct peat_db *db, uint64_t number)
         status = peat_put(db, NULL, key_of(name, number), filler_of(number));
         if (status != PEAT_OK)
             break;
-        PT_REQUIRE(number < 1000000);
+        PT_REQUIRE(number < 100000);
     }
     PT_REQUIRE_STATUS(status, PEAT_NO_SPACE);
     return number;

@@ -567,8 +567,7 @@ static void an_earlier_use_of_a_region_is_never_read(void **state)
         /* The same history goes on in the same place, where its records still are. */
         harness.start = pt_log_point(harness.log);
         PT_REQUIRE(harness.start.region.offset == region.offset);
-        PT_REQUIRE_OK(
-            pt_file_write(pt_arena_file(harness.arena), region.offset, old, sizeof(old)));
+        PT_REQUIRE_OK(pt_file_write(pt_arena_file(harness.arena), region.offset, old, sizeof(old)));
         harness.commit = harness.start.commit;
         harness.record_count = 0;
         memset(harness.seals, 0, sizeof(harness.seals));
@@ -579,10 +578,13 @@ static void an_earlier_use_of_a_region_is_never_read(void **state)
 
 static void a_start_that_is_no_place_is_damage(void **state)
 {
-    const struct pt_extent bad[] = {
-        {0, 128 * KIB},          {64 * KIB, 0},        {64 * KIB, 1000},
-        {65 * KIB, 128 * KIB},   {64 * KIB, 1u << 30}, {UINT64_MAX - 65535, 128 * KIB},
-        {64 * KIB, UINT64_MAX - 65535}};
+    const struct pt_extent bad[] = {{0, 128 * KIB},
+                                    {64 * KIB, 0},
+                                    {64 * KIB, 1000},
+                                    {65 * KIB, 128 * KIB},
+                                    {64 * KIB, 1u << 30},
+                                    {UINT64_MAX - 65535, 128 * KIB},
+                                    {64 * KIB, UINT64_MAX - 65535}};
     const uint64_t bad_offsets[] = {0, 4095, 4097, 128 * KIB - 4088, UINT64_MAX - 7};
     struct pt_log_reader *reader;
     (void)state;

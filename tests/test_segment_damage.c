@@ -237,6 +237,74 @@ static void p3_every_flipped_byte_is_found_and_never_read_as_data(void **state)
     subject_free(subject);
 }
 
+/* Swap two items of @p size bytes. */
+static void swap(uint8_t *bytes, uint64_t one, uint64_t other, uint64_t size)
+{
+    for (uint64_t i = 0; i < size; i++) {
+        uint8_t kept = bytes[one + i];
+
+        bytes[one + i] = bytes[other + i];
+        bytes[other + i] = kept;
+    }
+}
+
+/* Each way of reading by itself, on a segment of which nothing has been verified yet, so that none
+ * can rely on what another has verified. */
+static void each_way_try(const struct subject *subject)
+{
+    static void (*const ways[])(struct pt_segment *, const struct subject *, struct outcome *) = {
+        gets_try, seeks_try, scans_try, ranges_try};
+
+    for (size_t way = 0; way < sizeof(ways) / sizeof(ways[0]); way++) {
+        struct outcome outcome = {.trusted = true};
+        struct pt_segment *segment;
+
+        PT_REQUIRE_OK(pt_segment_image_open(&subject->image, &segment));
+        ways[way](segment, subject, &outcome);
+        pt_segment_close(segment);
+    }
+}
+
+/* Damage that looks like a segment: only a checksum tells. The fences begin a chunk, so that neither
+ * the ordinals nor the fences are verified together with the other. */
+static void p3_plausible_damage_is_not_believed(void **state)
+{
+    static uint8_t value[PT_CHUNK_SIZE];
+    struct subject *subject = subject_new(700, 60);
+    struct pt_segment_layout *layout = &subject->image.layout;
+    size_t missing = (size_t)(-layout->fence_offsets[0] % PT_CHUNK_SIZE);
+    (void)state;
+
+    subject->entries[0].value = pt_bytes(value, missing);
+    pt_segment_image_fini(&subject->image);
+    pt_segment_image_init(&subject->image, &subject->content);
+    assert_int_equal(layout->fence_offsets[0] % PT_CHUNK_SIZE, 0);
+
+    const struct {
+        const char *name;
+        uint64_t offset;
+        uint64_t size;
+        uint64_t count;
+    } items[] = {{"range ordinal", layout->range_ordinals_offset, 4, RANGES},
+                 {"ordinal", layout->ordinals_offset, 4, 700},
+                 {"fence", layout->fence_offsets[0], 8, layout->fence_counts[0]},
+                 {"bucket", layout->buckets_offset, 64, 100}};
+
+    for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++) {
+        for (uint64_t item = 0; item + 1 < items[i].count; item += 1 + items[i].count / 8) {
+            uint64_t other = item + 9 < items[i].count ? item + 9 : item + 1;
+            uint64_t first_offset = items[i].offset + item * items[i].size;
+            uint64_t other_offset = items[i].offset + other * items[i].size;
+
+            pt_test_context("%s %llu", items[i].name, (unsigned long long)item);
+            swap(subject->image.bytes, first_offset, other_offset, items[i].size);
+            each_way_try(subject);
+            swap(subject->image.bytes, first_offset, other_offset, items[i].size);
+        }
+    }
+    subject_free(subject);
+}
+
 static void p3_a_segment_cut_short_or_longer_is_refused(void **state)
 {
     struct subject *subject = subject_new(SMALL, 20);
@@ -622,6 +690,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_undamaged_segment_reads_well),
         cmocka_unit_test(p3_every_flipped_byte_is_found_and_never_read_as_data),
+        cmocka_unit_test(p3_plausible_damage_is_not_believed),
         cmocka_unit_test(p3_a_segment_cut_short_or_longer_is_refused),
         cmocka_unit_test(p3_a_segment_in_the_place_of_another_is_refused),
         cmocka_unit_test(p3_damage_to_one_chunk_of_entries_leaves_the_others_readable),

@@ -185,15 +185,17 @@ static enum pt_exit load(struct load_work *work, const char *store, int count, c
         outcome = file_load(work, standard_input);
     for (int i = 0; i < count && outcome == PT_EXIT_DONE; i++)
         outcome = file_load(work, names[i]);
-    if (outcome == PT_EXIT_DONE)
-        pt_progress_finish(&work->progress, work->entry_count, work->size,
-                           work->options->is_verbose);
     if (work->skipped_count > 0)
         pt_complain(NULL, "%s bad records skipped", pt_human_count(work->skipped_count).text);
 done:
     pt_collection_cache_clear(&work->collections);
     peat_batch_free(work->batch);
-    return pt_target_close(&work->target, outcome);
+    outcome = pt_target_close(&work->target, outcome);
+    /* Closing writes to the file what is still in memory: it belongs to the time a load takes. */
+    if (outcome == PT_EXIT_DONE)
+        pt_progress_finish(&work->progress, work->entry_count, work->size,
+                           work->options->is_verbose);
+    return outcome;
 }
 
 /* One option into @p options; false: its value is wrong and complained about. */

@@ -225,23 +225,25 @@ static enum peat_status damage_find(struct pt_log_reader *reader, const struct c
     uint64_t region_count_max = pt_arena_size(reader->arena) / PT_REGION_UNIT;
     struct pt_log_view view = reader->view;
     uint64_t from = cursor->point.offset;
-    struct pt_log_link link;
     uint64_t commit = 0;
-    enum peat_status status = PEAT_DONE;
 
-    for (uint64_t i = 0; i < region_count_max; i++) {
-        status = pt_log_view_find_durable(&view, from, cursor->point.position, &commit);
-        if (status != PEAT_DONE)
+    for (uint64_t i = 0;; i++) {
+        enum peat_status status =
+            pt_log_view_find_durable(&view, from, cursor->point.position, &commit);
+        struct pt_log_link link;
+
+        if (status == PEAT_OK)
             break;
-        status = pt_log_view_link(&view, &link);
+        if (status == PEAT_DONE)
+            status = pt_log_view_link(&view, &link);
         if (status == PEAT_OK)
             status = link_view(reader, &link, &view);
+        if (status == PEAT_OK && i == region_count_max) /* links that lead in circles */
+            status = PEAT_DONE;
         if (status != PEAT_OK)
-            break;
+            return status;
         from = pt_log_data_start();
     }
-    if (status != PEAT_OK)
-        return status;
     return pt_fail(PEAT_CORRUPT,
                    "%s: the log is damaged at byte %" PRIu64 ": commits from %" PRIu64
                    " on are lost that were on disk (the next trace is of commit %" PRIu64 ")",

@@ -586,6 +586,10 @@ void pt_arena_reclaim(struct pt_arena *arena, uint64_t durable_generation)
     /* Whoever holds the lowest does not see what was retired at it or before. A reader that locks an
      * older one after our question finds, checking, that a newer one rules, and gives it up. */
     pt_mutex_lock(&arena->mutex);
+    for (size_t i = 0; i < arena->held_count; i++) { /* this process's own, which no query shows */
+        if (arena->held[i].generation < lowest)
+            lowest = arena->held[i].generation;
+    }
     reclaim_locked(arena, lowest);
     pt_mutex_unlock(&arena->mutex);
 }

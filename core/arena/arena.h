@@ -99,7 +99,7 @@ enum peat_status pt_arena_trim(struct pt_arena *arena);
 void pt_arena_space(struct pt_arena *arena, struct pt_arena_space *space_out);
 
 /*
- * Readers in other processes (read-only arenas): hold @p generation, so that the writer keeps what
+ * Readers in other processes, and a check in this one: hold @p generation, so that the writer keeps what
  * it names. The caller then checks that it still rules, and holds the newer one if not. Any number
  * may be held, one several times too; each is given up singly. PEAT_NO_MEMORY, PEAT_IO.
  */

@@ -47,6 +47,7 @@ void peat_batch_clear(struct peat_batch *batch)
     batch->collection_count = 0;
     batch->size = 0;
     batch->count = 0;
+    batch->put_size = 0;
 }
 
 size_t peat_batch_count(const struct peat_batch *batch)
@@ -114,6 +115,7 @@ enum peat_status pt_batch_add(struct peat_batch *batch, enum pt_op op,
     if (value_out != NULL)
         *value_out = place;
     batch->size += size;
+    batch->put_size += key.size + value.size;
     batch->count++;
     return PEAT_OK;
 }

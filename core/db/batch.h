@@ -12,7 +12,8 @@ struct peat_batch {
     uint8_t *data; /* owned: entries, see entry_format.h */
     size_t size;   /* bytes used */
     size_t capacity;
-    size_t count; /* operations */
+    size_t count;      /* operations */
+    uint64_t put_size; /* bytes of keys and values handed in */
     struct peat_collection **collections; /* pinned: each that an operation names, once */
     size_t collection_count;
     size_t collection_capacity;

@@ -5,9 +5,12 @@
  */
 #include "core/db/buffer_view.h"
 
+/* A walk prefetches further and further ahead: a seek followed by few steps shall not pay for many
+ * entries. */
 enum {
-    PREFETCH_DISTANCE = 12, /* references */
-    PREFETCH_SIZE = 128     /* bytes of an entry, from its header on */
+    PREFETCH_DISTANCE_MIN = 3, /* references */
+    PREFETCH_DISTANCE_MAX = 12,
+    PREFETCH_SIZE = 128 /* bytes of an entry, from its header on */
 };
 
 void pt_buffer_cursor_init(struct pt_buffer_cursor *cursor, const struct pt_buffer_view *view,
@@ -16,15 +19,34 @@ void pt_buffer_cursor_init(struct pt_buffer_cursor *cursor, const struct pt_buff
     *cursor = (struct pt_buffer_cursor){.view = view, .run = pt_buffer_view_run(view, run)};
 }
 
-static void prefetch(const struct pt_sorted_run *run, size_t i)
+static void prefetch_entry(const struct pt_sorted_run *run, size_t i)
 {
     const uint8_t *entry;
 
-    if (i >= run->count) /* wraps when walking backward */
+    if (i >= run->count) /* before the first, too: it wraps */
         return;
     entry = pt_area_at(run->area, run->references[i].place);
     for (size_t offset = 0; offset < PREFETCH_SIZE; offset += PT_CACHE_LINE)
         __builtin_prefetch(entry + offset);
+}
+
+/* Prefetch from a place that a walk comes to, at index @p i. */
+static void prefetch_start(struct pt_buffer_cursor *cursor, size_t i, bool forward)
+{
+    for (size_t n = 0; n <= PREFETCH_DISTANCE_MIN; n++)
+        prefetch_entry(cursor->run, forward ? i + n : i - n);
+    cursor->fetched = PREFETCH_DISTANCE_MIN;
+}
+
+/* The same as it goes on, to index @p i. */
+static void prefetch_next(struct pt_buffer_cursor *cursor, size_t i, bool forward)
+{
+    size_t first = cursor->fetched;
+
+    if (cursor->fetched < PREFETCH_DISTANCE_MAX)
+        cursor->fetched++;
+    for (size_t n = first; n <= cursor->fetched; n++)
+        prefetch_entry(cursor->run, forward ? i + n : i - n);
 }
 
 /* Keep cover at the first range delete that ends behind @p key. It moves with the cursor. */
@@ -99,7 +121,7 @@ static bool stop_forward(struct pt_buffer_cursor *cursor, size_t start)
         size_t i = visible_version(cursor, start, end);
         const struct pt_range_cover *cover;
 
-        prefetch(run, end + PREFETCH_DISTANCE);
+        prefetch_next(cursor, end, true);
         start = end;
         if (i == end)
             continue;
@@ -125,7 +147,7 @@ static bool stop_backward(struct pt_buffer_cursor *cursor, size_t end)
         size_t i = visible_version(cursor, start, end);
         const struct pt_range_cover *cover;
 
-        prefetch(run, start - 1 - PREFETCH_DISTANCE);
+        prefetch_next(cursor, start - 1, false);
         if (i == end) {
             end = start;
             continue;
@@ -143,22 +165,15 @@ static bool stop_backward(struct pt_buffer_cursor *cursor, size_t end)
     return false;
 }
 
-/* Fetch the entries that the next steps from index @p i on will pass. */
-static void prefetch_start(const struct pt_sorted_run *run, size_t i, bool forward)
-{
-    for (size_t n = 0; n <= PREFETCH_DISTANCE; n++)
-        prefetch(run, forward ? i + n : i - n);
-}
-
 bool pt_buffer_cursor_first(struct pt_buffer_cursor *cursor)
 {
-    prefetch_start(cursor->run, 0, true);
+    prefetch_start(cursor, 0, true);
     return stop_forward(cursor, 0);
 }
 
 bool pt_buffer_cursor_last(struct pt_buffer_cursor *cursor)
 {
-    prefetch_start(cursor->run, cursor->run->count - 1, false);
+    prefetch_start(cursor, cursor->run->count - 1, false);
     return stop_backward(cursor, cursor->run->count);
 }
 
@@ -167,7 +182,7 @@ bool pt_buffer_cursor_seek(struct pt_buffer_cursor *cursor, struct peat_bytes ke
     size_t start = pt_sorted_run_bound(cursor->run, key, false);
 
     cursor->cover = pt_buffer_view_cover_above(cursor->view, key);
-    prefetch_start(cursor->run, start, true);
+    prefetch_start(cursor, start, true);
     return stop_forward(cursor, start);
 }
 
@@ -177,7 +192,7 @@ bool pt_buffer_cursor_seek_before(struct pt_buffer_cursor *cursor, struct peat_b
     size_t end = pt_sorted_run_bound(cursor->run, key, !strictly);
 
     cursor->cover = pt_buffer_view_cover_above(cursor->view, key);
-    prefetch_start(cursor->run, end - 1, false);
+    prefetch_start(cursor, end - 1, false);
     return stop_backward(cursor, end);
 }
 

@@ -1,6 +1,6 @@
 #include "core/db/buffer_view.h"
 
-enum { TAIL_COUNT_MAX = 64 /* entries: a longer unsorted tail becomes a kept run */ };
+enum { TAIL_COUNT_MAX = 32 /* entries: a longer unsorted tail becomes a kept run */ };
 
 static enum peat_status covers_load(struct pt_buffer_view *view,
                                     const struct pt_write_buffer *buffer)
@@ -30,21 +30,51 @@ static enum peat_status covers_load(struct pt_buffer_view *view,
     return PEAT_OK;
 }
 
-/* Sort what the set does not cover, up to @p end, for this view alone. */
+/* What is published in a buffer, as a view finds it. */
+struct published {
+    uint64_t end;       /* offset */
+    size_t entry_count; /* before end, or some more */
+};
+
+/* Entries that the view's set does not cover: none, or how many at most. */
+static size_t tail_count(const struct pt_buffer_view *view, const struct published *published)
+{
+    if (view->set == NULL)
+        return published->end > PT_AREA_START ? published->entry_count : 0;
+    return published->end > view->set->end ? published->entry_count - view->set->entry_count : 0;
+}
+
+/* Pin the kept runs, and have the tail among them if it is long. */
+static void set_load(struct pt_buffer_view *view, struct pt_write_buffer *buffer,
+                     const struct published *published)
+{
+    view->set = pt_kept_runs_pin(&buffer->kept);
+    if (tail_count(view, published) < TAIL_COUNT_MAX ||
+        !pt_kept_runs_extend(&buffer->kept, buffer->area, published->end, published->entry_count))
+        return;
+    pt_run_set_unpin(view->set);
+    view->set = pt_kept_runs_pin(&buffer->kept);
+}
+
+/* Sort the tail for this view alone. */
 static enum peat_status own_load(struct pt_buffer_view *view, const struct pt_write_buffer *buffer,
-                                 uint64_t end, size_t entry_count)
+                                 const struct published *published)
 {
     uint64_t begin = view->set == NULL ? PT_AREA_START : view->set->end;
-    size_t sorted = view->set == NULL ? 0 : view->set->entry_count;
+    size_t count = tail_count(view, published);
 
-    if (begin < end) {
-        view->own = pt_sorted_run_new(buffer->area, begin, end, entry_count - sorted);
-        if (view->own == NULL)
-            return pt_fail(PEAT_NO_MEMORY, "a sorted run of a write buffer");
-    }
     view->run_count = view->set == NULL ? 0 : view->set->count;
-    if (view->own != NULL)
+    if (count == 0)
+        return PEAT_OK;
+    view->own = pt_sorted_run_new(buffer->area, begin, published->end, count);
+    if (view->own == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "a sorted run of a write buffer");
+    if (view->own->count > 0) {
         view->run_count++;
+    } else { /* the tail is of range deletes alone */
+        pt_sorted_run_unpin(view->own);
+        view->own = NULL;
+    }
     return PEAT_OK;
 }
 
@@ -53,9 +83,8 @@ static enum peat_status view_open(struct pt_write_buffer *buffer, uint64_t commi
                                   struct pt_buffer_view **view_out)
 {
     struct pt_buffer_view *view = pt_calloc(1, sizeof(*view));
+    struct published published;
     enum peat_status status;
-    uint64_t end;
-    size_t entry_count;
 
     *view_out = NULL;
     if (view == NULL)
@@ -63,17 +92,11 @@ static enum peat_status view_open(struct pt_write_buffer *buffer, uint64_t commi
     view->commit = commit;
     /* Acquire pairs with the release in pt_write_buffer_publish(): the entries before the end, and
      * the count, which is theirs or of a later end. */
-    end = atomic_load_explicit(&buffer->published_end, memory_order_acquire);
-    entry_count = atomic_load_explicit(&buffer->published_count, memory_order_relaxed);
-    if (keep) {
-        view->set = pt_kept_runs_pin(&buffer->kept);
-        if (entry_count - (view->set == NULL ? 0 : view->set->entry_count) >= TAIL_COUNT_MAX &&
-            pt_kept_runs_extend(&buffer->kept, buffer->area, end, entry_count)) {
-            pt_run_set_unpin(view->set);
-            view->set = pt_kept_runs_pin(&buffer->kept);
-        }
-    }
-    status = own_load(view, buffer, end, entry_count);
+    published.end = atomic_load_explicit(&buffer->published_end, memory_order_acquire);
+    published.entry_count = atomic_load_explicit(&buffer->published_count, memory_order_relaxed);
+    if (keep)
+        set_load(view, buffer, &published);
+    status = own_load(view, buffer, &published);
     if (status == PEAT_OK)
         status = covers_load(view, buffer);
     if (status < 0) {

@@ -504,8 +504,7 @@ enum peat_status pt_commit(struct peat_db *db, struct peat_batch *batch,
 {
     struct pt_commit_request request = {.payload = {batch->data, batch->size},
                                         .count = batch->count,
-                                        .put_size = batch->size -
-                                                    batch->count * PT_ENTRY_HEADER_SIZE,
+                                        .put_size = batch->put_size,
                                         .durability = durability,
                                         .collections = batch->collections,
                                         .collection_count = batch->collection_count,

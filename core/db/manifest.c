@@ -483,7 +483,7 @@ enum peat_status pt_manifest_decode(struct peat_bytes block, const struct pt_id 
 {
     const uint8_t *bytes = block.data;
     const struct pt_manifest_header *header = block.data;
-    struct layout layout;
+    struct layout layout = {0};
     enum peat_status status;
 
     memset(manifest_out, 0, sizeof(*manifest_out));

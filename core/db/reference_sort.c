@@ -100,26 +100,18 @@ static uint64_t differing_bits(const struct pt_reference *references, size_t cou
     return bits;
 }
 
-/* Sort what is in @p from; the result goes to @p to if @p into_to, else stays in @p from. Both have
- * @p count places; the other one is scratch. */
 static void radix_sort(struct pt_reference *from, struct pt_reference *to, size_t count,
-                       bool into_to)
+                       bool into_to);
+
+/* Sort by the 8 highest of the @p bits in which prefixes differ, and what that leaves to sort by the
+ * lower ones. From, to and so on as for radix_sort(). */
+static void sort_by_digit(struct pt_reference *from, struct pt_reference *to, size_t count,
+                          bool into_to, uint64_t bits)
 {
     uint32_t ends[DIGITS] = {0}; /* a digit's references end there, once they are moved */
-    uint64_t bits = 0;
+    unsigned shift = 64 - (unsigned)__builtin_clzll(bits);
     uint32_t start = 0;
-    unsigned shift;
 
-    if (count <= INSERTION_COUNT_MAX)
-        insertion_sort(from, count);
-    else
-        bits = differing_bits(from, count);
-    if (bits == 0) {
-        if (into_to)
-            memcpy(to, from, count * sizeof(*to));
-        return;
-    }
-    shift = 64 - (unsigned)__builtin_clzll(bits);
     shift = shift > DIGIT_BITS ? shift - DIGIT_BITS : 0;
     for (size_t i = 0; i < count; i++)
         ends[from[i].prefix >> shift & (DIGITS - 1)]++;
@@ -137,6 +129,23 @@ static void radix_sort(struct pt_reference *from, struct pt_reference *to, size_
             radix_sort(to + start, from + start, ends[digit] - start, !into_to);
         start = ends[digit];
     }
+}
+
+/* Sort what is in @p from; the result goes to @p to if @p into_to, else stays in @p from. Both have
+ * @p count places; the other one is scratch. */
+static void radix_sort(struct pt_reference *from, struct pt_reference *to, size_t count,
+                       bool into_to)
+{
+    uint64_t bits = 0;
+
+    if (count <= INSERTION_COUNT_MAX)
+        insertion_sort(from, count);
+    else
+        bits = differing_bits(from, count);
+    if (bits != 0)
+        sort_by_digit(from, to, count, into_to, bits);
+    else if (into_to)
+        memcpy(to, from, count * sizeof(*to));
 }
 
 /* ---- Ties ---- */
@@ -345,9 +354,11 @@ void pt_reference_sort(const uint8_t *area, struct pt_reference *references,
 
         prefetch_tie(area, references, count, start + PREFETCH_DISTANCE);
         end = group_end(references, start, count);
-        sort_group(&sorting, references + start, end - start, common_size + 8);
-        if (end - start == 1)
+        if (end - start == 1) {
+            references[start].repeats = 0;
             continue;
+        }
+        sort_group(&sorting, references + start, end - start, common_size + 8);
         for (size_t i = start; i < end; i++)
             references[i].prefix = prefix;
     }

@@ -119,6 +119,7 @@ struct pt_buffer_cursor {
     const struct pt_sorted_run *run;
     size_t index;          /* of the entry under it in the run */
     size_t cover;          /* of the first range delete that ends behind it */
+    size_t fetched;        /* entries ahead of it that were prefetched */
     struct pt_entry entry; /* valid after a call that returned true */
 };
 

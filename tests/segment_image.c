@@ -31,8 +31,7 @@ static void content_add(struct pt_segment_builder *builder,
         const struct pt_entry *entry = &content->entries[i];
         uint64_t hash = pt_hash(hash_seed, entry->key.data, entry->key.size) & hash_mask;
 
-        PT_REQUIRE_OK(
-            pt_segment_builder_add(builder, entry->op, entry->key, entry->value, hash));
+        PT_REQUIRE_OK(pt_segment_builder_add(builder, entry->op, entry->key, entry->value, hash));
     }
     for (size_t i = 0; i < content->range_count; i++)
         PT_REQUIRE_OK(pt_segment_builder_add_range(builder, content->ranges[i].key,
@@ -82,8 +81,7 @@ void pt_segment_image_init_colliding(struct pt_segment_image *image,
     layout_read(image);
 }
 
-void pt_segment_image_init(struct pt_segment_image *image,
-                           const struct pt_segment_content *content)
+void pt_segment_image_init(struct pt_segment_image *image, const struct pt_segment_content *content)
 {
     pt_segment_image_init_colliding(image, content, UINT64_MAX);
 }
@@ -101,11 +99,11 @@ enum peat_status pt_segment_image_open(const struct pt_segment_image *image,
 }
 
 static struct pt_checksum checksum_of(const struct pt_segment_image *image,
-                                      enum pt_key_purpose purpose, uint64_t number,
-                                      uint64_t offset, uint64_t end)
+                                      enum pt_key_purpose purpose, uint64_t number, uint64_t offset,
+                                      uint64_t end)
 {
-    struct pt_key key = pt_key_derive(&image->identity.store_id, purpose,
-                                      image->identity.segment_id, number);
+    struct pt_key key =
+        pt_key_derive(&image->identity.store_id, purpose, image->identity.segment_id, number);
 
     return pt_checksum(&key, image->bytes + offset, (size_t)(end - offset));
 }
@@ -124,8 +122,8 @@ void pt_segment_image_seal(struct pt_segment_image *image)
         memcpy(image->bytes + layout->table_offset + i * PT_CHECKSUM_SIZE, &checksum,
                sizeof(checksum));
     }
-    footer->table_checksum = checksum_of(image, PT_KEY_SEGMENT_TABLE, 0, layout->table_offset,
-                                         layout->keys_offset);
+    footer->table_checksum =
+        checksum_of(image, PT_KEY_SEGMENT_TABLE, 0, layout->table_offset, layout->keys_offset);
     footer->checksum = checksum_of(image, PT_KEY_SEGMENT_FOOTER, 0, layout->keys_offset,
                                    layout->size - PT_CHECKSUM_SIZE);
 }

@@ -188,8 +188,7 @@ static void require_get(struct pt_segment *segment, const struct collection *col
 {
     uint64_t hash = pt_hash(segment->hash_seed, key.data, key.size);
     uint64_t rank = rank_of(collection, key);
-    bool present =
-        rank < collection->count && pt_bytes_equal(collection->entries[rank].key, key);
+    bool present = rank < collection->count && pt_bytes_equal(collection->entries[rank].key, key);
     struct pt_entry found;
 
     pt_segment_prefetch_bucket(segment, hash);
@@ -230,7 +229,7 @@ static void require_neighbourhood(struct pt_segment *segment, const struct colle
 static void require_order(struct pt_segment *segment, const struct collection *collection)
 {
     uint64_t offset = 0;
-    uint64_t placed;
+    uint64_t placed = 0;
     uint64_t next;
     struct pt_entry found;
 
@@ -264,8 +263,7 @@ static void require_counts(const struct pt_segment *segment,
     PT_REQUIRE(pt_bytes_equal(segment->max_key, collection->entries[collection->count - 1].key));
 }
 
-static void require_equal(const struct pt_segment_image *image,
-                          const struct collection *collection)
+static void require_equal(const struct pt_segment_image *image, const struct collection *collection)
 {
     struct pt_segment *segment;
     uint8_t room[KEY_ROOM];
@@ -393,9 +391,9 @@ static void keys_that_collide_are_all_found(void **state)
             struct peat_bytes absent = pt_bytes(key.data, key.size - 1);
             struct pt_entry found;
 
-            assert_int_equal(pt_segment_get(segment, key,
-                                            pt_segment_image_hash(&image, key) & masks[m], &found),
-                             PEAT_OK);
+            assert_int_equal(
+                pt_segment_get(segment, key, pt_segment_image_hash(&image, key) & masks[m], &found),
+                PEAT_OK);
             require_same(&found, &collection.entries[i]);
             assert_int_equal(pt_segment_get(segment, absent,
                                             pt_segment_image_hash(&image, absent) & masks[m],
@@ -462,8 +460,8 @@ static void keys_of_every_size_are_kept(void **state)
         struct pt_segment *segment;
 
         for (size_t i = 0; i < collection.count; i++)
-            entries[i] = (struct pt_entry){pt_bytes(bytes, sizes[first + i]), pt_bytes("v", 1),
-                                           PT_OP_PUT};
+            entries[i] =
+                (struct pt_entry){pt_bytes(bytes, sizes[first + i]), pt_bytes("v", 1), PT_OP_PUT};
         pt_segment_image_init(&image, &content);
         assert_int_equal(pt_segment_image_open(&image, &segment), PEAT_OK);
         require_counts(segment, &image.summary, &collection);
@@ -662,8 +660,8 @@ static enum peat_status try_to_build(const struct pt_segment_content *content,
         status = pt_segment_builder_add(builder, content->entries[i].op, content->entries[i].key,
                                         content->entries[i].value, i);
     for (size_t i = 0; i < content->range_count && status >= 0; i++)
-        status = pt_segment_builder_add_range(builder, content->ranges[i].key,
-                                              content->ranges[i].value);
+        status =
+            pt_segment_builder_add_range(builder, content->ranges[i].key, content->ranges[i].value);
     if (status >= 0)
         status = pt_segment_builder_finish(builder, &summary);
     pt_segment_builder_close(builder);

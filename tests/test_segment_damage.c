@@ -46,7 +46,8 @@ static struct subject *subject_new(size_t count, size_t value_size)
     subject->ranges[0] = (struct pt_entry){pt_text(""), pt_text("b"), PT_OP_DELETE_RANGE};
     subject->ranges[1] = (struct pt_entry){pt_text("key-0"), pt_text("key-1"), PT_OP_DELETE_RANGE};
     subject->ranges[2] = (struct pt_entry){pt_text("x"), pt_text("z"), PT_OP_DELETE_RANGE};
-    subject->content = (struct pt_segment_content){subject->entries, count, subject->ranges, RANGES};
+    subject->content =
+        (struct pt_segment_content){subject->entries, count, subject->ranges, RANGES};
     pt_segment_image_init(&subject->image, &subject->content);
     return subject;
 }
@@ -119,8 +120,7 @@ static void seeks_try(struct pt_segment *segment, const struct subject *subject,
         char room[KEY_ROOM];
         uint64_t ordinal = 0;
 
-        if (!came_through(outcome,
-                          pt_segment_seek(segment, numbered_key(room, i), &ordinal)))
+        if (!came_through(outcome, pt_segment_seek(segment, numbered_key(room, i), &ordinal)))
             continue;
         PT_REQUIRE(ordinal <= segment->entry_count);
         if (outcome->trusted)
@@ -163,8 +163,7 @@ static void ranges_try(struct pt_segment *segment, const struct subject *subject
     for (size_t i = 0; i < sizeof(seeks) / sizeof(seeks[0]); i++) {
         uint64_t index = 0;
 
-        if (came_through(outcome,
-                         pt_segment_range_seek(segment, pt_text(seeks[i].key), &index)) &&
+        if (came_through(outcome, pt_segment_range_seek(segment, pt_text(seeks[i].key), &index)) &&
             outcome->trusted)
             PT_REQUIRE(index == seeks[i].index);
     }
@@ -252,8 +251,8 @@ static void swap(uint8_t *bytes, uint64_t one, uint64_t other, uint64_t size)
  * can rely on what another has verified. */
 static void each_way_try(const struct subject *subject)
 {
-    static void (*const ways[])(struct pt_segment *, const struct subject *, struct outcome *) = {
-        gets_try, seeks_try, scans_try, ranges_try};
+    static void (*const ways[])(struct pt_segment *, const struct subject *,
+                                struct outcome *) = {gets_try, seeks_try, scans_try, ranges_try};
 
     for (size_t way = 0; way < sizeof(ways) / sizeof(ways[0]); way++) {
         struct outcome outcome = {.trusted = true};
@@ -265,17 +264,18 @@ static void each_way_try(const struct subject *subject)
     }
 }
 
-/* Damage that looks like a segment: only a checksum tells. The fences begin a chunk, so that neither
- * the ordinals nor the fences are verified together with the other. */
+/* Damage that looks like a segment: only a checksum tells. The last value is made so large that
+ * entries, ordinals and fences lie in chunks of their own: none is verified by the way. */
 static void p3_plausible_damage_is_not_believed(void **state)
 {
-    static uint8_t value[PT_CHUNK_SIZE];
+    static uint8_t value[2 * PT_CHUNK_SIZE];
     struct subject *subject = subject_new(700, 60);
     struct pt_segment_layout *layout = &subject->image.layout;
     size_t missing = (size_t)(-layout->fence_offsets[0] % PT_CHUNK_SIZE);
     (void)state;
 
-    subject->entries[0].value = pt_bytes(value, missing);
+    subject->entries[699].value =
+        pt_bytes(value, subject->entries[699].value.size + missing + PT_CHUNK_SIZE);
     pt_segment_image_fini(&subject->image);
     pt_segment_image_init(&subject->image, &subject->content);
     assert_int_equal(layout->fence_offsets[0] % PT_CHUNK_SIZE, 0);
@@ -318,9 +318,9 @@ static void p3_a_segment_cut_short_or_longer_is_refused(void **state)
 
         assert_non_null(copy);
         memcpy(copy, subject->image.bytes, size);
-        assert_int_equal(pt_segment_open(pt_bytes(copy, size), &subject->image.identity, NULL, 0,
-                                         &segment),
-                         PEAT_CORRUPT);
+        assert_int_equal(
+            pt_segment_open(pt_bytes(copy, size), &subject->image.identity, NULL, 0, &segment),
+            PEAT_CORRUPT);
         free(copy);
     }
     for (size_t extra = 1; extra <= 64; extra++) { /* zeros before it */
@@ -441,8 +441,8 @@ static void the_check_names_the_keys_that_a_damaged_chunk_may_hold(void **state)
     assert_int_equal(pt_segment_image_open(&subject->image, &segment), PEAT_OK);
     subject->image.bytes[PT_CHUNK_SIZE + 7] ^= 1;
     assert_int_equal(pt_segment_verify_all(segment), PEAT_CORRUPT);
-    assert_int_equal(
-        pt_segment_check(segment, &subject->image.summary, finding_keep, &findings), PEAT_CORRUPT);
+    assert_int_equal(pt_segment_check(segment, &subject->image.summary, finding_keep, &findings),
+                     PEAT_CORRUPT);
     assert_int_equal(findings.count, 1);
     assert_int_equal(findings.offset, PT_CHUNK_SIZE);
     for (size_t i = 0; i < LARGE; i++) {

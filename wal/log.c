@@ -138,15 +138,17 @@ static void room_lock_first(struct pt_log *log) PT_ACQUIRES(log->room_mutex)
     atomic_store_explicit(&log->appender_waits, false, memory_order_relaxed);
 }
 
-/* Regions that fill quickly are followed by larger ones, so that there are few. */
+/* Regions that fill quickly are followed by larger ones, so that there are few; but by none that is
+ * larger than all that the log holds: where it is retired quickly, it need not grow. */
 static void region_size_adapt(struct pt_log *log) PT_REQUIRES(log->room_mutex)
 {
     uint64_t now_us = pt_clock_monotonic_us();
     uint64_t filled_us = now_us - log->made_us;
+    uint64_t held_size = pt_log_size(log);
 
     log->made_us = now_us;
     if (filled_us < FILL_QUICK_US)
-        log->region_size *= 2;
+        log->region_size = 2 * log->region_size < held_size ? 2 * log->region_size : held_size;
     else if (filled_us > FILL_SLOW_US)
         log->region_size = pt_round_up(log->region_size / 2, PT_REGION_UNIT);
     if (log->region_size > log->region_size_max)
@@ -988,6 +990,18 @@ void pt_log_close(struct pt_log *log) PT_NO_ANALYSIS
     pt_mutex_fini(&log->room_mutex);
     pt_mutex_fini(&log->sync_mutex);
     pt_free(log);
+}
+
+void pt_log_end(struct pt_log *log, uint64_t generation) PT_NO_ANALYSIS
+{
+    struct pt_log_region *region = log->first;
+
+    for (;; region = region->next) { /* what lies behind the current one closing releases */
+        (void)pt_arena_retire(log->arena, region->extent, generation);
+        if (region == log->current)
+            break;
+    }
+    pt_log_close(log);
 }
 
 struct pt_log_point pt_log_point(struct pt_log *log)

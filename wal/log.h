@@ -99,6 +99,9 @@ struct pt_log_point pt_log_point(struct pt_log *log);
  */
 void pt_log_retire(struct pt_log *log, const struct pt_log_point *point, uint64_t generation);
 
+/* A durable manifest of generation @p generation begins no log: retire all regions, and close. */
+void pt_log_end(struct pt_log *log, uint64_t generation);
+
 uint64_t pt_log_size(struct pt_log *log);          /* bytes of regions held */
 uint64_t pt_log_bytes_written(struct pt_log *log); /* since open, headers and padding included */
 

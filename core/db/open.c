@@ -397,6 +397,8 @@ static enum peat_status close_clean(struct peat_db *db)
     status = pt_install(db, db->installed_runs, db->installed_count, &end);
     if (status < 0)
         return status;
+    pt_log_end(db->log, atomic_load_explicit(&db->generation, memory_order_relaxed));
+    db->log = NULL;
     (void)pt_shelf_reap(&db->shelf);
     pt_arena_reclaim(db->arena, atomic_load_explicit(&db->generation, memory_order_relaxed));
     (void)pt_arena_trim(db->arena);

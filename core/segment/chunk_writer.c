@@ -28,8 +28,8 @@ static enum peat_status checksum_push(struct pt_chunk_writer *writer, const uint
                                       size_t size)
 {
     struct pt_key key =
-        pt_key_derive(&writer->identity.store_id, PT_KEY_SEGMENT_CHUNK,
-                      writer->identity.segment_id, (uint64_t)writer->checksum_count);
+        pt_key_derive(&writer->identity.store_id, PT_KEY_SEGMENT_CHUNK, writer->identity.segment_id,
+                      (uint64_t)writer->checksum_count);
 
     if (writer->checksum_count == writer->checksum_capacity) {
         size_t capacity = writer->checksum_capacity == 0 ? 16 : 2 * writer->checksum_capacity;

@@ -121,8 +121,8 @@ static enum peat_status checksum_check(struct pt_segment *segment, enum pt_key_p
                                        uint64_t offset, uint64_t size, const uint8_t *expected,
                                        const char *what)
 {
-    struct pt_key key = pt_key_derive(&segment->identity.store_id, purpose,
-                                      segment->identity.segment_id, 0);
+    struct pt_key key =
+        pt_key_derive(&segment->identity.store_id, purpose, segment->identity.segment_id, 0);
     struct pt_checksum found = pt_checksum(&key, segment->base + offset, (size_t)size);
 
     if (memcmp(found.bytes, expected, sizeof(found.bytes)) != 0)
@@ -157,8 +157,8 @@ static enum peat_status footer_read(struct pt_segment *segment, struct pt_segmen
     if (status < 0)
         return status;
     return checksum_check(segment, PT_KEY_SEGMENT_FOOTER, offset - copies_size,
-                          copies_size + sizeof(*footer) - PT_CHECKSUM_SIZE,
-                          footer->checksum.bytes, "the footer's checksum does not match");
+                          copies_size + sizeof(*footer) - PT_CHECKSUM_SIZE, footer->checksum.bytes,
+                          "the footer's checksum does not match");
 }
 
 /* Whether a section of @p size bytes can hold @p count entries. */
@@ -202,11 +202,10 @@ static void layout_apply(struct pt_segment *segment, const struct pt_segment_cou
     segment->checked_size = layout->table_offset;
     segment->chunk_count = layout->chunk_count;
     segment->checksums = base + layout->table_offset;
-    segment->min_key =
-        pt_bytes(base + layout->keys_offset, (size_t)pt_segment_key_copy_size(counts->min_key_size));
-    segment->max_key =
-        pt_bytes(base + layout->keys_offset + segment->min_key.size,
-                 (size_t)pt_segment_key_copy_size(counts->max_key_size));
+    segment->min_key = pt_bytes(base + layout->keys_offset,
+                                (size_t)pt_segment_key_copy_size(counts->min_key_size));
+    segment->max_key = pt_bytes(base + layout->keys_offset + segment->min_key.size,
+                                (size_t)pt_segment_key_copy_size(counts->max_key_size));
 }
 
 /* Check each claim of the footer and take it over. */
@@ -251,7 +250,8 @@ static enum peat_status table_verify(struct pt_segment *segment,
     if (status < 0)
         return status;
     return checksum_check(segment, PT_KEY_SEGMENT_TABLE, segment->checked_size, size,
-                          footer->table_checksum.bytes, "the chunk table's checksum does not match");
+                          footer->table_checksum.bytes,
+                          "the chunk table's checksum does not match");
 }
 
 static enum peat_status bitmap_new(struct pt_segment *segment)
@@ -278,9 +278,9 @@ static enum peat_status key_at(struct pt_segment *segment, uint64_t ordinal,
     status = pt_segment_verify(segment, offset, PT_ENTRY_HEADER_SIZE);
     if (status < 0)
         return status;
-    if (__builtin_expect(!pt_entry_read(segment->base + offset, segment->entries_size - offset,
-                                        &entry, &size),
-                         0))
+    if (__builtin_expect(
+            !pt_entry_read(segment->base + offset, segment->entries_size - offset, &entry, &size),
+            0))
         return pt_segment_damaged(segment, offset, "a malformed entry");
     *key_out = entry.key;
     return pt_segment_verify(segment, offset, PT_ENTRY_HEADER_SIZE + entry.key.size);

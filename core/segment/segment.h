@@ -28,11 +28,11 @@ struct pt_segment_identity {
 
 /* What the builder knows at the end, and the manifest keeps. */
 struct pt_segment_summary {
-    uint64_t size;            /* bytes, footer included, without the region's padding */
-    uint64_t entry_count;     /* puts and deletes */
-    uint64_t delete_count;    /* of those, deletes */
-    uint64_t range_count;     /* range deletes */
-    struct pt_digest digest;  /* BLAKE2b over chunk checksums, key copies and footer */
+    uint64_t size;           /* bytes, footer included, without the region's padding */
+    uint64_t entry_count;    /* puts and deletes */
+    uint64_t delete_count;   /* of those, deletes */
+    uint64_t range_count;    /* range deletes */
+    struct pt_digest digest; /* BLAKE2b over chunk checksums, key copies and footer */
 };
 
 /* ---- Building ---- */
@@ -64,7 +64,8 @@ uint64_t pt_segment_builder_size_bound(const struct pt_segment_builder *builder,
 /* The same before there is a builder: @p data_size is the sum of pt_entry_size() over entries and
  * ranges, @p entry_count their number. */
 uint64_t pt_segment_size_bound(uint64_t data_size, uint64_t entry_count);
-uint64_t pt_segment_builder_data_size(const struct pt_segment_builder *builder); /* entries' bytes */
+uint64_t pt_segment_builder_data_size(
+    const struct pt_segment_builder *builder); /* entries' bytes */
 uint64_t pt_segment_builder_entry_count(const struct pt_segment_builder *builder);
 /* Private memory it holds, in bytes: about 2 MiB and up to 26 bytes per entry; finishing takes
  * another 10 bytes per entry for a moment. */
@@ -79,33 +80,35 @@ void pt_segment_builder_close(struct pt_segment_builder *builder); /* NULL is al
 /* Immutable once opened, but for the verified bits (atomic). The bytes must outlive it. What a get
  * needs comes first, in one cache line. */
 struct pt_segment {
-    const uint8_t *base;       /* borrowed: the segment's first byte, in the mapping */
-    uint64_t entries_size;     /* bytes: entries are [0, entries_size) */
-    const uint8_t *buckets;    /* bucket_count x struct pt_segment_bucket */
+    const uint8_t *base;    /* borrowed: the segment's first byte, in the mapping */
+    uint64_t entries_size;  /* bytes: entries are [0, entries_size) */
+    const uint8_t *buckets; /* bucket_count x struct pt_segment_bucket */
     uint64_t bucket_count;
     _Atomic uint64_t chunks_left; /* not yet verified: 0 is the readers' fast path */
     _Atomic uint64_t *verified;   /* owned: a bit per chunk */
-    const uint8_t *ordinals;   /* entry_count x u32: offset / 8 */
+    const uint8_t *ordinals;      /* entry_count x u32: offset / 8 */
     uint64_t entry_count;
-    uint64_t common_size;      /* bytes: a prefix that all keys share */
+    uint64_t common_size; /* bytes: a prefix that all keys share */
     unsigned fence_level_count;
-    const uint8_t *fence_levels[PT_FENCE_LEVELS_MAX]; /* [0]: every PT_FENCE_STEP-th entry's prefix */
+    const uint8_t
+        *fence_levels[PT_FENCE_LEVELS_MAX]; /* [0]: every PT_FENCE_STEP-th entry's prefix */
     uint64_t fence_counts[PT_FENCE_LEVELS_MAX];
     uint64_t hash_seed;
-    const uint8_t *ranges;     /* range deletes as entries */
-    uint64_t ranges_size;      /* bytes */
+    const uint8_t *ranges; /* range deletes as entries */
+    uint64_t ranges_size;  /* bytes */
     uint64_t range_count;
     const uint8_t *range_ordinals; /* range_count x u32: offset / 8 from ranges */
     uint64_t delete_count;
-    struct peat_bytes min_key; /* of the entries; borrowed from the footer, or, if it is very long, */
+    struct peat_bytes
+        min_key; /* of the entries; borrowed from the footer, or, if it is very long, */
     struct peat_bytes max_key; /* from the entry; empty if there are only ranges */
     uint64_t size;             /* bytes in all */
     uint64_t checked_size;     /* bytes that the chunks' checksums cover: all before the table */
     uint64_t chunk_count;
-    const uint8_t *checksums;  /* the table: chunk_count x struct pt_checksum */
+    const uint8_t *checksums; /* the table: chunk_count x struct pt_checksum */
     struct pt_segment_identity identity;
-    struct pt_file *file;      /* for pt_file_populate(); NULL: bytes in plain memory */
-    uint64_t file_offset;      /* bytes: for messages */
+    struct pt_file *file; /* for pt_file_populate(); NULL: bytes in plain memory */
+    uint64_t file_offset; /* bytes: for messages */
 };
 
 /*
@@ -126,8 +129,7 @@ static inline enum peat_status pt_segment_verify(struct pt_segment *segment, uin
                                                  uint64_t size)
 {
     /* Acquire pairs with the release in the verifier that brought it to 0. */
-    if (__builtin_expect(
-            atomic_load_explicit(&segment->chunks_left, memory_order_acquire) == 0, 1))
+    if (__builtin_expect(atomic_load_explicit(&segment->chunks_left, memory_order_acquire) == 0, 1))
         return PEAT_OK;
     return pt_segment_verify_slow(segment, offset, size);
 }
@@ -149,7 +151,8 @@ static inline enum peat_status pt_segment_entry(struct pt_segment *segment, uint
     enum peat_status status;
     uint64_t size;
 
-    if (__builtin_expect(offset >= segment->entries_size, 0)) { /* a multiple of 8, as the size is */
+    if (__builtin_expect(offset >= segment->entries_size,
+                         0)) { /* a multiple of 8, as the size is */
         (void)pt_segment_damaged(segment, offset, "an entry outside the segment");
         return PEAT_CORRUPT; /* spelled out, so that compilers see that *entry_out is not used */
     }

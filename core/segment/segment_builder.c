@@ -105,8 +105,7 @@ size_t pt_segment_builder_memory_size(const struct pt_segment_builder *builder)
                     builder->writer.checksum_capacity * sizeof(struct pt_checksum) +
                     builder->entry_capacity * (sizeof(uint64_t) + sizeof(struct pt_le32)) +
                     builder->entry_capacity / PT_FENCE_STEP * sizeof(uint64_t) +
-                    builder->first_key.size + builder->last_key_capacity +
-                    builder->ranges_capacity;
+                    builder->first_key.size + builder->last_key_capacity + builder->ranges_capacity;
 
     return (size_t)size;
 }
@@ -343,8 +342,8 @@ enum peat_status pt_segment_builder_add_range(struct pt_segment_builder *builder
     if (status < 0)
         return status;
     builder->last_range_offset = builder->ranges_size;
-    builder->ranges_size += pt_entry_write(builder->ranges + builder->ranges_size,
-                                           PT_OP_DELETE_RANGE, low, high);
+    builder->ranges_size +=
+        pt_entry_write(builder->ranges + builder->ranges_size, PT_OP_DELETE_RANGE, low, high);
     builder->range_count++;
     return PEAT_OK;
 }
@@ -441,8 +440,8 @@ static enum peat_status buckets_write(struct pt_segment_builder *builder)
                                1);
         bucket_insert(buckets, bucket_count, builder->hashes[i], builder->ordinals[i]);
     }
-    status = pt_chunk_writer_append(&builder->writer, buckets,
-                                    (size_t)bucket_count * sizeof(*buckets));
+    status =
+        pt_chunk_writer_append(&builder->writer, buckets, (size_t)bucket_count * sizeof(*buckets));
     pt_free(buckets);
     return status;
 }
@@ -505,8 +504,8 @@ static enum peat_status tail_write(struct pt_segment_builder *builder,
     memcpy(tail + size - sizeof(footer), &footer, sizeof(footer));
 
     *digest_out = pt_digest(tail, size, NULL, 0);
-    status = builder->writer.sink.write(builder->writer.sink.context, layout->table_offset, tail,
-                                        size);
+    status =
+        builder->writer.sink.write(builder->writer.sink.context, layout->table_offset, tail, size);
     pt_free(tail);
     return status;
 }

@@ -546,6 +546,23 @@ static void regions_before_a_point_are_retired(void **state)
     pt_harness_close(&harness);
 }
 
+static void ending_the_log_retires_all_of_it(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct pt_arena_space space;
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    append_some(&dice, 300, true);
+    PT_REQUIRE_OK(pt_log_prepare(harness.log));
+    pt_log_end(harness.log, 2);
+    harness.log = NULL;
+    pt_arena_reclaim(harness.arena, 2);
+    pt_arena_space(harness.arena, &space);
+    PT_REQUIRE(space.free_size + PT_ARENA_START == space.file_size);
+    pt_harness_close(&harness);
+}
+
 static void an_earlier_use_of_a_region_is_never_read(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
@@ -642,6 +659,7 @@ int main(void)
         cmocka_unit_test(appending_syncing_preparing_retiring_and_reading_go_together),
         cmocka_unit_test(a_live_reader_goes_on_where_it_found_nothing),
         cmocka_unit_test(regions_before_a_point_are_retired),
+        cmocka_unit_test(ending_the_log_retires_all_of_it),
         cmocka_unit_test(an_earlier_use_of_a_region_is_never_read),
         cmocka_unit_test(a_start_that_is_no_place_is_damage),
         cmocka_unit_test(a_small_log_takes_little_space),

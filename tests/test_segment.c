@@ -581,6 +581,68 @@ static void the_same_content_gives_the_same_bytes(void **state)
     collection_free(&collection);
 }
 
+/* A small segment's bytes. */
+struct recording {
+    uint8_t bytes[1024];
+    size_t size;
+};
+
+static enum peat_status recording_write(void *context, uint64_t offset, const void *data,
+                                        size_t size)
+{
+    struct recording *recording = context;
+
+    assert_int_equal(offset, recording->size);
+    assert_true(recording->size + size <= sizeof(recording->bytes));
+    memcpy(recording->bytes + offset, data, size);
+    recording->size += size;
+    return PEAT_OK;
+}
+
+static void example_add(struct pt_segment_builder *builder, enum pt_op op, const char *key,
+                        const char *value)
+{
+    struct peat_bytes bytes = pt_text(key);
+
+    assert_int_equal(pt_segment_builder_add(builder, op, bytes, pt_text(value),
+                                            pt_hash(1, bytes.data, bytes.size)),
+                     PEAT_OK);
+}
+
+/* The example of core/segment/README.md. If this fails, the format has changed: old stores can no
+ * longer be read, and it needs a new magic. */
+static void the_example_of_the_readme_has_these_bytes(void **state)
+{
+    static const uint8_t expected_start[] = {
+        4, 0, 0, 1, 3, 0, 0, 0, 'm', 'o', 'o', 'r', 'w', 'e', 't', 0, /* put moor = wet */
+        4, 0, 0, 2, 0, 0, 0, 0, 'm', 'o', 's', 's', 0,   0,   0,   0, /* delete moss */
+        3, 0, 0, 1, 0, 0, 0, 0, 'm', 'u', 'd', 0,   0,   0,   0,   0, /* put mud */
+        1, 0, 0, 3, 1, 0, 0, 0, 'a', 'b', 0,   0,   0,   0,   0,   0, /* delete [a, b) */
+    };
+    const struct pt_id no_key = {{0}};
+    struct pt_segment_identity identity = {.segment_id = 5};
+    struct recording recording = {.size = 0};
+    struct pt_segment_sink sink = {recording_write, &recording};
+    struct pt_segment_builder *builder;
+    struct pt_segment_summary summary;
+    (void)state;
+
+    assert_int_equal(pt_segment_builder_open(&identity, 1, &sink, &builder), PEAT_OK);
+    example_add(builder, PT_OP_PUT, "moor", "wet");
+    example_add(builder, PT_OP_DELETE, "moss", "");
+    example_add(builder, PT_OP_PUT, "mud", "");
+    assert_int_equal(pt_segment_builder_add_range(builder, pt_text("a"), pt_text("b")), PEAT_OK);
+    assert_int_equal(pt_segment_builder_finish(builder, &summary), PEAT_OK);
+    pt_segment_builder_close(builder);
+
+    assert_int_equal(summary.size, 472);
+    assert_int_equal(recording.size, 472);
+    assert_memory_equal(recording.bytes, expected_start, sizeof(expected_start));
+    assert_memory_equal(recording.bytes + 336, "moormud\0PEATSEG1", 16);
+    assert_int_equal(pt_siphash(&no_key, recording.bytes, recording.size),
+                     UINT64_C(0xa32220942c5413d1));
+}
+
 static enum peat_status discard(void *context, uint64_t offset, const void *data, size_t size)
 {
     (void)context;
@@ -787,6 +849,7 @@ int main(void)
         cmocka_unit_test(range_deletes_are_found_by_number_and_by_key),
         cmocka_unit_test(a_segment_of_range_deletes_alone_has_no_entries),
         cmocka_unit_test(the_same_content_gives_the_same_bytes),
+        cmocka_unit_test(the_example_of_the_readme_has_these_bytes),
         cmocka_unit_test(the_size_bound_holds_and_is_close),
         cmocka_unit_test(an_error_of_the_sink_comes_back),
         cmocka_unit_test(running_out_of_memory_is_a_status),

@@ -28,12 +28,11 @@
 enum {
     REGION_SIZE_MIN_DEFAULT = 131072,   /* bytes */
     REGION_SIZE_MAX_DEFAULT = 67108864, /* bytes */
-    RECORD_ROOM =
-        PT_LOG_RECORD_SIZE_MAX + PT_LOG_BLOCK, /* bytes that the largest record may take: a
-                                                            sync before it moves the tail */
+    /* Bytes that the largest record may take: a sync before it moves the tail. */
+    RECORD_ROOM = PT_LOG_RECORD_SIZE_MAX + PT_LOG_BLOCK,
     STAGE_SIZE = 1048576,      /* bytes staged before the appender writes them itself */
     DIRECT_SIZE = 16384,       /* bytes of payload from which a write beats faulting pages in */
-    AHEAD_SIZE = 1048576,      /* bytes populated ahead of the tail */
+    AHEAD_SIZE = 262144,       /* bytes populated ahead of the tail */
     ZERO_STEP_SIZE = 1048576,  /* bytes zeroed at a time: the appender may wait for one step */
     ZERO_ALONE_SIZE = 4194304, /* bytes: the largest region that the appender zeroes by itself */
     SMALL_GROUP_SIZE = 65536,  /* bytes between two syncs: below this zeroed space pays */
@@ -332,94 +331,22 @@ static bool spare_wanted_locked(const struct pt_log *log) PT_REQUIRES(log->tail_
            log->end.position >= log->retry_position;
 }
 
-/* Only where the appender has begun to store through the mapping and is not beyond it. */
-static bool pages_wanted_locked(const struct pt_log *log) PT_REQUIRES(log->tail_mutex)
-{
-    const struct pt_log_region *region = log->current;
-
-    return region->populated >= region->used && region->populated < region->extent.size &&
-           region->populated - region->used < AHEAD_SIZE / 2;
-}
-
-/* Populate [@p from, @p to) of @p region, whose mapping the caller keeps in place. */
-static enum peat_status pages_populate(struct pt_log *log, struct pt_log_region *region,
-                                       uint64_t from, uint64_t to)
-{
-    enum peat_status status;
-
-    PT_ASSERT(region->map != NULL && from < to && to <= region->extent.size);
-    status = pt_file_populate(log->file, region->map + from, to - from, true);
-    if (status < 0)
-        return status;
-    pt_mutex_lock(&log->tail_mutex);
-    if (to > region->populated)
-        region->populated = to;
-    pt_mutex_unlock(&log->tail_mutex);
-    return PEAT_OK;
-}
-
-static uint64_t pages_end(const struct pt_log_region *region, uint64_t offset)
-{
-    uint64_t end = pt_round_up(offset + AHEAD_SIZE, PT_REGION_UNIT);
-
-    return end < region->extent.size ? end : region->extent.size;
-}
-
-/* The appender's: the pages for the next record, and some after it. */
-static enum peat_status pages_reach(struct pt_log *log, uint64_t record_size)
-{
-    struct pt_log_region *region;
-    uint64_t from;
-    uint64_t to;
-
-    pt_mutex_lock(&log->tail_mutex);
-    region = log->current;
-    from = pt_round_down(region->used, PT_LOG_BLOCK);
-    to = pages_end(region, region->used + record_size);
-    if (region->populated > from)
-        from = region->populated;
-    pt_mutex_unlock(&log->tail_mutex);
-    return from < to ? pages_populate(log, region, from, to) : PEAT_OK;
-}
-
-static enum peat_status pages_ahead(struct pt_log *log) PT_REQUIRES(log->room_mutex)
-{
-    struct pt_log_region *region;
-    uint64_t from;
-    uint64_t to;
-    bool wanted;
-
-    pt_mutex_lock(&log->tail_mutex);
-    region = log->current;
-    wanted = pages_wanted_locked(log);
-    from = region->populated;
-    to = pages_end(region, region->used);
-    pt_mutex_unlock(&log->tail_mutex);
-    return wanted && from < to ? pages_populate(log, region, from, to) : PEAT_OK;
-}
-
 static enum peat_status spare_make(struct pt_log *log) PT_REQUIRES(log->room_mutex)
 {
-    struct pt_log_region *spare;
     enum peat_status status;
     bool wanted;
-    bool stored; /* through the mapping: the next region will be, too */
 
     pt_mutex_lock(&log->tail_mutex);
     wanted = spare_wanted_locked(log);
-    stored = log->current->populated >= log->current->used;
     pt_mutex_unlock(&log->tail_mutex);
     if (!wanted)
         return PEAT_OK;
     status = region_make(log, 0, false);
-    pt_mutex_lock(&log->tail_mutex);
-    spare = log->last;
-    if (status < 0)
+    if (status < 0) {
+        pt_mutex_lock(&log->tail_mutex);
         log->retry_position = log->end.position + RETRY_SIZE;
-    pt_mutex_unlock(&log->tail_mutex);
-    if (status == PEAT_OK && stored && !spare->zero_wanted)
-        status =
-            pages_populate(log, spare, pt_log_data_start(), pages_end(spare, pt_log_data_start()));
+        pt_mutex_unlock(&log->tail_mutex);
+    }
     return status;
 }
 
@@ -459,9 +386,7 @@ enum peat_status pt_log_prepare(struct pt_log *log)
     atomic_store_explicit(&log->prepare_wanted, false, memory_order_relaxed);
     pt_mutex_lock(&log->room_mutex);
     left_unmap(log);
-    status = pages_ahead(log);
-    if (status == PEAT_OK)
-        status = spare_make(log);
+    status = spare_make(log);
     pt_mutex_unlock(&log->room_mutex);
 
     while (status == PEAT_OK && !atomic_load_explicit(&log->appender_waits, memory_order_relaxed)) {
@@ -586,7 +511,7 @@ static void tail_advance_locked(struct pt_log *log, const struct appending *appe
         log->end.commit = appending->commit;
         log->end.time_us = appending->time_us;
     }
-    if (spare_wanted_locked(log) || pages_wanted_locked(log))
+    if (spare_wanted_locked(log))
         atomic_store_explicit(&log->prepare_wanted, true, memory_order_relaxed);
 }
 
@@ -619,6 +544,37 @@ static bool record_append(struct pt_log *log, struct appending *appending)
     }
     pt_mutex_unlock(&log->tail_mutex);
     return fits;
+}
+
+/*
+ * Populate the pages for the next record and some after it. By the appender itself and not much
+ * ahead: pages that another thread has just cleared come from its cache, and that costs more than the
+ * system calls do.
+ */
+static enum peat_status pages_reach(struct pt_log *log, uint64_t record_size)
+{
+    struct pt_log_region *region;
+    enum peat_status status;
+    uint64_t from;
+    uint64_t to;
+
+    pt_mutex_lock(&log->tail_mutex);
+    region = log->current;
+    from = pt_round_down(region->used, PT_LOG_BLOCK);
+    to = pt_round_up(region->used + record_size + AHEAD_SIZE, PT_REGION_UNIT);
+    if (from < region->populated)
+        from = region->populated;
+    if (to > region->extent.size)
+        to = region->extent.size;
+    pt_mutex_unlock(&log->tail_mutex);
+    if (from >= to)
+        return PEAT_OK;
+
+    PT_ASSERT(region->map != NULL);
+    status = pt_file_populate(log->file, region->map + from, to - from, true);
+    if (status == PEAT_OK)
+        region->populated = to;
+    return status;
 }
 
 /* Take the first of the things that are in the way of a record away. */

@@ -82,8 +82,8 @@ bool pt_log_unsynced(struct pt_log *log);
 
 /*
  * Work ahead of the appender, on a background thread: have the next region ready before the current
- * one is full, and the pages in front of the tail faulted in. What it does not get done the appender
- * does itself. PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY: harmless, the appender will see for itself.
+ * one is full, and unmap those that were left. What it does not get done the appender does itself.
+ * PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY: harmless, the appender will see for itself.
  */
 enum peat_status pt_log_prepare(struct pt_log *log);
 /* Whether pt_log_prepare() has something to do. Cheap: asked after each group of appends. */

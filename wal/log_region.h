@@ -17,13 +17,12 @@ struct pt_log_region {
     struct pt_log_region *next; /* the region after this one; the last is NULL */
     struct pt_extent extent;
     struct pt_id nonce;
-    uint8_t *map;     /* of the whole region, writable; NULL: none */
-    bool zero_wanted; /* the rest of it is to be written with zeros; the room mutex */
-    uint64_t zeroed;  /* bytes from its start that were written with zeros; the room mutex */
-    uint64_t used;    /* bytes from its start: where the next record goes */
-    uint64_t synced; /* bytes from its start: records are on disk up to here; a block boundary while
-                           everything is synced */
-    uint64_t populated; /* bytes from its start: pages may be stored to up to here; 0: none yet */
+    uint8_t *map;       /* of the whole region, writable; NULL: none */
+    bool zero_wanted;   /* the rest of it is to be written with zeros; the room mutex */
+    uint64_t zeroed;    /* bytes from its start that were written with zeros; the room mutex */
+    uint64_t used;      /* bytes from its start: where the next record goes */
+    uint64_t synced;    /* bytes from its start: on disk; a block boundary while all is synced */
+    uint64_t populated; /* bytes from its start: may be stored to; the appender's */
     bool left;          /* linked to the next one: nothing is written here any more */
 };
 

@@ -62,6 +62,13 @@ enum peat_status pt_fail_errno_at(const char *file, int line, int error_number, 
     return status;
 }
 
+enum peat_status pt_fail_passed_on(enum peat_status status, const char *words)
+{
+    PT_ASSERT(status != PEAT_OK);
+    (void)snprintf(last_error, sizeof(last_error), "%s", words);
+    return status;
+}
+
 enum peat_status pt_status_of_errno(int error_number)
 {
     switch (error_number) {

@@ -21,6 +21,9 @@ enum peat_status pt_fail_at(const char *file, int line, enum peat_status status,
 enum peat_status pt_fail_errno_at(const char *file, int line, int error_number, const char *format,
                                   ...) __attribute__((format(printf, 4, 5), cold));
 
+/* Hand on a failure that another thread recorded: @p words are its peat_last_error(), origin and all. */
+enum peat_status pt_fail_passed_on(enum peat_status status, const char *words);
+
 /* What an errno value means in peat's terms: ENOSPC is PEAT_NO_SPACE, most others PEAT_IO. */
 enum peat_status pt_status_of_errno(int error_number);
 

@@ -9,8 +9,8 @@
  * entries. */
 enum {
     PREFETCH_DISTANCE_MIN = 3, /* references */
-    PREFETCH_DISTANCE_MAX = 12,
-    PREFETCH_SIZE = 128 /* bytes of an entry, from its header on */
+    PREFETCH_DISTANCE_MAX = 24,
+    PREFETCH_SIZE = 192 /* bytes of an entry, from its header on */
 };
 
 void pt_buffer_cursor_init(struct pt_buffer_cursor *cursor, const struct pt_buffer_view *view,

@@ -181,35 +181,39 @@ static struct pt_commit_request *group_next(const struct commit_group *group,
 }
 
 /*
- * Back-pressure. Write buffers may take half of memory_size_max without anybody waiting; from there
- * on a commit is delayed in proportion to its size and to how far the rest is used up, so that
- * writing slows down smoothly to the pace of the flushes; when all is used, it waits for one.
+ * Back-pressure. Write buffers may take five eighths of memory_size_max without anybody waiting; from
+ * there on a commit is delayed in proportion to its size and to how far the rest is used up, so that
+ * writing slows down smoothly to the pace of the flushes; near the end it waits for one. If flushing
+ * fails then (a full disk), so does the commit, until a later try succeeds.
  */
-static void wait_for_memory(struct peat_db *db, uint64_t size)
+static enum peat_status wait_for_memory(struct peat_db *db, uint64_t size)
 {
     uint64_t limit = db->options.memory_size_max;
-    uint64_t used = atomic_load_explicit(&db->buffer_memory, memory_order_relaxed);
+    uint64_t free_use = limit / 8 * 5;
+    uint64_t used = atomic_load_explicit(&db->buffer_memory, memory_order_relaxed) + size;
+    enum peat_status status = PEAT_OK;
     uint64_t begin_us;
     uint64_t delay_us;
 
     /* Nothing sealed: flushing cannot help, the active buffer is sealed when it is full. */
-    if (used + size <= limit / 2 ||
-        atomic_load_explicit(&db->sealed_size, memory_order_relaxed) == 0)
-        return;
+    if (used <= free_use || atomic_load_explicit(&db->sealed_size, memory_order_relaxed) == 0)
+        return PEAT_OK;
     begin_us = pt_clock_monotonic_us();
-    pt_merger_wake(db);
-    if (used + size > limit - limit / 8) {
-        (void)pt_merger_wait(db, false, begin_us + 1000000);
+    if (used > limit - limit / 8) {
+        status = pt_merger_status(db);
+        if (status == PEAT_OK)
+            status = pt_merger_wait(db, false, begin_us + 1000000);
     } else {
         /* 4 us per KiB is 256 MB/s, about a flush's pace; up to four times that when nearly full. */
-        delay_us = size / 256 * (used + size - limit / 2) / (limit / 8);
+        delay_us = size / 256 * (used - free_use) / (limit / 8);
         if (delay_us < 50)
-            return; /* below what a sleep can do: the next commits make up for it */
+            return PEAT_OK; /* below what a sleep can do: the next commits make up for it */
         pt_clock_sleep_us(delay_us < 20000 ? delay_us : 20000);
     }
     atomic_fetch_add_explicit(&db->counters.stalls, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->counters.stall_time_us, pt_clock_monotonic_us() - begin_us,
                               memory_order_relaxed);
+    return status < 0 ? status : PEAT_OK;
 }
 
 /* End the active buffer here: the log says so, and what follows goes to a new one. */
@@ -234,10 +238,12 @@ static enum peat_status make_room(struct peat_db *db, size_t count, size_t size,
 {
     struct pt_held_buffer *active = db->queue.active;
     uint64_t data_size = pt_write_buffer_data_size(active->buffer);
-    enum peat_status status = PEAT_TOO_LARGE;
+    enum peat_status status = wait_for_memory(db, size);
 
     *active_out = active;
-    wait_for_memory(db, size);
+    if (status < 0)
+        return status;
+    status = PEAT_TOO_LARGE;
     if (data_size < db->options.write_buffer_size &&
         pt_write_buffer_range_count(active->buffer) < BUFFER_RANGES_MAX)
         status = pt_write_buffer_reserve(active->buffer, count, size);
@@ -526,7 +532,7 @@ enum peat_status pt_commit(struct peat_db *db, struct peat_batch *batch,
     }
     commit_request(db, &request);
     if (request.status != PEAT_OK)
-        return pt_fail(request.status, "%s", request.error);
+        return pt_fail_passed_on(request.status, request.error);
     if (commit_out != NULL)
         *commit_out = request.commit;
     return PEAT_OK;
@@ -538,7 +544,7 @@ enum peat_status pt_commit_seal(struct peat_db *db)
 
     commit_request(db, &request);
     if (request.status != PEAT_OK)
-        return pt_fail(request.status, "%s", request.error);
+        return pt_fail_passed_on(request.status, request.error);
     return PEAT_OK;
 }
 

@@ -56,6 +56,8 @@ struct pt_merger {
     unsigned hurry PT_GUARDED_BY(mutex);      /* so many wait for idleness: do not wait first */
     uint64_t jobs PT_GUARDED_BY(mutex);       /* done or failed, so far */
     enum peat_status status PT_GUARDED_BY(mutex); /* what stopped the last job, or PEAT_OK */
+    char error[256] PT_GUARDED_BY(mutex);         /* its words */
+    uint64_t merge_at_us;  /* the thread's: a failed merge is tried again then; 0: none failed */
     struct peat_bytes sweep_low;              /* the thread's: where the sweep goes on; data NULL: none */
     size_t sweep_width;                       /* the thread's: runs in the sweep's group */
     size_t sweep_below;                       /* the thread's: runs below the group */
@@ -183,6 +185,8 @@ void pt_merger_wake(struct peat_db *db);
 /* Wait until no sealed buffer is left (@p idle: until nothing at all is left to do). PEAT_TIMEOUT, or
  * what stopped the merger's last job. */
 enum peat_status pt_merger_wait(struct peat_db *db, bool idle, uint64_t until_us);
+/* What stopped the merger's last job; PEAT_OK if nothing did. */
+enum peat_status pt_merger_status(struct peat_db *db);
 
 enum peat_status pt_syncer_start(struct peat_db *db);
 void pt_syncer_stop(struct peat_db *db);

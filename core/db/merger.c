@@ -30,15 +30,19 @@ static uint64_t commit_count(struct peat_db *db)
     return atomic_load_explicit(&db->counters.commits, memory_order_relaxed);
 }
 
-/* One job, if there is any: PEAT_DONE if not. */
+/* One job, if there is any: PEAT_DONE if not. A merge that failed is not tried again before its time;
+ * flushes go on meanwhile. */
 static enum peat_status work(struct peat_db *db, bool idle)
 {
+    struct pt_merger *merger = &db->merger;
     enum peat_status status;
 
     clean_up(db);
     status = pt_flush_step(db);
-    if (status == PEAT_DONE)
-        status = pt_merge_step(db, idle);
+    if (status != PEAT_DONE || pt_clock_monotonic_us() < merger->merge_at_us)
+        return status;
+    status = pt_merge_step(db, idle);
+    merger->merge_at_us = status < 0 ? pt_clock_monotonic_us() + RETRY_US : 0;
     return status;
 }
 
@@ -47,8 +51,12 @@ static void report_locked(struct pt_merger *merger, enum peat_status status, boo
     PT_REQUIRES(merger->mutex)
 {
     merger->jobs++;
-    merger->status = status < 0 ? status : PEAT_OK;
-    merger->idle = status == PEAT_DONE && idle;
+    merger->status = PEAT_OK;
+    if (status < 0) {
+        merger->status = status;
+        (void)strncpy(merger->error, peat_last_error(), sizeof(merger->error) - 1);
+    }
+    merger->idle = status == PEAT_DONE && idle && merger->merge_at_us == 0;
     pt_condition_broadcast(&merger->done);
 }
 
@@ -58,7 +66,7 @@ static void rest_locked(struct pt_merger *merger, enum peat_status status, bool 
 {
     uint64_t now_us = pt_clock_monotonic_us();
 
-    if (status < 0) { /* not earlier, however often it is woken */
+    if (status < 0 && merger->merge_at_us == 0) { /* a flush: not earlier, however often woken */
         while (!merger->stop &&
                pt_condition_wait_until(&merger->wake, &merger->mutex, now_us + RETRY_US))
             ;
@@ -66,7 +74,9 @@ static void rest_locked(struct pt_merger *merger, enum peat_status status, bool 
     }
     if (merger->work || merger->stop)
         return;
-    if (reap)
+    if (merger->merge_at_us != 0)
+        (void)pt_condition_wait_until(&merger->wake, &merger->mutex, merger->merge_at_us);
+    else if (reap)
         (void)pt_condition_wait_until(&merger->wake, &merger->mutex, now_us + REAP_US);
     else if (!idle)
         (void)pt_condition_wait_until(&merger->wake, &merger->mutex, now_us + IDLE_US);
@@ -139,6 +149,17 @@ static bool sealed_left(struct peat_db *db)
     return left;
 }
 
+/* Hand on what stopped the merger, in its words. */
+static enum peat_status merger_fail(struct pt_merger *merger, enum peat_status status)
+{
+    char error[sizeof(merger->error)];
+
+    pt_mutex_lock(&merger->mutex);
+    memcpy(error, merger->error, sizeof(error));
+    pt_mutex_unlock(&merger->mutex);
+    return pt_fail_passed_on(status, error);
+}
+
 enum peat_status pt_merger_wait(struct peat_db *db, bool idle, uint64_t until_us)
 {
     struct pt_merger *merger = &db->merger;
@@ -164,8 +185,18 @@ enum peat_status pt_merger_wait(struct peat_db *db, bool idle, uint64_t until_us
     merger->hurry -= idle;
     pt_mutex_unlock(&merger->mutex);
     if (status < 0)
-        return pt_fail(status, "the merger was stopped: %s", peat_status_name(status));
+        return merger_fail(merger, status);
     return status;
+}
+
+enum peat_status pt_merger_status(struct peat_db *db)
+{
+    enum peat_status status;
+
+    pt_mutex_lock(&db->merger.mutex);
+    status = db->merger.status;
+    pt_mutex_unlock(&db->merger.mutex);
+    return status < 0 ? merger_fail(&db->merger, status) : PEAT_OK;
 }
 
 enum peat_status peat_flush(struct peat_db *db)

@@ -134,6 +134,8 @@ static enum peat_status checksum_check(struct pt_segment *segment, enum pt_key_p
  * builder wrote. */
 static enum peat_status footer_read(struct pt_segment *segment, struct pt_segment_footer *footer)
 {
+    /* What usually holds the keys and the chunk table too, so that they come with the same read. */
+    uint64_t tail_size = segment->size < PT_CHUNK_SIZE / 2 ? segment->size : PT_CHUNK_SIZE / 2;
     uint64_t offset;
     uint64_t copies_size;
     enum peat_status status;
@@ -141,7 +143,7 @@ static enum peat_status footer_read(struct pt_segment *segment, struct pt_segmen
     if (segment->size < sizeof(*footer))
         return pt_segment_damaged(segment, 0, "shorter than a footer");
     offset = segment->size - sizeof(*footer);
-    status = populate(segment, offset, sizeof(*footer));
+    status = populate(segment, segment->size - tail_size, tail_size);
     if (status < 0)
         return status;
     memcpy(footer, segment->base + offset, sizeof(*footer));
@@ -479,13 +481,19 @@ void pt_segment_prefetch_entry(const struct pt_segment *segment, uint64_t hash)
 
 /* ---- Search by order ---- */
 
+static inline uint64_t fence_is_below(const uint8_t *node, size_t index, uint64_t prefix)
+{
+    return pt_read_le64(node + 8 * index) < prefix;
+}
+
+/* Without a branch, and written out: a comparison and an addition with carry for each. */
 static inline uint64_t node_count_below(const uint8_t *node, uint64_t prefix)
 {
-    uint64_t count = 0;
-
-    for (size_t i = 0; i < PT_FENCE_FANOUT; i++)
-        count += pt_read_le64(node + 8 * i) < prefix;
-    return count;
+    _Static_assert(PT_FENCE_FANOUT == 8, "a term for each fence of a node");
+    return fence_is_below(node, 0, prefix) + fence_is_below(node, 1, prefix) +
+           fence_is_below(node, 2, prefix) + fence_is_below(node, 3, prefix) +
+           fence_is_below(node, 4, prefix) + fence_is_below(node, 5, prefix) +
+           fence_is_below(node, 6, prefix) + fence_is_below(node, 7, prefix);
 }
 
 /* The ordinals of a leaf's entries: fetched beside the leaf, so that the two misses overlap. */

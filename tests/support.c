@@ -137,9 +137,10 @@ bool pt_dice_one_in(struct pt_dice *dice, uint64_t chance)
 void pt_value_fill(uint64_t seed, void *data, size_t size)
 {
     uint8_t *bytes = data;
+    uint64_t start = pt_mix(seed); /* so that no seed's bytes are another's, shifted */
 
     for (size_t i = 0; i < size; i += 8) {
-        uint64_t word = pt_mix(seed + i);
+        uint64_t word = pt_mix(start + i);
 
         memcpy(bytes + i, &word, size - i < 8 ? size - i : 8);
     }
@@ -148,17 +149,18 @@ void pt_value_fill(uint64_t seed, void *data, size_t size)
 bool pt_value_matches(uint64_t seed, struct peat_bytes value)
 {
     const uint8_t *bytes = value.data;
+    uint64_t start = pt_mix(seed);
     uint64_t difference = 0;
     size_t whole = value.size & ~(size_t)7;
     uint64_t word;
 
     for (size_t i = 0; i < whole; i += 8) {
         memcpy(&word, bytes + i, 8);
-        difference |= word ^ pt_mix(seed + i);
+        difference |= word ^ pt_mix(start + i);
     }
     if (difference != 0)
         return false;
-    word = pt_mix(seed + whole);
+    word = pt_mix(start + whole);
     return whole == value.size || memcmp(bytes + whole, &word, value.size - whole) == 0;
 }
 

@@ -27,7 +27,7 @@
 #include <cmocka.h>
 
 enum {
-    ROUNDS_DEFAULT = 100, /* over all tests of this file */
+    ROUNDS_DEFAULT = 120, /* over all tests of this file */
     WRITERS_MAX = 4,
     COLLECTIONS = 3, /* the root, one in it, one in that */
     HISTORY = 64,    /* batches whose records a writer keeps */

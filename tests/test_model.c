@@ -21,8 +21,8 @@
 #include <cmocka.h>
 
 enum {
-    STEPS_DEFAULT = 6000, /* over all tests of this file */
-    KEY_COUNT = 1200,     /* different keys in a collection */
+    STEPS_DEFAULT = 24000, /* over all tests of this file */
+    KEY_COUNT = 1200,      /* different keys in a collection */
     KEY_SIZE_MAX = 3200,
     VALUE_SIZE_MAX = 400 << 10,
     OPERATIONS_MAX = 400, /* in a batch */
@@ -86,6 +86,9 @@ struct run {
     uint64_t reader_commit;
     uint64_t reader_held; /* commit; UINT64_MAX: none */
     uint8_t *value_buffer;
+    uint64_t flushes; /* for the report */
+    uint64_t merges;
+    uint64_t replayed; /* commits */
 };
 
 static unsigned steps_wanted;
@@ -233,6 +236,16 @@ static uint64_t newest_commit(const struct run *run)
     commit = peat_snapshot_commit(snapshot);
     peat_snapshot_close(snapshot);
     return commit;
+}
+
+static void stats_add(struct run *run)
+{
+    struct peat_stats stats = {.struct_size = sizeof(stats)};
+
+    PT_REQUIRE_OK(peat_stats_get(run->db, &stats));
+    run->flushes += stats.flushes;
+    run->merges += stats.merges;
+    run->replayed += stats.replayed_commits;
 }
 
 static void store_open(struct run *run)
@@ -700,6 +713,7 @@ static void step_reopen(struct run *run)
     if (run->snapshot_count + run->iterator_count > 0)
         PT_REQUIRE_STATUS(abandoned ? peat_abort(run->db) : peat_close(run->db), PEAT_BUSY);
     everything_release(run);
+    stats_add(run);
     if (abandoned) {
         PT_REQUIRE_OK(peat_abort(run->db));
     } else {
@@ -828,6 +842,7 @@ static void run_finish(struct run *run)
 {
     compare_newest(run);
     everything_release(run);
+    stats_add(run);
     PT_REQUIRE_OK(peat_close(run->db));
     if (run->reader != NULL)
         pt_reader_stop(run->reader);
@@ -855,7 +870,8 @@ static void run_model(const struct setting *setting)
     }
     run_finish(&run);
     pt_test_context("%s", "");
-    printf("# %u steps\n", steps);
+    printf("# %u steps, %" PRIu64 " flushes, %" PRIu64 " merges, %" PRIu64 " commits replayed\n",
+           steps, run.flushes, run.merges, run.replayed);
 }
 
 static void random_steps_on_a_file_match_the_model(void **state)

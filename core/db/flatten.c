@@ -104,7 +104,8 @@ enum peat_status pt_flatten_run(struct pt_flatten *flatten, struct pt_run_writer
         struct peat_bytes key = pt_join_top(&flatten->join)->entry->key;
 
         if (flatten->size_max != 0 &&
-            pt_run_writer_size(writer) - size_before >= flatten->size_max) {
+            pt_run_writer_size(writer) - size_before >= flatten->size_max &&
+            pt_run_writer_at_end(writer, pt_join_top(&flatten->join)->entry)) {
             *stopped_out = key;
             break;
         }

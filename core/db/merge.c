@@ -20,7 +20,7 @@
 #include "core/db/merge_policy.h"
 
 enum {
-    STEP_SIZE = 64 << 20,      /* bytes written before a step ends */
+    STEP_SIZE = 48 << 20,      /* bytes: a step ends with the segment in which so many are written */
     MOVE_SIZE_MIN = 16 << 20   /* bytes: smaller slices are rewritten together */
 };
 

@@ -211,18 +211,30 @@ static bool full(const struct pt_run_writer *writer, uint64_t size)
            pt_segment_builder_size_bound(writer->builder, size) > writer->extent.size;
 }
 
+/* Bytes to find for @p entry, with the part of the pending range delete that may come before it. */
+static uint64_t size_with_pending(const struct pt_run_writer *writer, const struct pt_entry *entry)
+{
+    return pt_entry_size(entry->key.size, entry->value.size) +
+           pending_size(writer, entry->key.size);
+}
+
+bool pt_run_writer_at_end(const struct pt_run_writer *writer, const struct pt_entry *entry)
+{
+    return writer->builder == NULL || full(writer, size_with_pending(writer, entry));
+}
+
 enum peat_status pt_run_writer_add(struct pt_run_writer *writer, const struct pt_entry *entry)
 {
     uint64_t size = pt_entry_size(entry->key.size, entry->value.size);
     enum peat_status status = PEAT_OK;
 
-    if (full(writer, size + pending_size(writer, entry->key.size)))
+    if (full(writer, size_with_pending(writer, entry)))
         status = pt_run_writer_cut(writer, entry->key);
     else if (writer->pending.low.data != NULL &&
              pt_bytes_compare(writer->pending.high, entry->key) <= 0)
         status = write_pending(writer, pt_bytes(NULL, 0));
     if (status == PEAT_OK && writer->builder == NULL)
-        status = begin(writer, size + pending_size(writer, entry->key.size));
+        status = begin(writer, size_with_pending(writer, entry));
     if (status < 0)
         return status;
     if (writer->low.data == NULL) {

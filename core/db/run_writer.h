@@ -47,6 +47,8 @@ void pt_run_writer_init(struct pt_run_writer *writer, struct peat_db *db,
                         _Atomic uint64_t *bytes_written);
 /* Ascending by key. PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY. */
 enum peat_status pt_run_writer_add(struct pt_run_writer *writer, const struct pt_entry *entry);
+/* Whether adding @p entry would end the segment in the making, or there is none. */
+bool pt_run_writer_at_end(const struct pt_run_writer *writer, const struct pt_entry *entry);
 /* Ascending, disjoint; before any entry with a key >= @p low. */
 enum peat_status pt_run_writer_add_range(struct pt_run_writer *writer, struct peat_bytes low,
                                          struct peat_bytes high);

@@ -15,6 +15,7 @@
 #include "core/segment/segment.h"
 
 #include "core/base/alloc.h"
+#include "core/base/thread.h"
 
 /* ---- Damage ---- */
 
@@ -423,6 +424,14 @@ static inline const uint8_t *bucket_at(const struct pt_segment *segment, uint64_
     return segment->buckets + index * sizeof(struct pt_segment_bucket);
 }
 
+/* A small entry lies in two or three cache lines: fetch the later ones along with the first, rather
+ * than one after the other when key and value are read. */
+static inline void prefetch_rest(const struct pt_segment *segment, uint64_t offset)
+{
+    __builtin_prefetch(segment->base + offset + PT_CACHE_LINE);
+    __builtin_prefetch(segment->base + offset + 2 * PT_CACHE_LINE);
+}
+
 enum peat_status pt_segment_get(struct pt_segment *segment, struct peat_bytes key, uint64_t hash,
                                 struct pt_entry *entry_out)
 {
@@ -443,6 +452,7 @@ enum peat_status pt_segment_get(struct pt_segment *segment, struct peat_bytes ke
 
             if (place == PT_PLACE_NONE)
                 continue;
+            prefetch_rest(segment, (uint64_t)PT_ENTRY_ALIGN * place);
             status = pt_segment_entry(segment, (uint64_t)PT_ENTRY_ALIGN * place, entry_out, &next);
             if (status < 0)
                 return status;

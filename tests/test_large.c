@@ -21,6 +21,7 @@ enum {
     MEGABYTES_DEFAULT = 240, /* several segments of 64 MiB */
     VALUE_SIZE_MAX = 8000,   /* bytes; half of it on average */
     BATCH = 200,             /* operations */
+    SMALL_BUFFER_SIZE = 4 << 20,
     NAME_SIZE = 16
 };
 
@@ -36,6 +37,7 @@ struct play {
     struct contents contents;
     uint32_t version; /* the last given out */
     struct pt_dice dice;
+    bool has_small_buffers; /* else the defaults */
     char path[512];
 };
 
@@ -247,17 +249,20 @@ static void store_open(struct play *play)
 {
     struct peat_options options = pt_test_options(PEAT_CREATE);
 
-    options.memory_size_max = (size_t)32 << 20;
-    options.write_buffer_size = (size_t)4 << 20;
+    if (play->has_small_buffers) {
+        options.memory_size_max = (size_t)32 << 20;
+        options.write_buffer_size = SMALL_BUFFER_SIZE;
+    }
     PT_REQUIRE_OK(peat_open(play->path, &options, &play->db));
 }
 
-static void play_start(struct play *play, const char *name)
+static void play_start(struct play *play, const char *name, bool has_small_buffers)
 {
     uint64_t seed = pt_test_seed();
 
     memset(play, 0, sizeof(*play));
     play->dice.state = seed;
+    play->has_small_buffers = has_small_buffers;
     (void)snprintf(play->path, sizeof(play->path), "%s", pt_test_path(name));
     play->contents.key_count =
         (uint32_t)(((uint64_t)megabytes_wanted << 20) / (VALUE_SIZE_MAX / 2));
@@ -286,10 +291,11 @@ static void come_to_rest(struct play *play)
     stats = stats_of(play);
     PT_REQUIRE(stats.run_count <= 1);
     printf("# %" PRIu64 " segments, MB: %" PRIu64 " live, %" PRIu64 " put, %" PRIu64
-           " flushed, %" PRIu64 " merged, %" PRIu64 " moved, %" PRIu64 " on disk\n",
+           " flushed, %" PRIu64 " merged, %" PRIu64 " moved, %" PRIu64 " on disk (log %" PRIu64
+           ", pending %" PRIu64 ")\n",
            stats.segment_count, contents_size(&play->contents) >> 20, stats.bytes_put >> 20,
            stats.bytes_flushed >> 20, stats.bytes_merged >> 20, stats.bytes_moved >> 20,
-           stats.allocated_size >> 20);
+           stats.allocated_size >> 20, stats.log_size >> 20, stats.pending_size >> 20);
 }
 
 static void a_sequential_load_is_written_once(void **state)
@@ -297,7 +303,7 @@ static void a_sequential_load_is_written_once(void **state)
     struct play play;
 
     (void)state;
-    play_start(&play, "sequential");
+    play_start(&play, "sequential", false);
     put_all_in_order(&play);
     come_to_rest(&play);
     PT_REQUIRE(stats_of(&play).bytes_merged <= stats_of(&play).bytes_flushed / 4);
@@ -315,7 +321,7 @@ static void sweeps_show_every_snapshot_what_it_saw(void **state)
     uint32_t count;
 
     (void)state;
-    play_start(&play, "sweeps");
+    play_start(&play, "sweeps", true);
     count = play.contents.key_count;
     put_all_in_order(&play);
     for (unsigned i = 0; i < ROUNDS; i++) {
@@ -346,7 +352,7 @@ static void deleting_most_of_a_store_gives_its_space_back(void **state)
     uint64_t live;
 
     (void)state;
-    play_start(&play, "space");
+    play_start(&play, "space", true);
     put_all_in_order(&play);
     change_randomly(&play, play.contents.key_count / 4, 0, play.contents.key_count);
     come_to_rest(&play);
@@ -355,13 +361,28 @@ static void deleting_most_of_a_store_gives_its_space_back(void **state)
     newest_verify(&play);
     live = contents_size(&play.contents);
     PT_REQUIRE(stat(play.path, &file) == 0);
-    /* While in use: what lives, as much again, and some log. */
-    if ((uint64_t)file.st_blocks * 512 > 2 * live + (32 << 20))
+    /* While in use: the log, what lives, as much again. */
+    if ((uint64_t)file.st_blocks * 512 > stats_of(&play).log_size + 2 * live + (8 << 20))
         pt_test_fail(__FILE__, __LINE__, "%" PRIu64 " MB on disk for %" PRIu64 " MB",
                      (uint64_t)file.st_blocks * 512 >> 20, live >> 20);
     put_all_in_order(&play); /* and it is used again */
     come_to_rest(&play);
     newest_verify(&play);
+    play_end(&play);
+}
+
+/* The log is there for what is in write buffers, so it need not be much larger. */
+static void the_log_stays_in_proportion_to_the_write_buffers(void **state)
+{
+    struct play play;
+
+    (void)state;
+    play_start(&play, "log-size", true);
+    put_all_in_order(&play);
+    come_to_rest(&play);
+    if (stats_of(&play).log_size > 4 * SMALL_BUFFER_SIZE)
+        pt_test_fail(__FILE__, __LINE__, "%" PRIu64 " MB of log with write buffers of %d MB",
+                     stats_of(&play).log_size >> 20, SMALL_BUFFER_SIZE >> 20);
     play_end(&play);
 }
 
@@ -371,6 +392,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_sequential_load_is_written_once),
         cmocka_unit_test(sweeps_show_every_snapshot_what_it_saw),
         cmocka_unit_test(deleting_most_of_a_store_gives_its_space_back),
+        cmocka_unit_test(the_log_stays_in_proportion_to_the_write_buffers),
     };
     int failed;
 

@@ -107,10 +107,9 @@ enum peat_status pt_batch_add(struct peat_batch *batch, enum pt_op op,
     pt_entry_header_write(place, key_size, op, value.size);
     place += PT_ENTRY_HEADER_SIZE;
     memcpy(place, prefix->bytes, prefix->size);
-    if (key.size > 0)
-        memcpy(place + prefix->size, key.data, key.size);
+    pt_bytes_put(place + prefix->size, key);
     place += key_size;
-    if (value.data != NULL && value.size > 0)
+    if (value.data != NULL)
         memcpy(place, value.data, value.size);
     if (value_out != NULL)
         *value_out = place;
@@ -149,13 +148,13 @@ static enum peat_status add(struct peat_batch *batch, enum pt_op op,
                             struct peat_collection *collection, struct peat_bytes key,
                             struct peat_bytes value)
 {
-    struct pt_id_prefix prefix = pt_collection_prefix(collection);
+    const struct pt_id_prefix *prefix = pt_collection_prefix(collection);
     enum peat_status status = pt_check_bytes(key, value);
 
     if (status == PEAT_OK)
         status = note_collection(batch, collection);
     if (status == PEAT_OK)
-        status = pt_batch_add(batch, op, &prefix, key, value, NULL);
+        status = pt_batch_add(batch, op, prefix, key, value, NULL);
     return status;
 }
 
@@ -169,7 +168,7 @@ enum peat_status peat_batch_put_reserve(struct peat_batch *batch,
                                         struct peat_collection *collection, struct peat_bytes key,
                                         size_t value_size, void **value_out)
 {
-    struct pt_id_prefix prefix = pt_collection_prefix(collection);
+    const struct pt_id_prefix *prefix = pt_collection_prefix(collection);
     enum peat_status status = pt_check_bytes(key, pt_bytes("", 0));
 
     *value_out = NULL;
@@ -178,7 +177,7 @@ enum peat_status peat_batch_put_reserve(struct peat_batch *batch,
     if (status == PEAT_OK)
         status = note_collection(batch, collection);
     if (status == PEAT_OK)
-        status = pt_batch_add(batch, PT_OP_PUT, &prefix, key, pt_bytes(NULL, value_size),
+        status = pt_batch_add(batch, PT_OP_PUT, prefix, key, pt_bytes(NULL, value_size),
                               value_out);
     if (status == PEAT_OK)
         memset(*value_out, 0, value_size); /* what the caller leaves out is not stale memory */
@@ -210,8 +209,8 @@ enum peat_status peat_batch_delete_range(struct peat_batch *batch,
                                          struct peat_collection *collection, struct peat_bytes low,
                                          struct peat_bytes high)
 {
-    struct pt_id_prefix prefix = pt_collection_prefix(collection);
-    struct pt_id_prefix end = pt_id_prefix_end(prefix);
+    const struct pt_id_prefix *prefix = pt_collection_prefix(collection);
+    struct pt_id_prefix end = pt_id_prefix_end(*prefix);
     struct peat_bytes stored_high = pt_bytes(NULL, 0);
     enum peat_status status = pt_check_bytes(low, high);
 
@@ -223,11 +222,11 @@ enum peat_status peat_batch_delete_range(struct peat_batch *batch,
     if (high.data == NULL)
         status = bound_bytes(&end, pt_bytes(NULL, 0), &stored_high);
     else
-        status = bound_bytes(&prefix, high, &stored_high);
+        status = bound_bytes(prefix, high, &stored_high);
     if (status == PEAT_OK)
         status = note_collection(batch, collection);
     if (status == PEAT_OK)
-        status = pt_batch_add(batch, PT_OP_DELETE_RANGE, &prefix, low, stored_high, NULL);
+        status = pt_batch_add(batch, PT_OP_DELETE_RANGE, prefix, low, stored_high, NULL);
     pt_bytes_fini(&stored_high);
     return status;
 }

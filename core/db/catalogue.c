@@ -2,6 +2,8 @@
 
 #include "core/base/alloc.h"
 
+const struct pt_id_prefix pt_root_prefix = {{PT_ROOT_ID}, 1};
+
 struct pt_catalogue *pt_catalogue_new(void)
 {
     struct pt_catalogue *catalogue = pt_calloc(1, sizeof(*catalogue));
@@ -209,10 +211,10 @@ enum peat_status peat_collection_open(struct peat_db *db, struct peat_collection
                                       const char *name, unsigned flags,
                                       struct peat_collection **collection_out)
 {
-    struct pt_id_prefix parent_prefix = pt_collection_prefix(parent);
+    const struct pt_id_prefix *parent_prefix = pt_collection_prefix(parent);
     struct pt_stored_key key;
     uint64_t id = 0;
-    enum peat_status status = entry_key(&parent_prefix, name, &key);
+    enum peat_status status = entry_key(parent_prefix, name, &key);
 
     *collection_out = NULL;
     if (status < 0)
@@ -326,7 +328,7 @@ enum peat_status peat_collection_list(const struct peat_snapshot *snapshot,
                                       void *context)
 {
     struct peat_collection catalogue = {.prefix = catalogue_prefix()};
-    struct pt_id_prefix prefix = pt_collection_prefix(parent);
+    struct pt_id_prefix prefix = *pt_collection_prefix(parent);
     struct pt_id_prefix end = pt_id_prefix_end(prefix);
     struct peat_range range = {pt_id_prefix_bytes(&prefix), pt_id_prefix_bytes(&end), 0};
     struct peat_iterator *iterator = NULL;

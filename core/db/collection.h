@@ -52,11 +52,13 @@ static inline void pt_collection_pin(struct peat_collection *collection)
     atomic_fetch_add_explicit(&collection->pins, 1, memory_order_relaxed);
 }
 
-static inline struct pt_id_prefix pt_collection_prefix(const struct peat_collection *collection)
+extern const struct pt_id_prefix pt_root_prefix;
+
+/* The prefix of its keys; NULL is the root collection. */
+static inline const struct pt_id_prefix *pt_collection_prefix(
+    const struct peat_collection *collection)
 {
-    if (collection == NULL)
-        return pt_id_prefix(PT_ROOT_ID);
-    return collection->prefix;
+    return collection == NULL ? &pt_root_prefix : &collection->prefix;
 }
 
 #endif

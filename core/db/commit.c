@@ -558,9 +558,9 @@ enum peat_status peat_write(struct peat_db *db, struct peat_batch *batch,
 static enum peat_status write_one(struct peat_db *db, struct peat_collection *collection,
                                   enum pt_op op, struct peat_bytes key, struct peat_bytes value)
 {
-    struct pt_id_prefix prefix = pt_collection_prefix(collection);
+    const struct pt_id_prefix *prefix = pt_collection_prefix(collection);
     enum peat_status status = pt_check_bytes(key, value);
-    uint64_t size = pt_entry_size(prefix.size + key.size, value.size);
+    uint64_t size = pt_entry_size(prefix->size + key.size, value.size);
     uint64_t place[256]; /* 2 KiB, aligned */
     struct peat_batch batch;
 
@@ -573,7 +573,7 @@ static enum peat_status write_one(struct peat_db *db, struct peat_collection *co
         batch.data = (uint8_t *)place;
         batch.capacity = sizeof(place);
     }
-    status = pt_batch_add(&batch, op, &prefix, key, value, NULL);
+    status = pt_batch_add(&batch, op, prefix, key, value, NULL);
     if (status == PEAT_OK)
         status = pt_commit(db, &batch, PEAT_DEFAULT, NULL, 0, NULL);
     if (batch.data != (uint8_t *)place)

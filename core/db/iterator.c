@@ -117,7 +117,7 @@ enum peat_status peat_iterator_open(const struct peat_snapshot *snapshot,
         return pt_fail(PEAT_NO_MEMORY, "iterator");
     iterator->db = snapshot->db;
     iterator->pin = pt_pin_copy(snapshot->pin);
-    iterator->prefix = pt_collection_prefix(collection);
+    iterator->prefix = *pt_collection_prefix(collection);
     status = set_bounds(iterator, range);
     if (status == PEAT_OK)
         status = open_views(iterator, snapshot->commit, &source_count);

@@ -238,13 +238,15 @@ size_t pt_run_find(const struct pt_run *run, struct peat_bytes key)
     return is_below(key, run->slices[index].high) ? index : index + 1;
 }
 
-/* The slice that may hold @p key; NULL: it lies in a gap. */
+/* The slice that may hold @p key; NULL: it lies in a gap. The segment of a whole slice has nothing
+ * outside its bounds, so asking it is as good as comparing them. */
 static const struct pt_slice *slice_of(const struct pt_run *run, struct peat_bytes key)
 {
     size_t index = slice_at(run, key);
     const struct pt_slice *slice = &run->slices[index];
 
-    if (!is_below(key, slice->high) || (index == 0 && is_below(key, slice->low)))
+    if (!slice->whole &&
+        (!is_below(key, slice->high) || (index == 0 && is_below(key, slice->low))))
         return NULL;
     return slice;
 }

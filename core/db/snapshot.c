@@ -11,35 +11,22 @@ enum {
 
 /* ---- Stored keys ---- */
 
-enum peat_status pt_stored_key_init(struct pt_stored_key *stored, const struct pt_id_prefix *prefix,
-                                    struct peat_bytes key)
+enum peat_status pt_stored_key_init_long(struct pt_stored_key *stored,
+                                         const struct pt_id_prefix *prefix, struct peat_bytes key)
 {
-    size_t size = prefix->size + key.size;
-    uint8_t *place = stored->place;
+    enum peat_status status = pt_check_bytes(key, pt_bytes(NULL, 0));
+    uint8_t *place;
 
     stored->heap = NULL;
-    if (key.size > sizeof(stored->place) - PT_ID_PREFIX_MAX) {
-        enum peat_status status = pt_check_bytes(key, pt_bytes(NULL, 0));
-
-        if (status < 0)
-            return status;
-        place = stored->heap = pt_malloc(size);
-        if (place == NULL)
-            return pt_fail(PEAT_NO_MEMORY, "key of %zu bytes", size);
-    } else if (key.data == NULL && key.size > 0) {
-        return pt_fail(PEAT_INVALID, "NULL given as %zu bytes", key.size);
-    }
-    memcpy(place, prefix->bytes, prefix->size);
-    if (key.size > 0)
-        memcpy(place + prefix->size, key.data, key.size);
-    stored->bytes = pt_bytes(place, size);
+    if (status < 0)
+        return status;
+    place = stored->heap = pt_malloc(PT_ID_PREFIX_MAX + key.size);
+    if (place == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "key of %zu bytes", key.size);
+    memcpy(place, prefix->bytes, PT_ID_PREFIX_MAX);
+    pt_bytes_put(place + prefix->size, key);
+    stored->bytes = pt_bytes(place, prefix->size + key.size);
     return PEAT_OK;
-}
-
-void pt_stored_key_fini(struct pt_stored_key *stored)
-{
-    if (stored->heap != NULL)
-        pt_free(stored->heap);
 }
 
 /* ---- Snapshots ---- */
@@ -73,13 +60,12 @@ uint64_t peat_snapshot_commit(const struct peat_snapshot *snapshot)
 
 /* ---- Lookups ---- */
 
-static enum peat_status lookup(const struct peat_db *db, const struct pt_stack *stack,
-                               uint64_t commit, const struct peat_collection *collection,
-                               struct peat_bytes key, struct peat_bytes *value_out)
+static inline enum peat_status lookup(const struct peat_db *db, const struct pt_stack *stack,
+                                      uint64_t commit, const struct peat_collection *collection,
+                                      struct peat_bytes key, struct peat_bytes *value_out)
 {
-    struct pt_id_prefix prefix = pt_collection_prefix(collection);
     struct pt_stored_key stored;
-    enum peat_status status = pt_stored_key_init(&stored, &prefix, key);
+    enum peat_status status = pt_stored_key_init(&stored, pt_collection_prefix(collection), key);
 
     if (status < 0)
         return status;
@@ -142,8 +128,7 @@ static size_t group_fill(struct key_group *group, uint64_t hash_seed,
             group->used > MANY_KEYS_SIZE - PT_ID_PREFIX_MAX)
             break;
         memcpy(place, prefix->bytes, prefix->size);
-        if (key.size > 0)
-            memcpy(place + prefix->size, key.data, key.size);
+        pt_bytes_put(place + prefix->size, key);
         group->keys[group->count] = pt_bytes(place, prefix->size + key.size);
         group->hashes[group->count] = pt_hash(hash_seed, place, prefix->size + key.size);
         group->used += prefix->size + key.size;
@@ -240,7 +225,7 @@ enum peat_status peat_get_many(const struct peat_snapshot *snapshot,
                                struct peat_collection *collection, const struct peat_bytes *keys,
                                size_t count, struct peat_bytes *values_out)
 {
-    struct pt_id_prefix prefix = pt_collection_prefix(collection);
+    const struct pt_id_prefix *prefix = pt_collection_prefix(collection);
     struct key_group group;
     enum peat_status status = PEAT_OK;
 
@@ -249,7 +234,7 @@ enum peat_status peat_get_many(const struct peat_snapshot *snapshot,
         status = pt_check_bytes(keys[i], pt_bytes(NULL, 0));
     }
     for (size_t done = 0; done < count && status == PEAT_OK;) {
-        size_t taken = group_fill(&group, snapshot->db->hash_seed, &prefix, keys + done,
+        size_t taken = group_fill(&group, snapshot->db->hash_seed, prefix, keys + done,
                                   count - done);
 
         if (taken > 0) {

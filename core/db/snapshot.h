@@ -2,6 +2,7 @@
 #ifndef PEAT_CORE_DB_SNAPSHOT_H
 #define PEAT_CORE_DB_SNAPSHOT_H
 
+#include "core/base/alloc.h"
 #include "core/db/collection.h"
 #include "core/db/stack.h"
 
@@ -19,9 +20,29 @@ struct pt_stored_key {
     uint8_t place[120];
 };
 
+/* The general case of pt_stored_key_init(). */
+enum peat_status pt_stored_key_init_long(struct pt_stored_key *stored,
+                                         const struct pt_id_prefix *prefix, struct peat_bytes key);
+
 /* PEAT_INVALID, PEAT_TOO_LARGE, PEAT_NO_MEMORY. Release with pt_stored_key_fini(). */
-enum peat_status pt_stored_key_init(struct pt_stored_key *stored, const struct pt_id_prefix *prefix,
-                                    struct peat_bytes key);
-void pt_stored_key_fini(struct pt_stored_key *stored);
+static inline enum peat_status pt_stored_key_init(struct pt_stored_key *stored,
+                                                  const struct pt_id_prefix *prefix,
+                                                  struct peat_bytes key)
+{
+    if (__builtin_expect(key.size > sizeof(stored->place) - PT_ID_PREFIX_MAX || key.data == NULL,
+                         0))
+        return pt_stored_key_init_long(stored, prefix, key);
+    stored->heap = NULL;
+    memcpy(stored->place, prefix->bytes, PT_ID_PREFIX_MAX); /* all: a fixed size is faster */
+    pt_bytes_put(stored->place + prefix->size, key);
+    stored->bytes = pt_bytes(stored->place, prefix->size + key.size);
+    return PEAT_OK;
+}
+
+static inline void pt_stored_key_fini(struct pt_stored_key *stored)
+{
+    if (__builtin_expect(stored->heap != NULL, 0))
+        pt_free(stored->heap);
+}
 
 #endif

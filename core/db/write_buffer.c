@@ -317,6 +317,10 @@ enum peat_status pt_write_buffer_get(const struct pt_write_buffer *buffer, struc
     uint32_t place;
     uint64_t slot;
 
+    /* The common case of a store at rest. What is published later is not for a reader that came
+     * before: its commit is older. */
+    if (atomic_load_explicit(&buffer->published_count, memory_order_relaxed) == 0)
+        return PEAT_NOT_FOUND;
     (void)find_slot(buffer, index, key, hash, &slot);
     place = pt_slot_place(slot);
     while (place != 0 && pt_area_header(buffer->area, place)->commit > commit)

@@ -222,7 +222,8 @@ void pt_compare_lookups(const struct peat_snapshot *snapshot, struct peat_collec
     free(buffers);
 }
 
-/* Where an iterator stands in a view: an index, or before the first (-1) or past the last (count). */
+/* Where an iterator stands in a view: an index, or before the first (-1), or past the last (count).
+ */
 struct walk {
     struct peat_iterator *iterator;
     const struct pt_oracle_view *view;

@@ -1,4 +1,4 @@
-/* The comparison of a store with the oracle: whole scans, look-ups, and random walks of iterators. */
+/* The comparison of a store with the oracle: whole scans, look-ups, random walks of iterators. */
 #ifndef PEAT_TESTS_COMPARE_H
 #define PEAT_TESTS_COMPARE_H
 

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static void get_leaves_the_output_when_nothing_is_found(void **state)
 {
@@ -112,7 +112,7 @@ static void a_snapshot_shows_nothing_committed_after_it(void **state)
     pt_fixture_require(fixture, "key", "after");
 }
 
-/* --- iterating ---------------------------------------------------------------------------------- */
+/* --- iterating -------------------------------------------------------------------------------- */
 
 static void require_on(enum peat_status status, struct peat_iterator *iterator, const char *key)
 {

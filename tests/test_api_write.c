@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void put_get_overwrite_and_delete(void **state)
 {
@@ -335,7 +335,7 @@ static void merging_an_operand_is_refused_and_harms_nothing(void **state)
     pt_fixture_require(fixture, "key", "base");
 }
 
-/* --- range deletes ------------------------------------------------------------------------------ */
+/* --- range deletes ---------------------------------------------------------------------------- */
 
 static void range_delete(struct pt_fixture *fixture, struct peat_bytes low, struct peat_bytes high)
 {

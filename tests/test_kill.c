@@ -2,7 +2,7 @@
  * The property: after SIGKILL a store holds a prefix of its commits, with every commit that was
  * acknowledged at the levels os and disk and no half batch, and goes on from there. A child process
  * commits from several threads and tells each acknowledgement through a pipe, until it is killed at
- * a random moment: while it creates the file, recovers, writes, flushes, merges or recycles the log.
+ * a random moment: while it creates the file, recovers, writes, flushes, merges or changes logs.
  *
  * What batch j of writer i does follows from i and j alone, and each writer has keys of its own.
  * So how far each writer came decides what the whole store must hold.
@@ -356,7 +356,7 @@ static uint64_t progress_find(struct state *state, const struct peat_snapshot *s
                  state->batches[writer], last_possible);
 }
 
-/* Every acknowledged commit up to the store's is there, every later one is not and was not promised. */
+/* An acknowledged commit up to the store's is there; a later one is not, and was not promised. */
 static void acknowledged_verify(const struct state *state, uint64_t commit,
                                 const uint64_t batches[WRITERS_MAX])
 {

@@ -148,7 +148,8 @@ enum peat_status pt_first_stack(struct peat_db *db, struct pt_run *const *runs, 
 
 static enum peat_status start_log(struct peat_db *db, const struct pt_log_point *from)
 {
-    struct pt_log_options options = {.pwrite = (db->options.flags & PEAT_LOG_PWRITE) != 0};
+    struct pt_log_options options = {.pwrite = (db->options.flags & PEAT_LOG_PWRITE) != 0,
+                                     .region_size_max = db->options.write_buffer_size};
 
     return pt_log_open(db->arena, &options, from, &db->log);
 }

@@ -10,9 +10,14 @@
  *  3. A generation is given up when no stack of this process is left that shows it.
  */
 #include "core/base/alloc.h"
+#include "core/base/clock.h"
 #include "core/db/db.h"
 
-enum { HOLD_TRIES = 1000 }; /* the writer may install faster than we look, but not for ever */
+enum {
+    HOLD_TRIES = 1000, /* the writer may install faster than we look, but not for ever */
+    TAIL_TRIES = 3,
+    TAIL_WAIT_US = 10000
+};
 
 /* Whether the tail has been read in the log region that @p nonce stands for: then it is on the chain
  * of regions that goes on from there. A writer that recovered began another chain. */
@@ -123,6 +128,33 @@ static enum peat_status drain_locked(struct peat_db *db) PT_REQUIRES(db->refresh
     return status == PEAT_DONE ? PEAT_OK : status;
 }
 
+/*
+ * Whether the log really ends where the tail has come to. A writer's half-written records and damage
+ * look alike to a reader that follows along; so when it begins, it asks as recovery would, and
+ * believes in damage only if it is still there after a while. PEAT_CORRUPT.
+ */
+static enum peat_status verify_tail_locked(struct peat_db *db) PT_REQUIRES(db->refresh_mutex)
+{
+    enum peat_status status = PEAT_OK;
+
+    for (int i = 0; i < TAIL_TRIES && db->tail != NULL; i++) {
+        struct pt_log_point point = pt_log_reader_point(db->tail);
+        struct pt_log_reader *reader = NULL;
+        struct pt_record record;
+
+        status = pt_log_reader_open(db->arena, &point, false, &reader);
+        if (status == PEAT_OK)
+            status = pt_log_reader_next(reader, &record);
+        pt_log_reader_close(reader);
+        if (status != PEAT_CORRUPT)
+            return status < 0 ? status : PEAT_OK;
+        pt_clock_sleep_us(TAIL_WAIT_US);
+        if (drain_locked(db) < 0)
+            break;
+    }
+    return status;
+}
+
 /* Read the log from where the manifest begins it. */
 static enum peat_status open_tail_locked(struct peat_db *db, const struct pt_log_point *start)
     PT_REQUIRES(db->refresh_mutex)
@@ -183,6 +215,10 @@ static enum peat_status take_manifest_locked(struct peat_db *db,
         status = pt_first_stack(db, runs, manifest->run_count, &manifest->log);
         if (status == PEAT_OK)
             status = open_tail_locked(db, &manifest->log);
+        if (status == PEAT_OK)
+            status = drain_locked(db);
+        if (status == PEAT_OK)
+            status = verify_tail_locked(db);
     }
     pt_runs_free(runs, manifest->run_count);
     return status;

@@ -102,7 +102,7 @@ struct peat_options {
     unsigned flags;     /* PEAT_CREATE ... ; default 0 */
     enum peat_durability durability; /* what PEAT_DEFAULT means; default PEAT_OS */
     unsigned sync_interval_ms;       /* background sync of the log; default 100 */
-    size_t memory_size_max;          /* bytes of private memory in all; default 256 MiB, at least 8 MiB */
+    size_t memory_size_max;          /* bytes of private memory in all; default 512 MiB, at least 8 MiB */
     size_t write_buffer_size;        /* bytes after which a write buffer is flushed; default 64 MiB,
                                         at most a quarter of memory_size_max */
     size_t address_space_size;       /* bytes reserved for the mapping, the largest size the file can

@@ -175,7 +175,7 @@ static void a_recreated_collection_starts_empty(void **state)
     peat_collection_close(new);
 }
 
-static void a_batch_that_names_a_dropped_collection_commits_nothing(void **state)
+static void p1_a_batch_that_names_a_dropped_collection_commits_nothing(void **state)
 {
     struct pt_fixture *fixture = *state;
     struct peat_collection *collection = collection_of(fixture, NULL, "name", PEAT_CREATE);
@@ -191,7 +191,7 @@ static void a_batch_that_names_a_dropped_collection_commits_nothing(void **state
     peat_collection_close(collection);
 }
 
-static void a_batch_spans_collections(void **state)
+static void p1_a_batch_spans_collections(void **state)
 {
     struct pt_fixture *fixture = *state;
     struct peat_collection *a = collection_of(fixture, NULL, "a", PEAT_CREATE);
@@ -321,8 +321,8 @@ int main(void)
         PT_FIXTURE_TEST(collection_names_have_1_to_1024_bytes),
         PT_FIXTURE_TEST(a_dropped_collection_is_gone_with_all_below_it),
         PT_FIXTURE_TEST(a_recreated_collection_starts_empty),
-        PT_FIXTURE_TEST(a_batch_that_names_a_dropped_collection_commits_nothing),
-        PT_FIXTURE_TEST(a_batch_spans_collections),
+        PT_FIXTURE_TEST(p1_a_batch_that_names_a_dropped_collection_commits_nothing),
+        PT_FIXTURE_TEST(p1_a_batch_spans_collections),
         PT_FIXTURE_TEST(collections_are_listed_in_order_as_of_a_snapshot),
         PT_FIXTURE_TEST(data_only_in_a_nested_collection_persists),
         PT_FIXTURE_TEST(collections_keep_all_their_keys_through_flush_and_merge),

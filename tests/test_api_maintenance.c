@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-static void a_batch_larger_than_every_buffer_is_atomic(void **state)
+static void p1_a_batch_larger_than_every_buffer_is_atomic(void **state)
 {
     struct pt_fixture *fixture = *state;
     enum { COUNT = 20000 };
@@ -63,7 +63,7 @@ static void an_idle_store_ends_with_one_run(void **state)
     PT_REQUIRE(stats.flushes > 0 && stats.merges > 0);
 }
 
-static void steady_writes_keep_the_number_of_runs_bounded(void **state)
+static void p6_steady_writes_keep_the_number_of_runs_bounded(void **state)
 {
     struct pt_fixture *fixture = *state;
     struct pt_dice dice = {1};
@@ -158,9 +158,9 @@ static void check_finds_nothing_in_a_sound_store_and_can_be_stopped(void **state
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        PT_FIXTURE_TEST(a_batch_larger_than_every_buffer_is_atomic),
+        PT_FIXTURE_TEST(p1_a_batch_larger_than_every_buffer_is_atomic),
         PT_FIXTURE_TEST(an_idle_store_ends_with_one_run),
-        PT_FIXTURE_TEST(steady_writes_keep_the_number_of_runs_bounded),
+        PT_FIXTURE_TEST(p6_steady_writes_keep_the_number_of_runs_bounded),
         PT_FIXTURE_TEST(flush_empties_the_write_buffers),
         PT_FIXTURE_TEST(stats_count_what_happened),
         PT_FIXTURE_TEST(stats_fill_no_more_than_the_caller_has),

@@ -118,7 +118,7 @@ static void options_start_with_the_defaults_of_the_header(void **state)
     PT_REQUIRE(options.flags == 0);
     PT_REQUIRE(options.durability == PEAT_OS);
     PT_REQUIRE(options.sync_interval_ms == 100);
-    PT_REQUIRE(options.memory_size_max == (size_t)256 << 20);
+    PT_REQUIRE(options.memory_size_max == (size_t)512 << 20);
     PT_REQUIRE(options.write_buffer_size == (size_t)64 << 20);
 }
 
@@ -319,7 +319,7 @@ static void open_without_permission_is_denied(void **state)
     pt_child_join(pt_child_start(denied_open, path));
 }
 
-static void a_store_can_be_renamed_and_copied(void **state)
+static void p5_a_store_can_be_renamed_and_copied(void **state)
 {
     char path[PATH_SIZE];
     char moved[PATH_SIZE];
@@ -394,7 +394,7 @@ static unsigned entries_of(const char *path)
     return count;
 }
 
-static void a_store_is_one_file_with_nothing_beside_it(void **state)
+static void p5_a_store_is_one_file_with_nothing_beside_it(void **state)
 {
     char directory[PATH_SIZE];
     char path[PATH_SIZE];
@@ -449,7 +449,7 @@ static void descriptors_are_closed_on_exec(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
-static void an_empty_store_is_below_512_kib_on_disk(void **state)
+static void p6_an_empty_store_is_below_512_kib_on_disk(void **state)
 {
     char path[PATH_SIZE];
     struct peat_db *db = opened(path_of(path, "small-empty"), PEAT_CREATE);
@@ -464,7 +464,7 @@ static void an_empty_store_is_below_512_kib_on_disk(void **state)
     PT_REQUIRE(disk_size(path) < 512 << 10);
 }
 
-static void a_thousand_small_entries_are_below_2_mib_on_disk(void **state)
+static void p6_a_thousand_small_entries_are_below_2_mib_on_disk(void **state)
 {
     char path[PATH_SIZE];
     struct peat_db *db = opened(path_of(path, "small-thousand"), PEAT_CREATE);
@@ -497,7 +497,7 @@ static size_t private_memory(void)
     return size_kib << 10;
 }
 
-static void an_idle_open_store_costs_below_2_mib_of_private_memory(void **state)
+static void p6_an_idle_open_store_costs_below_2_mib_of_private_memory(void **state)
 {
     struct peat_stats stats = {.struct_size = sizeof(stats)};
     struct peat_db *db;
@@ -695,7 +695,7 @@ static void close_is_busy_while_a_snapshot_is_open_and_nothing_happens(void **st
     PT_REQUIRE_OK(peat_close(db));
 }
 
-static void a_commit_right_before_close_is_there_after_it(void **state)
+static void p2_a_commit_right_before_close_is_there_after_it(void **state)
 {
     static const enum peat_durability levels[] = {PEAT_MEMORY, PEAT_OS, PEAT_DISK};
     struct peat_batch *batch = peat_batch_new(0);
@@ -717,7 +717,7 @@ static void a_commit_right_before_close_is_there_after_it(void **state)
     peat_batch_free(batch);
 }
 
-static void a_commit_at_os_level_survives_abort(void **state)
+static void p2_a_commit_at_os_level_survives_abort(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 30; i++) {
@@ -733,7 +733,7 @@ static void a_commit_at_os_level_survives_abort(void **state)
     }
 }
 
-static void a_synced_memory_commit_survives_abort(void **state)
+static void p2_a_synced_memory_commit_survives_abort(void **state)
 {
     struct peat_options options = pt_test_options(PEAT_CREATE);
     struct peat_db *db;
@@ -750,7 +750,7 @@ static void a_synced_memory_commit_survives_abort(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
-static void a_memory_commit_reaches_the_file_by_itself(void **state)
+static void p2_a_memory_commit_reaches_the_file_by_itself(void **state)
 {
     struct peat_options options = pt_test_options(PEAT_CREATE);
     uint64_t limit = pt_test_now_us() + 20000000;
@@ -863,14 +863,14 @@ int main(void)
         cmocka_unit_test(open_refuses_files_of_others_and_leaves_every_byte),
         cmocka_unit_test(open_makes_a_store_of_an_empty_file),
         cmocka_unit_test(open_without_permission_is_denied),
-        cmocka_unit_test(a_store_can_be_renamed_and_copied),
+        cmocka_unit_test(p5_a_store_can_be_renamed_and_copied),
         cmocka_unit_test(stores_have_ids_of_their_own_and_keep_them),
-        cmocka_unit_test(a_store_is_one_file_with_nothing_beside_it),
+        cmocka_unit_test(p5_a_store_is_one_file_with_nothing_beside_it),
         cmocka_unit_test(flushes_and_merges_leave_no_file_descriptor_open),
         cmocka_unit_test(descriptors_are_closed_on_exec),
-        cmocka_unit_test(an_empty_store_is_below_512_kib_on_disk),
-        cmocka_unit_test(a_thousand_small_entries_are_below_2_mib_on_disk),
-        cmocka_unit_test(an_idle_open_store_costs_below_2_mib_of_private_memory),
+        cmocka_unit_test(p6_an_empty_store_is_below_512_kib_on_disk),
+        cmocka_unit_test(p6_a_thousand_small_entries_are_below_2_mib_on_disk),
+        cmocka_unit_test(p6_an_idle_open_store_costs_below_2_mib_of_private_memory),
         cmocka_unit_test(a_second_writer_is_busy_and_told_the_first_ones_process),
         cmocka_unit_test(a_second_writer_in_the_same_process_is_busy_too),
         cmocka_unit_test(a_read_only_store_refuses_any_number_of_writes),
@@ -878,10 +878,10 @@ int main(void)
         cmocka_unit_test(a_file_that_cannot_be_written_can_be_read),
         cmocka_unit_test(closing_nothing_is_done),
         cmocka_unit_test(close_is_busy_while_a_snapshot_is_open_and_nothing_happens),
-        cmocka_unit_test(a_commit_right_before_close_is_there_after_it),
-        cmocka_unit_test(a_commit_at_os_level_survives_abort),
-        cmocka_unit_test(a_synced_memory_commit_survives_abort),
-        cmocka_unit_test(a_memory_commit_reaches_the_file_by_itself),
+        cmocka_unit_test(p2_a_commit_right_before_close_is_there_after_it),
+        cmocka_unit_test(p2_a_commit_at_os_level_survives_abort),
+        cmocka_unit_test(p2_a_synced_memory_commit_survives_abort),
+        cmocka_unit_test(p2_a_memory_commit_reaches_the_file_by_itself),
         cmocka_unit_test(a_store_in_memory_starts_empty_and_needs_no_create),
         cmocka_unit_test(every_status_has_its_name),
         cmocka_unit_test(the_last_error_belongs_to_the_thread),

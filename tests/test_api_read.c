@@ -70,7 +70,7 @@ static void get_many_tells_absent_from_empty(void **state)
     }
 }
 
-static void values_stay_where_they_are_until_the_snapshot_closes(void **state)
+static void p4_values_stay_where_they_are_until_the_snapshot_closes(void **state)
 {
     struct pt_fixture *fixture = *state;
     struct peat_snapshot *buffered;
@@ -233,7 +233,7 @@ static void an_iterator_over_nothing_is_done_everywhere(void **state)
     peat_iterator_close(iterator);
 }
 
-static void an_iterator_outlives_its_snapshot_and_what_comes_after(void **state)
+static void p4_an_iterator_outlives_its_snapshot_and_what_comes_after(void **state)
 {
     struct pt_fixture *fixture = *state;
     struct peat_iterator *iterator;
@@ -322,7 +322,7 @@ int main(void)
         PT_FIXTURE_TEST(get_leaves_the_output_when_nothing_is_found),
         PT_FIXTURE_TEST(get_copy_tells_the_size_it_needs_and_copies_nothing),
         PT_FIXTURE_TEST(get_many_tells_absent_from_empty),
-        PT_FIXTURE_TEST(values_stay_where_they_are_until_the_snapshot_closes),
+        PT_FIXTURE_TEST(p4_values_stay_where_they_are_until_the_snapshot_closes),
         PT_FIXTURE_TEST(a_snapshot_shows_nothing_committed_after_it),
         PT_FIXTURE_TEST(an_iterator_opens_before_its_first_entry),
         PT_FIXTURE_TEST(an_iterator_comes_back_from_either_end),
@@ -330,7 +330,7 @@ int main(void)
         PT_FIXTURE_TEST(bounds_hold_low_and_not_high_and_clamp_seeks),
         PT_FIXTURE_TEST(empty_bounds_hold_nothing),
         PT_FIXTURE_TEST(an_iterator_over_nothing_is_done_everywhere),
-        PT_FIXTURE_TEST(an_iterator_outlives_its_snapshot_and_what_comes_after),
+        PT_FIXTURE_TEST(p4_an_iterator_outlives_its_snapshot_and_what_comes_after),
         PT_FIXTURE_TEST(next_many_goes_on_from_the_current_entry),
         PT_FIXTURE_TEST(keys_only_walks_the_same_keys),
         PT_FIXTURE_TEST(keys_come_in_memcmp_order),

@@ -300,7 +300,7 @@ static const char *path_of(char path[PATH_SIZE], const char *name)
     return path;
 }
 
-static void no_flipped_byte_of_a_closed_store_gives_a_wrong_answer(void **state)
+static void p3_no_flipped_byte_of_a_closed_store_gives_a_wrong_answer(void **state)
 {
     char path[PATH_SIZE];
 
@@ -309,7 +309,7 @@ static void no_flipped_byte_of_a_closed_store_gives_a_wrong_answer(void **state)
     flip_bytes(path, ENTRIES);
 }
 
-static void no_flipped_byte_of_a_log_takes_a_durable_commit_in_silence(void **state)
+static void p3_no_flipped_byte_of_a_log_takes_a_durable_commit_in_silence(void **state)
 {
     char path[PATH_SIZE];
 
@@ -336,7 +336,7 @@ static void cut_verify(void *context)
     }
 }
 
-static void a_cut_file_gives_right_answers_or_an_error(void **state)
+static void p3_a_cut_file_gives_right_answers_or_an_error(void **state)
 {
     static const size_t losses[] = {1, 10, 100, 4096, 65536, 200000};
     char path[PATH_SIZE];
@@ -366,7 +366,7 @@ static void a_cut_file_gives_right_answers_or_an_error(void **state)
     }
 }
 
-static void damage_in_both_superblocks_is_corrupt_and_left_untouched(void **state)
+static void p3_damage_in_both_superblocks_is_corrupt_and_left_untouched(void **state)
 {
     struct peat_options options = pt_test_options(PEAT_CREATE);
     char path[PATH_SIZE];
@@ -405,7 +405,7 @@ static void finding_note(void *context, const struct peat_finding *finding)
 }
 
 /* The values lie in the file as they are, so one can be found there and hit. */
-static void damage_in_one_value_leaves_the_others_readable(void **state)
+static void p3_damage_in_one_value_leaves_the_others_readable(void **state)
 {
     enum { VALUES = 40, SIZE = 200000, HIT = 17 };
     struct findings findings = {0, false};
@@ -458,7 +458,7 @@ static void damage_in_one_value_leaves_the_others_readable(void **state)
     free(bytes);
 }
 
-static void values_that_look_like_the_stores_own_bytes_do_no_harm(void **state)
+static void p3_values_that_look_like_the_stores_own_bytes_do_no_harm(void **state)
 {
     char path[PATH_SIZE];
     struct image image;
@@ -658,7 +658,7 @@ static struct room room_make(void)
     return room;
 }
 
-static void a_full_disk_is_a_status_and_deleting_makes_room(void **state)
+static void p6_a_full_disk_is_a_status_and_deleting_makes_room(void **state)
 {
     struct room room = room_make();
     bool *has_disk =
@@ -676,7 +676,7 @@ static void a_full_disk_is_a_status_and_deleting_makes_room(void **state)
         skip();
 }
 
-static void a_file_at_its_largest_size_is_like_a_full_disk(void **state)
+static void p6_a_file_at_its_largest_size_is_like_a_full_disk(void **state)
 {
     struct room room = room_make();
 
@@ -686,7 +686,7 @@ static void a_file_at_its_largest_size_is_like_a_full_disk(void **state)
     room_run(&room);
 }
 
-static void a_store_in_memory_at_its_largest_size_is_like_a_full_disk(void **state)
+static void p6_a_store_in_memory_at_its_largest_size_is_like_a_full_disk(void **state)
 {
     struct room room = room_make();
 
@@ -698,15 +698,15 @@ static void a_store_in_memory_at_its_largest_size_is_like_a_full_disk(void **sta
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_flipped_byte_of_a_closed_store_gives_a_wrong_answer),
-        cmocka_unit_test(no_flipped_byte_of_a_log_takes_a_durable_commit_in_silence),
-        cmocka_unit_test(a_cut_file_gives_right_answers_or_an_error),
-        cmocka_unit_test(damage_in_both_superblocks_is_corrupt_and_left_untouched),
-        cmocka_unit_test(damage_in_one_value_leaves_the_others_readable),
-        cmocka_unit_test(values_that_look_like_the_stores_own_bytes_do_no_harm),
-        cmocka_unit_test(a_full_disk_is_a_status_and_deleting_makes_room),
-        cmocka_unit_test(a_file_at_its_largest_size_is_like_a_full_disk),
-        cmocka_unit_test(a_store_in_memory_at_its_largest_size_is_like_a_full_disk),
+        cmocka_unit_test(p3_no_flipped_byte_of_a_closed_store_gives_a_wrong_answer),
+        cmocka_unit_test(p3_no_flipped_byte_of_a_log_takes_a_durable_commit_in_silence),
+        cmocka_unit_test(p3_a_cut_file_gives_right_answers_or_an_error),
+        cmocka_unit_test(p3_damage_in_both_superblocks_is_corrupt_and_left_untouched),
+        cmocka_unit_test(p3_damage_in_one_value_leaves_the_others_readable),
+        cmocka_unit_test(p3_values_that_look_like_the_stores_own_bytes_do_no_harm),
+        cmocka_unit_test(p6_a_full_disk_is_a_status_and_deleting_makes_room),
+        cmocka_unit_test(p6_a_file_at_its_largest_size_is_like_a_full_disk),
+        cmocka_unit_test(p6_a_store_in_memory_at_its_largest_size_is_like_a_full_disk),
     };
     int failed;
 

@@ -586,7 +586,7 @@ static void run_rounds(const struct kind *kind)
     pt_test_context("%s", "");
 }
 
-static void a_killed_writer_leaves_every_acknowledged_commit(void **unused)
+static void p2_a_killed_writer_leaves_every_acknowledged_commit(void **unused)
 {
     static const struct kind kind = {
         .rounds_share = 50, .restart = 8, .after_first = true, .span_max_us = 400000};
@@ -595,7 +595,7 @@ static void a_killed_writer_leaves_every_acknowledged_commit(void **unused)
     run_rounds(&kind);
 }
 
-static void a_store_killed_while_being_created_can_be_opened(void **unused)
+static void p2_a_store_killed_while_being_created_can_be_opened(void **unused)
 {
     static const struct kind kind = {.rounds_share = 25, .restart = 1, .span_max_us = 10000};
 
@@ -603,7 +603,7 @@ static void a_store_killed_while_being_created_can_be_opened(void **unused)
     run_rounds(&kind);
 }
 
-static void a_killed_recovery_can_be_repeated(void **unused)
+static void p2_a_killed_recovery_can_be_repeated(void **unused)
 {
     static const struct kind kind = {.rounds_share = 25,
                                      .restart = 10,
@@ -618,9 +618,9 @@ static void a_killed_recovery_can_be_repeated(void **unused)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_killed_writer_leaves_every_acknowledged_commit),
-        cmocka_unit_test(a_store_killed_while_being_created_can_be_opened),
-        cmocka_unit_test(a_killed_recovery_can_be_repeated),
+        cmocka_unit_test(p2_a_killed_writer_leaves_every_acknowledged_commit),
+        cmocka_unit_test(p2_a_store_killed_while_being_created_can_be_opened),
+        cmocka_unit_test(p2_a_killed_recovery_can_be_repeated),
     };
     int failed;
 

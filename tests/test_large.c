@@ -345,7 +345,7 @@ static void sweeps_show_every_snapshot_what_it_saw(void **state)
     play_end(&play);
 }
 
-static void deleting_most_of_a_store_gives_its_space_back(void **state)
+static void p6_deleting_most_of_a_store_gives_its_space_back(void **state)
 {
     struct play play;
     struct stat file;
@@ -372,7 +372,7 @@ static void deleting_most_of_a_store_gives_its_space_back(void **state)
 }
 
 /* The log is there for what is in write buffers, so it need not be much larger. */
-static void the_log_stays_in_proportion_to_the_write_buffers(void **state)
+static void p6_the_log_stays_in_proportion_to_the_write_buffers(void **state)
 {
     struct play play;
 
@@ -391,8 +391,8 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sequential_load_is_written_once),
         cmocka_unit_test(sweeps_show_every_snapshot_what_it_saw),
-        cmocka_unit_test(deleting_most_of_a_store_gives_its_space_back),
-        cmocka_unit_test(the_log_stays_in_proportion_to_the_write_buffers),
+        cmocka_unit_test(p6_deleting_most_of_a_store_gives_its_space_back),
+        cmocka_unit_test(p6_the_log_stays_in_proportion_to_the_write_buffers),
     };
     int failed;
 

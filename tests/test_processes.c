@@ -196,7 +196,7 @@ static void reader_loop(void *context)
     PT_REQUIRE(pt_pipe_write(reader->to_writer[1], &seen, sizeof(seen)));
 }
 
-static void readers_see_whole_commits_and_never_older_ones(void **state)
+static void p1_readers_see_whole_commits_and_never_older_ones(void **state)
 {
     struct reader readers[READERS];
     pid_t processes[READERS];
@@ -300,7 +300,7 @@ static void a_reader_sees_no_later_commit_without_refresh(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
-static void a_held_reader_reads_right_data_while_everything_is_rewritten(void **state)
+static void p4_a_held_reader_reads_right_data_while_everything_is_rewritten(void **state)
 {
     struct pt_reader *reader = pt_reader_start();
     struct peat_batch *batch = peat_batch_new(0);
@@ -390,7 +390,7 @@ static void churn(struct peat_db *db, struct peat_batch *batch, uint64_t *turn, 
                      *turn, stats.segment_size, stats.pending_size, stats.manifest_size);
 }
 
-static void rewriting_reuses_the_space_of_what_nobody_sees(void **state)
+static void p6_rewriting_reuses_the_space_of_what_nobody_sees(void **state)
 {
     struct peat_batch *batch = peat_batch_new(0);
     uint64_t turn = 0;
@@ -406,7 +406,7 @@ static void rewriting_reuses_the_space_of_what_nobody_sees(void **state)
     peat_batch_free(batch);
 }
 
-static void a_killed_reader_pins_nothing(void **state)
+static void p6_a_killed_reader_pins_nothing(void **state)
 {
     struct pt_reader *reader = pt_reader_start();
     struct peat_batch *batch = peat_batch_new(0);
@@ -427,7 +427,7 @@ static void a_killed_reader_pins_nothing(void **state)
     peat_batch_free(batch);
 }
 
-static void a_reader_that_moves_on_pins_nothing_old(void **state)
+static void p6_a_reader_that_moves_on_pins_nothing_old(void **state)
 {
     struct pt_reader *reader = pt_reader_start();
     struct peat_batch *batch = peat_batch_new(0);
@@ -450,15 +450,15 @@ static void a_reader_that_moves_on_pins_nothing_old(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(readers_see_whole_commits_and_never_older_ones),
+        cmocka_unit_test(p1_readers_see_whole_commits_and_never_older_ones),
         cmocka_unit_test(refresh_shows_every_commit_acknowledged_before_it),
         cmocka_unit_test(a_reader_opens_while_the_writer_has_unflushed_commits),
         cmocka_unit_test(a_reader_sees_no_later_commit_without_refresh),
-        cmocka_unit_test(a_held_reader_reads_right_data_while_everything_is_rewritten),
+        cmocka_unit_test(p4_a_held_reader_reads_right_data_while_everything_is_rewritten),
         cmocka_unit_test(a_reader_outlives_the_writer_and_its_successor),
-        cmocka_unit_test(rewriting_reuses_the_space_of_what_nobody_sees),
-        cmocka_unit_test(a_killed_reader_pins_nothing),
-        cmocka_unit_test(a_reader_that_moves_on_pins_nothing_old),
+        cmocka_unit_test(p6_rewriting_reuses_the_space_of_what_nobody_sees),
+        cmocka_unit_test(p6_a_killed_reader_pins_nothing),
+        cmocka_unit_test(p6_a_reader_that_moves_on_pins_nothing_old),
     };
     int failed;
 

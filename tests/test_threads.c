@@ -440,13 +440,13 @@ static void play_run(const char *path, uint64_t duration_us)
     PT_REQUIRE_OK(peat_close(play.db));
 }
 
-static void threads_on_a_file_see_whole_batches_in_order(void **state)
+static void p4_threads_on_a_file_see_whole_batches_in_order(void **state)
 {
     (void)state;
     play_run(pt_test_path("threads"), (uint64_t)seconds_wanted * 700000);
 }
 
-static void threads_in_memory_see_whole_batches_in_order(void **state)
+static void p4_threads_in_memory_see_whole_batches_in_order(void **state)
 {
     (void)state;
     play_run(NULL, (uint64_t)seconds_wanted * 300000);
@@ -455,8 +455,8 @@ static void threads_in_memory_see_whole_batches_in_order(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(threads_on_a_file_see_whole_batches_in_order),
-        cmocka_unit_test(threads_in_memory_see_whole_batches_in_order),
+        cmocka_unit_test(p4_threads_on_a_file_see_whole_batches_in_order),
+        cmocka_unit_test(p4_threads_in_memory_see_whole_batches_in_order),
     };
     int failed;
 

@@ -18,6 +18,7 @@
 enum {
     GROUP_SIZE_MAX = 8 << 20,   /* bytes: more waits for the next group */
     GROUP_MEMBERS_MAX = 1024,
+    STAGE_SIZE_MIN = 16384,   /* bytes: from here on one write is cheaper than faulting pages in */
     BUFFER_RANGES_MAX = 512,    /* range deletes in one write buffer: each add copies the list */
     PREFETCH_DISTANCE = 12      /* entries: the misses of the hash index overlap */
 };
@@ -32,6 +33,13 @@ void pt_commit_queue_fini(struct pt_commit_queue *queue)
 {
     pt_condition_fini(&queue->arrived);
     pt_mutex_fini(&queue->mutex);
+}
+
+/* Count up what only the leader counts: no need for a locked instruction. */
+static void count_up(_Atomic uint64_t *counter, uint64_t amount)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount,
+                          memory_order_relaxed);
 }
 
 /* ---- The write buffer ---- */
@@ -210,9 +218,8 @@ static enum peat_status wait_for_memory(struct peat_db *db, uint64_t size)
             return PEAT_OK; /* below what a sleep can do: the next commits make up for it */
         pt_clock_sleep_us(delay_us < 20000 ? delay_us : 20000);
     }
-    atomic_fetch_add_explicit(&db->counters.stalls, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&db->counters.stall_time_us, pt_clock_monotonic_us() - begin_us,
-                              memory_order_relaxed);
+    count_up(&db->counters.stalls, 1);
+    count_up(&db->counters.stall_time_us, pt_clock_monotonic_us() - begin_us);
     return status < 0 ? status : PEAT_OK;
 }
 
@@ -266,13 +273,27 @@ static enum peat_status check_collections(const struct pt_commit_request *reques
     return PEAT_OK;
 }
 
-static enum peat_status append(struct peat_db *db, struct pt_commit_request *request)
+/* Fetch the index slot of the first key while the batch is checksummed and appended: all that a
+ * single put can overlap. */
+static void prefetch_first(const struct peat_db *db, const struct pt_held_buffer *active,
+                           struct peat_bytes payload)
+{
+    struct pt_batch_cursor cursor = {payload.data, payload.size, {{NULL, 0}, {NULL, 0}, PT_OP_PUT}};
+
+    if (pt_batch_cursor_next(&cursor))
+        pt_write_buffer_prefetch(active->buffer, pt_hash(db->hash_seed, cursor.entry.key.data,
+                                                         cursor.entry.key.size));
+}
+
+static enum peat_status append(struct peat_db *db, const struct pt_held_buffer *active,
+                               struct pt_commit_request *request)
 {
     struct pt_commit_queue *queue = &db->queue;
     enum peat_status status = check_collections(request);
 
     if (request->count == 0) /* a wish to seal, no batch */
         return PEAT_OK;
+    prefetch_first(db, active, request->payload);
     if (status == PEAT_OK)
         status = pt_log_append(db->log, PT_RECORD_BATCH, queue->commit + 1, queue->time_us,
                                &request->payload, 1);
@@ -328,9 +349,9 @@ static void apply_group(struct peat_db *db, const struct commit_group *group,
     }
     pt_write_buffer_publish(active->buffer, db->queue.commit);
     pt_held_buffer_account(active);
-    atomic_fetch_add_explicit(&db->counters.commits, commits, memory_order_relaxed);
-    atomic_fetch_add_explicit(&db->counters.commit_groups, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&db->counters.bytes_put, put_size, memory_order_relaxed);
+    count_up(&db->counters.commits, commits);
+    count_up(&db->counters.commit_groups, 1);
+    count_up(&db->counters.bytes_put, put_size);
 }
 
 /* Seal for those of the group that asked for it. */
@@ -371,12 +392,12 @@ static void lead(struct peat_db *db, const struct commit_group *group)
         status = pt_fail(PEAT_POISONED, "an earlier write or sync failed: reopen the store");
     if (status == PEAT_OK)
         status = make_room(db, count, size, &active);
-    pt_log_stage(db->log, durability >= PEAT_DISK);
+    pt_log_stage(db->log, durability >= PEAT_DISK || size >= STAGE_SIZE_MIN);
     if (now_us > db->queue.time_us) /* commit times never go back */
         db->queue.time_us = now_us;
     for (struct pt_commit_request *request = group->first; request != NULL;
          request = group_next(group, request)) {
-        enum peat_status appended = status == PEAT_OK ? append(db, request) : status;
+        enum peat_status appended = status == PEAT_OK ? append(db, active, request) : status;
 
         request->status = PEAT_OK;
         if (appended != PEAT_OK)

@@ -32,7 +32,7 @@ void peat_options_init(struct peat_options *options)
     *options = (struct peat_options){.struct_size = sizeof(*options),
                                      .durability = PEAT_OS,
                                      .sync_interval_ms = 100,
-                                     .memory_size_max = (size_t)256 << 20,
+                                     .memory_size_max = (size_t)512 << 20,
                                      .write_buffer_size = (size_t)64 << 20};
 }
 

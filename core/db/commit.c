@@ -390,7 +390,7 @@ static void lead(struct peat_db *db, const struct commit_group *group)
     }
     if (atomic_load_explicit(&db->poisoned, memory_order_acquire))
         status = pt_fail(PEAT_POISONED, "an earlier write or sync failed: reopen the store");
-    if (status == PEAT_OK)
+    if (status == PEAT_OK && count > 0)
         status = make_room(db, count, size, &active);
     pt_log_stage(db->log, durability >= PEAT_DISK || size >= STAGE_SIZE_MIN);
     if (now_us > db->queue.time_us) /* commit times never go back */

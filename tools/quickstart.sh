@@ -155,7 +155,7 @@ store=$data/packages.peat
     fail "$(cat "$data/load.err")"
 say load "$(cat "$data/load.err")"
 keys=$("$peat" scan --count "$store")
-say "" "$(grouped "$keys") different keys in ${store#"$root"/}, $(megabytes "$(wc -c <"$store")")"
+say "" "$(grouped "$keys") different keys in ${store#"$root"/}, $(megabytes "$(($(stat -c '%b * %B' "$store")))") on disk"
 
 key=$("$peat" scan --prefix 'bash ' --keys-only --limit 1 "$store")
 [ -n "$key" ] || key=$("$peat" scan --keys-only --limit 1 "$store")

@@ -606,7 +606,7 @@ static void room_run(struct room *room, const char *ballast)
     PT_REQUIRE_OK(peat_close(db));
 }
 
-/* On a file system of 16 MiB of its own, where the system allows to mount one. */
+/* On a file system of 32 MiB of its own, 24 of them taken, where the system allows to mount one. */
 static void small_disk_run(void *context)
 {
     struct room *room = context;
@@ -616,13 +616,13 @@ static void small_disk_run(void *context)
 
     if (mkdir(directory, 0700) != 0 || unshare(CLONE_NEWNS) != 0 ||
         mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("none", directory, "tmpfs", 0, "size=16m") != 0)
+        mount("none", directory, "tmpfs", 0, "size=32m") != 0)
         return;
     *room->has_disk = true;
     (void)snprintf(room->path, sizeof(room->path), "%s/store", directory);
     (void)snprintf(ballast, sizeof(ballast), "%s/ballast", directory);
     fd = open(ballast, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    PT_REQUIRE(fd >= 0 && posix_fallocate(fd, 0, 8 << 20) == 0 && close(fd) == 0);
+    PT_REQUIRE(fd >= 0 && posix_fallocate(fd, 0, 24 << 20) == 0 && close(fd) == 0);
     room_run(room, ballast);
 }
 

@@ -31,7 +31,7 @@ static void stage_give_back(struct pt_log *log, const struct pt_log_stage *taken
     log->idle = taken->data;
     pt_mutex_lock(&log->tail_mutex);
     if (log->stage.size == 0)
-        atomic_store_explicit(&log->unpushed, false, memory_order_relaxed);
+        atomic_store_explicit(&log->unpushed, false, memory_order_release); /* see pt_log_push() */
     pt_mutex_unlock(&log->tail_mutex);
 }
 
@@ -56,11 +56,13 @@ static enum peat_status stage_push(struct pt_log *log) PT_REQUIRES(log->push_mut
 
 enum peat_status pt_log_push(struct pt_log *log)
 {
+    /* Asked first: a push that fails on another thread poisons, and then clears it. */
+    bool unpushed = atomic_load_explicit(&log->unpushed, memory_order_acquire);
     enum peat_status status;
 
     if (pt_log_is_poisoned(log))
         return pt_log_refuse_poisoned();
-    if (!atomic_load_explicit(&log->unpushed, memory_order_relaxed))
+    if (!unpushed)
         return PEAT_OK;
     pt_mutex_lock(&log->push_mutex);
     if (pt_log_is_poisoned(log)) /* perhaps by a sync that had our records */

@@ -495,9 +495,21 @@ static enum peat_status take(struct pt_arena *arena, uint64_t size, bool without
     return status;
 }
 
+/*
+ * Space that was in use before may still be cached and mapped in small pages, and then stays so when
+ * it is written again in large pieces. Without this less than half of a store of 10 M entries that
+ * was just loaded lay in huge pages, and a get took half as long again.
+ */
+static void prepare_pages(struct pt_arena *arena, struct pt_extent extent)
+{
+    if (extent.size >= LARGE_SIZE_MIN)
+        pt_file_forget(arena->file, extent.offset, arena->base + extent.offset, extent.size);
+}
+
 enum peat_status pt_arena_alloc(struct pt_arena *arena, uint64_t size, struct pt_extent *extent_out)
 {
     struct pt_free_extent taken;
+    struct pt_extent extent;
     enum peat_status status;
 
     PT_ASSERT(arena->writable && size > 0);
@@ -508,15 +520,16 @@ enum peat_status pt_arena_alloc(struct pt_arena *arena, uint64_t size, struct pt
     status = take(arena, size, false, &taken);
     if (status < 0)
         return status;
-    *extent_out = (struct pt_extent){taken.offset, taken.size};
-    if (!taken.has_holes)
+    extent = (struct pt_extent){taken.offset, taken.size};
+    if (taken.has_holes)
+        status = pt_file_allocate(arena->file, taken.offset, taken.size);
+    if (status >= 0) {
+        prepare_pages(arena, extent);
+        *extent_out = extent;
         return PEAT_OK;
-
-    status = pt_file_allocate(arena->file, taken.offset, taken.size);
-    if (status >= 0)
-        return PEAT_OK;
+    }
     pt_mutex_lock(&arena->mutex);
-    free_locked(arena, *extent_out, true, true);
+    free_locked(arena, extent, true, true);
     pt_mutex_unlock(&arena->mutex);
     /* The disk is full, but there may be free space that kept its blocks. */
     if (status == PEAT_NO_SPACE && take(arena, size, true, &taken) == PEAT_OK) {

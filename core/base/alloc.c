@@ -63,7 +63,8 @@ void pt_pages_prefer_huge(void *memory, size_t size)
 
 void pt_pages_populate(void *memory, size_t size)
 {
-    (void)madvise(memory, size, MADV_POPULATE_WRITE); /* Linux 5.14; without it pages fault singly */
+    (void)madvise(memory, size,
+                  MADV_POPULATE_WRITE); /* Linux 5.14; without it pages fault singly */
 }
 
 void *pt_block_alloc(size_t size)

@@ -209,6 +209,13 @@ static int real_populate(int fd, void *place, uint64_t size, bool writing)
     return madvise(start, mapped_size, writing ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 }
 
+static int real_forget(int fd, uint64_t offset, void *place, uint64_t size)
+{
+    if (madvise(place, size, MADV_DONTNEED) != 0)
+        return -1;
+    return posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+}
+
 static struct flock lock_of(int type, uint64_t offset, uint64_t size)
 {
     struct flock lock = {.l_type = (short)type,
@@ -260,6 +267,7 @@ static const struct pt_file_calls real_calls = {
     .sync_directory = real_sync_directory,
     .map = real_map,
     .populate = real_populate,
+    .forget = real_forget,
     .lock = real_lock,
     .unlock = real_unlock,
     .lock_query = real_lock_query,
@@ -569,6 +577,11 @@ enum peat_status pt_file_map_writable(struct pt_file *file, uint64_t offset, uin
 void pt_file_unmap(uint8_t *place, uint64_t size)
 {
     PT_ASSERT(munmap(place, size) == 0);
+}
+
+void pt_file_forget(struct pt_file *file, uint64_t offset, void *place, uint64_t size)
+{
+    (void)calls()->forget(file->fd, offset, place, size); /* the pages stay as they are: no harm */
 }
 
 enum peat_status pt_file_populate(struct pt_file *file, void *place, uint64_t size, bool writing)

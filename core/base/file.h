@@ -88,6 +88,11 @@ enum peat_status pt_file_unlock(struct pt_file *file, uint64_t offset, uint64_t 
 enum peat_status pt_file_lock_query(struct pt_file *file, uint64_t offset, uint64_t size,
                                     bool *locked_out, uint64_t *offset_out);
 
+/* The mapped range's contents are not wanted any more: drop its pages from the page tables and, as far
+ * as they are clean, from the page cache, so that what is written there next is cached and mapped
+ * afresh. Whole pages that nobody reads now. */
+void pt_file_forget(struct pt_file *file, uint64_t offset, void *place, uint64_t size);
+
 /*
  * Tests only: the system calls as a table. A test copies pt_file_calls_real(), replaces members and
  * installs the result before it opens a store. Each has its system call's contract (-1 and errno);
@@ -110,6 +115,7 @@ struct pt_file_calls {
     int (*sync_directory)(const char *path);
     void *(*map)(int fd, uint64_t offset, void *place, uint64_t size, bool writable);
     int (*populate)(int fd, void *place, uint64_t size, bool writing);
+    int (*forget)(int fd, uint64_t offset, void *place, uint64_t size);
     int (*lock)(int fd, uint64_t offset, uint64_t size, bool exclusive);
     int (*unlock)(int fd, uint64_t offset, uint64_t size);
     int (*lock_query)(int fd, uint64_t offset, uint64_t size, bool *locked, uint64_t *found);

@@ -13,7 +13,7 @@
 
 /* The same for a system call that failed: picks the status for @p error_number (an errno value)
  * and ends the words with its text. */
-#define pt_fail_errno(error_number, ...)                                                           \
+#define pt_fail_errno(error_number, ...) \
     pt_fail_errno_at(__FILE__, __LINE__, (error_number), __VA_ARGS__)
 
 enum peat_status pt_fail_at(const char *file, int line, enum peat_status status, const char *format,
@@ -31,13 +31,12 @@ enum peat_status pt_status_of_errno(int error_number);
  * A promise of peat's own. Stays on in release: in a store a stopped program beats a wrong file.
  * Bytes from outside are checked and reported instead.
  */
-#define PT_ASSERT(condition)                                                                       \
-    do {                                                                                           \
-        if (__builtin_expect(!(condition), 0))                                                     \
-            pt_panic_at(__FILE__, __LINE__, #condition);                                           \
+#define PT_ASSERT(condition)                             \
+    do {                                                 \
+        if (__builtin_expect(!(condition), 0))           \
+            pt_panic_at(__FILE__, __LINE__, #condition); \
     } while (0)
 
-_Noreturn void pt_panic_at(const char *file, int line, const char *condition)
-    __attribute__((cold));
+_Noreturn void pt_panic_at(const char *file, int line, const char *condition) __attribute__((cold));
 
 #endif

@@ -16,11 +16,11 @@
 /* In C, clang resolves the member names in this only with late parsing, which most versions lack:
  * there it is for human readers. */
 #define PT_GUARDED_BY(lock)
-#define PT_REQUIRES(lock) PT_ATTRIBUTE(requires_capability(lock))
-#define PT_ACQUIRES(lock) PT_ATTRIBUTE(acquire_capability(lock))
-#define PT_RELEASES(lock) PT_ATTRIBUTE(release_capability(lock))
+#define PT_REQUIRES(lock)     PT_ATTRIBUTE(requires_capability(lock))
+#define PT_ACQUIRES(lock)     PT_ATTRIBUTE(acquire_capability(lock))
+#define PT_RELEASES(lock)     PT_ATTRIBUTE(release_capability(lock))
 #define PT_TRY_ACQUIRES(lock) PT_ATTRIBUTE(try_acquire_capability(true, lock))
-#define PT_NO_ANALYSIS PT_ATTRIBUTE(no_thread_safety_analysis)
+#define PT_NO_ANALYSIS        PT_ATTRIBUTE(no_thread_safety_analysis)
 
 enum { PT_CACHE_LINE = 64 };
 

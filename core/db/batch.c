@@ -177,8 +177,7 @@ enum peat_status peat_batch_put_reserve(struct peat_batch *batch,
     if (status == PEAT_OK)
         status = note_collection(batch, collection);
     if (status == PEAT_OK)
-        status = pt_batch_add(batch, PT_OP_PUT, prefix, key, pt_bytes(NULL, value_size),
-                              value_out);
+        status = pt_batch_add(batch, PT_OP_PUT, prefix, key, pt_bytes(NULL, value_size), value_out);
     if (status == PEAT_OK)
         memset(*value_out, 0, value_size); /* what the caller leaves out is not stale memory */
     return status;

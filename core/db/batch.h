@@ -12,8 +12,8 @@ struct peat_batch {
     uint8_t *data; /* owned: entries, see entry_format.h */
     size_t size;   /* bytes used */
     size_t capacity;
-    size_t count;      /* operations */
-    uint64_t put_size; /* bytes of keys and values handed in */
+    size_t count;                         /* operations */
+    uint64_t put_size;                    /* bytes of keys and values handed in */
     struct peat_collection **collections; /* pinned: each that an operation names, once */
     size_t collection_count;
     size_t collection_capacity;
@@ -45,8 +45,7 @@ static inline bool pt_batch_cursor_next(struct pt_batch_cursor *cursor)
 {
     uint64_t size;
 
-    if (cursor->rest == 0 ||
-        !pt_entry_read(cursor->place, cursor->rest, &cursor->entry, &size))
+    if (cursor->rest == 0 || !pt_entry_read(cursor->place, cursor->rest, &cursor->entry, &size))
         return false;
     cursor->place += size;
     cursor->rest -= (size_t)size;

@@ -165,8 +165,7 @@ static enum peat_status find_id(struct peat_db *db, struct peat_bytes key, uint6
 
     if (status == PEAT_OK) {
         status = pt_stack_get(pin.stack, pt_stack_commit(pin.stack), stored.bytes,
-                              pt_hash(db->hash_seed, stored.bytes.data, stored.bytes.size),
-                              &value);
+                              pt_hash(db->hash_seed, stored.bytes.data, stored.bytes.size), &value);
         pt_stored_key_fini(&stored);
     }
     if (status == PEAT_OK && value.size != 8)
@@ -193,8 +192,8 @@ static enum peat_status create(struct peat_db *db, struct peat_collection *paren
     enum peat_status status;
 
     pt_batch_init(&batch);
-    status = pt_batch_add(&batch, PT_OP_PUT, &prefix, key,
-                          pt_bytes(&stored_id, sizeof(stored_id)), NULL);
+    status = pt_batch_add(&batch, PT_OP_PUT, &prefix, key, pt_bytes(&stored_id, sizeof(stored_id)),
+                          NULL);
     if (status == PEAT_OK) {
         batch.collections = &parent; /* a parent dropped meanwhile refuses the commit */
         batch.collection_count = parent != NULL;

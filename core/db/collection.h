@@ -21,7 +21,7 @@ struct peat_collection {
     _Atomic bool dropped; /* set by the commit leader when the drop is in the log */
     uint64_t id;
     struct pt_id_prefix prefix;
-    struct peat_bytes entry_key; /* owned: its key in the catalogue, parent's prefix and name */
+    struct peat_bytes entry_key;  /* owned: its key in the catalogue, parent's prefix and name */
     struct peat_collection *next; /* guarded by catalogue->mutex */
 };
 
@@ -35,7 +35,7 @@ struct pt_catalogue {
     _Atomic uint64_t next_id; /* the next collection's */
 };
 
-struct pt_catalogue *pt_catalogue_new(void);            /* pinned once; NULL: no memory */
+struct pt_catalogue *pt_catalogue_new(void);             /* pinned once; NULL: no memory */
 void pt_catalogue_unpin(struct pt_catalogue *catalogue); /* NULL is allowed */
 
 /* The shared handle for @p id, which stands in the catalogue under @p entry_key. PEAT_NO_MEMORY. */

@@ -16,11 +16,11 @@
 #include "core/base/clock.h"
 
 enum {
-    GROUP_SIZE_MAX = 8 << 20,   /* bytes: more waits for the next group */
+    GROUP_SIZE_MAX = 8 << 20, /* bytes: more waits for the next group */
     GROUP_MEMBERS_MAX = 1024,
-    STAGE_SIZE_MIN = 16384,   /* bytes: from here on one write is cheaper than faulting pages in */
-    BUFFER_RANGES_MAX = 512,    /* range deletes in one write buffer: each add copies the list */
-    PREFETCH_DISTANCE = 12      /* entries: the misses of the hash index overlap */
+    STAGE_SIZE_MIN = 16384,  /* bytes: from here on one write is cheaper than faulting pages in */
+    BUFFER_RANGES_MAX = 512, /* range deletes in one write buffer: each add copies the list */
+    PREFETCH_DISTANCE = 12   /* entries: the misses of the hash index overlap */
 };
 
 void pt_commit_queue_init(struct pt_commit_queue *queue)
@@ -223,13 +223,32 @@ static enum peat_status wait_for_memory(struct peat_db *db, uint64_t size)
     return status < 0 ? status : PEAT_OK;
 }
 
+/* A stack has places for so many buffers only: where they are small, that is reached before memory
+ * is short. */
+static enum peat_status wait_for_place(struct peat_db *db)
+{
+    enum peat_status status = PEAT_OK;
+    uint64_t begin_us;
+
+    if (!pt_shelf_full(&db->shelf))
+        return PEAT_OK;
+    begin_us = pt_clock_monotonic_us();
+    while (status >= 0 && pt_shelf_full(&db->shelf))
+        status = pt_merger_wait(db, false, pt_clock_monotonic_us() + 1000000);
+    count_up(&db->counters.stalls, 1);
+    count_up(&db->counters.stall_time_us, pt_clock_monotonic_us() - begin_us);
+    return status < 0 ? status : PEAT_OK;
+}
+
 /* End the active buffer here: the log says so, and what follows goes to a new one. */
 static enum peat_status seal_active(struct peat_db *db, size_t count, size_t size)
 {
     struct pt_log_point point;
-    enum peat_status status = pt_log_append(db->log, PT_RECORD_SEAL, db->queue.commit,
-                                            db->queue.time_us, NULL, 0);
+    enum peat_status status = wait_for_place(db);
 
+    if (status == PEAT_OK)
+        status =
+            pt_log_append(db->log, PT_RECORD_SEAL, db->queue.commit, db->queue.time_us, NULL, 0);
     if (status < 0)
         return status;
     point = pt_log_point(db->log);
@@ -281,8 +300,8 @@ static void prefetch_first(const struct peat_db *db, const struct pt_held_buffer
     struct pt_batch_cursor cursor = {payload.data, payload.size, {{NULL, 0}, {NULL, 0}, PT_OP_PUT}};
 
     if (pt_batch_cursor_next(&cursor))
-        pt_write_buffer_prefetch(active->buffer, pt_hash(db->hash_seed, cursor.entry.key.data,
-                                                         cursor.entry.key.size));
+        pt_write_buffer_prefetch(
+            active->buffer, pt_hash(db->hash_seed, cursor.entry.key.data, cursor.entry.key.size));
 }
 
 static enum peat_status append(struct peat_db *db, const struct pt_held_buffer *active,
@@ -402,17 +421,17 @@ static void lead(struct peat_db *db, const struct commit_group *group)
         request->status = PEAT_OK;
         if (appended != PEAT_OK)
             fail_request(request, appended);
+        if (status == PEAT_OK && (appended == PEAT_IO || appended == PEAT_POISONED))
+            atomic_store_explicit(&db->poisoned, true, memory_order_release); /* the log failed */
         if (appended < 0) /* the log is full or broken: what follows fails alike */
             status = appended;
     }
-    if (status == PEAT_IO || status == PEAT_POISONED) /* the log no longer knows what it holds */
-        atomic_store_explicit(&db->poisoned, true, memory_order_release);
     if (db->queue.commit != before) {
         status = make_durable(db, durability);
         if (status == PEAT_OK)
             apply_group(db, group, active);
     }
-    if (status >= 0)
+    if (status >= 0 || db->queue.commit == before) /* who did not fail alike still wants it */
         seal_group(db, group);
     if (status >= 0 || db->queue.commit == before)
         return;
@@ -471,7 +490,8 @@ static void group_dismiss_locked(struct pt_commit_queue *queue, const struct com
     else
         pt_condition_signal(&queue->head->wake);
     while (request != NULL) {
-        struct pt_commit_request *next = group_next(group, request); /* it is gone once it is woken */
+        struct pt_commit_request *next =
+            group_next(group, request); /* it is gone once it is woken */
 
         request->done = true;
         if (request != group->first) /* the leader itself */

@@ -25,13 +25,13 @@ struct pt_commit_queue {
     struct pt_condition arrived; /* a leader may wait for more members */
     struct pt_commit_request *head PT_GUARDED_BY(mutex);
     struct pt_commit_request *tail PT_GUARDED_BY(mutex);
-    size_t waiting PT_GUARDED_BY(mutex);     /* requests in the queue */
+    size_t waiting PT_GUARDED_BY(mutex);      /* requests in the queue */
     size_t leader_wants PT_GUARDED_BY(mutex); /* it waits until so many are there; 0: it does not */
-    size_t last_group PT_GUARDED_BY(mutex);  /* members of the last durable group */
-    uint64_t sync_time_us;                   /* the leader's: a sync's duration, smoothed */
-    struct pt_held_buffer *active;           /* the leader's: borrowed from the current stack */
-    uint64_t commit;                         /* the leader's: the last number given */
-    uint64_t time_us;                        /* the leader's: that commit's time */
+    size_t last_group PT_GUARDED_BY(mutex);   /* members of the last durable group */
+    uint64_t sync_time_us;                    /* the leader's: a sync's duration, smoothed */
+    struct pt_held_buffer *active;            /* the leader's: borrowed from the current stack */
+    uint64_t commit;                          /* the leader's: the last number given */
+    uint64_t time_us;                         /* the leader's: that commit's time */
 };
 
 /* The thread that syncs the log in the background. */
@@ -51,16 +51,16 @@ struct pt_merger {
     struct pt_condition wake;
     struct pt_condition done; /* broadcast after each job, and when there is none left */
     bool stop PT_GUARDED_BY(mutex);
-    bool work PT_GUARDED_BY(mutex);           /* something changed since the last look */
-    bool idle PT_GUARDED_BY(mutex);           /* looked, and there was nothing to do */
-    unsigned hurry PT_GUARDED_BY(mutex);      /* so many wait for idleness: do not wait first */
-    uint64_t jobs PT_GUARDED_BY(mutex);       /* done or failed, so far */
+    bool work PT_GUARDED_BY(mutex);               /* something changed since the last look */
+    bool idle PT_GUARDED_BY(mutex);               /* looked, and there was nothing to do */
+    unsigned hurry PT_GUARDED_BY(mutex);          /* so many wait for idleness: do not wait first */
+    uint64_t jobs PT_GUARDED_BY(mutex);           /* done or failed, so far */
     enum peat_status status PT_GUARDED_BY(mutex); /* what stopped the last job, or PEAT_OK */
     char error[256] PT_GUARDED_BY(mutex);         /* its words */
-    uint64_t merge_at_us;  /* the thread's: a failed merge is tried again then; 0: none failed */
-    struct peat_bytes sweep_low;              /* the thread's: where the sweep goes on; data NULL: none */
-    size_t sweep_width;                       /* the thread's: runs in the sweep's group */
-    size_t sweep_below;                       /* the thread's: runs below the group */
+    uint64_t merge_at_us; /* the thread's: a failed merge is tried again then; 0: none failed */
+    struct peat_bytes sweep_low; /* the thread's: where the sweep goes on; data NULL: none */
+    size_t sweep_width;          /* the thread's: runs in the sweep's group */
+    size_t sweep_below;          /* the thread's: runs below the group */
 };
 
 struct pt_counters {
@@ -110,20 +110,20 @@ struct peat_db {
 /* One committer's wish, on its stack while it waits. */
 struct pt_commit_request {
     struct pt_commit_request *next;
-    struct peat_bytes payload; /* encoded operations */
-    size_t count;              /* of them */
-    uint64_t put_size;         /* bytes of keys and values */
-    enum peat_durability durability; /* not PEAT_DEFAULT */
+    struct peat_bytes payload;                  /* encoded operations */
+    size_t count;                               /* of them */
+    uint64_t put_size;                          /* bytes of keys and values */
+    enum peat_durability durability;            /* not PEAT_DEFAULT */
     struct peat_collection *const *collections; /* none of them may have been dropped */
     size_t collection_count;
     const uint64_t *dropped_ids; /* collections that this commit drops */
     size_t dropped_count;
-    uint64_t commit;             /* out */
-    enum peat_status status;     /* out */
-    bool seal;                   /* afterwards, seal the active buffer if anything is in it */
-    bool done;                   /* guarded by queue.mutex */
+    uint64_t commit;         /* out */
+    enum peat_status status; /* out */
+    bool seal;               /* afterwards, seal the active buffer if anything is in it */
+    bool done;               /* guarded by queue.mutex */
     struct pt_condition wake;
-    char error[256];             /* the leader's words, for the follower's thread */
+    char error[256]; /* the leader's words, for the follower's thread */
 };
 
 void pt_commit_queue_init(struct pt_commit_queue *queue);

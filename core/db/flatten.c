@@ -107,6 +107,7 @@ enum peat_status pt_flatten_run(struct pt_flatten *flatten, struct pt_run_writer
             pt_run_writer_size(writer) - size_before >= flatten->size_max &&
             pt_run_writer_at_end(writer, pt_join_top(&flatten->join)->entry)) {
             *stopped_out = key;
+            status = write_ranges(flatten, writer, &next_range, key); /* those before it */
             break;
         }
         if (next_range < flatten->ranges.count)

@@ -25,7 +25,7 @@ struct pt_flatten {
     size_t cover_count;
     struct pt_range_bag ranges; /* of all layers, in any order, until pt_flatten_run() */
     bool bottom;                /* nothing older is below */
-    uint64_t size_max;          /* bytes of output after which to stop, when the segment that is being
+    uint64_t size_max; /* bytes of output after which to stop, when the segment that is being
                                    written is full; 0: never */
 };
 

@@ -38,8 +38,8 @@ static enum peat_status add_layer(struct flush *flush, size_t number)
                            none);
     pt_cover_init_buffer(cover, (unsigned)number, flush->views[number]);
     for (size_t i = 0; i < cover->range_count && status == PEAT_OK; i++)
-        status = pt_range_bag_add(&flush->flatten.ranges, cover->ranges[i].low,
-                                  cover->ranges[i].high);
+        status =
+            pt_range_bag_add(&flush->flatten.ranges, cover->ranges[i].low, cover->ranges[i].high);
     flush->flatten.cover_count += cover->range_count > 0;
     return status;
 }

@@ -39,10 +39,10 @@ void pt_held_segment_unpin(struct pt_held_segment *held); /* NULL is allowed */
 /* Immutable but for the count, and what the write buffer itself allows. */
 struct pt_held_buffer {
     _Atomic uint64_t pins;
-    struct pt_write_buffer *buffer;  /* owned */
-    struct pt_log_point start;       /* the log from here on holds the buffer's commits and newer */
-    _Atomic uint64_t *memory_size;   /* the store's account of buffers' memory */
-    uint64_t memory_counted;         /* bytes of it that are this buffer's; guarded by its writer */
+    struct pt_write_buffer *buffer; /* owned */
+    struct pt_log_point start;      /* the log from here on holds the buffer's commits and newer */
+    _Atomic uint64_t *memory_size;  /* the store's account of buffers' memory */
+    uint64_t memory_counted;        /* bytes of it that are this buffer's; guarded by its writer */
 };
 
 enum peat_status pt_held_buffer_open(size_t capacity, size_t index_hint, uint64_t hash_seed,

@@ -31,8 +31,7 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
     if (status == PEAT_OK) {
         manifest.store_id = db->store_id;
         manifest.generation = generation;
-        manifest.next_segment_id =
-            atomic_load_explicit(&db->next_segment_id, memory_order_relaxed);
+        manifest.next_segment_id = atomic_load_explicit(&db->next_segment_id, memory_order_relaxed);
         manifest.next_collection_id =
             atomic_load_explicit(&db->catalogue->next_id, memory_order_relaxed);
         manifest.hash_seed = db->hash_seed;
@@ -216,8 +215,8 @@ static enum peat_status open_segments(struct peat_db *db, const struct pt_manife
         held[i] = find_known(known, segment->id);
         if (held[i] == NULL)
             status = pt_held_segment_open(db->arena, &db->store_id, segment->id, segment->extent,
-                                          &segment->summary,
-                                          db->read_only ? NULL : &db->generation, &held[i]);
+                                          &segment->summary, db->read_only ? NULL : &db->generation,
+                                          &held[i]);
     }
     return status;
 }

@@ -63,8 +63,8 @@ static enum peat_status open_views(struct peat_iterator *iterator, uint64_t comm
 
     *source_count_out = stack->run_count;
     iterator->views = pt_calloc(stack->buffer_count, sizeof(struct pt_buffer_view *));
-    iterator->covers = pt_calloc(stack->buffer_count + stack->run_count + 1,
-                                 sizeof(struct pt_cover));
+    iterator->covers =
+        pt_calloc(stack->buffer_count + stack->run_count + 1, sizeof(struct pt_cover));
     if (iterator->views == NULL || iterator->covers == NULL)
         return pt_fail(PEAT_NO_MEMORY, "iterator");
     iterator->view_count = stack->buffer_count;
@@ -280,7 +280,8 @@ static inline struct peat_bytes user_key(const struct peat_iterator *iterator)
 {
     const uint8_t *key = iterator->current.key.data;
 
-    return pt_bytes(key + iterator->prefix.size, iterator->current.key.size - iterator->prefix.size);
+    return pt_bytes(key + iterator->prefix.size,
+                    iterator->current.key.size - iterator->prefix.size);
 }
 
 enum peat_status peat_iterator_next_many(struct peat_iterator *iterator,

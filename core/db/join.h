@@ -17,7 +17,7 @@ struct pt_source {
         struct pt_buffer_cursor buffer;
         struct pt_run_cursor run;
     } at;
-    struct peat_bytes low;        /* bounds; borrowed; data NULL: unbounded */
+    struct peat_bytes low; /* bounds; borrowed; data NULL: unbounded */
     struct peat_bytes high;
     const struct pt_entry *entry; /* NULL: at the end */
     uint64_t prefix;              /* of the entry's key, behind what all keys share */

@@ -20,8 +20,8 @@
 #include "core/db/merge_policy.h"
 
 enum {
-    STEP_SIZE = 48 << 20,      /* bytes: a step ends with the segment in which so many are written */
-    MOVE_SIZE_MIN = 16 << 20   /* bytes: smaller slices are rewritten together */
+    STEP_SIZE = 48 << 20,    /* bytes: a step ends with the segment in which so many are written */
+    MOVE_SIZE_MIN = 16 << 20 /* bytes: smaller slices are rewritten together */
 };
 
 /* One step. */
@@ -30,10 +30,10 @@ struct merge_step {
     const struct pt_stack *stack;
     struct pt_run *const *group; /* newest first; borrowed from the stack */
     size_t width;
-    size_t first;     /* the group's place in the stack's runs */
-    bool bottom;      /* nothing is below the group */
-    struct peat_bytes low;  /* a: data NULL: from the start */
-    struct peat_bytes high; /* b: data NULL: to the end */
+    size_t first;                /* the group's place in the stack's runs */
+    bool bottom;                 /* nothing is below the group */
+    struct peat_bytes low;       /* a: data NULL: from the start */
+    struct peat_bytes high;      /* b: data NULL: to the end */
     struct pt_slice_list output; /* what [a, b) has become */
     struct pt_run_writer writer;
     uint64_t moved_size;
@@ -60,8 +60,7 @@ static bool overlapped(const struct merge_step *step, size_t own, const struct p
         if (i == own)
             continue;
         number = pt_run_find(run, slice->low);
-        if (number < run->slice_count &&
-            pt_bytes_compare(run->slices[number].low, slice->high) < 0)
+        if (number < run->slice_count && pt_bytes_compare(run->slices[number].low, slice->high) < 0)
             return true;
     }
     return false;
@@ -248,8 +247,8 @@ static enum peat_status new_runs(const struct merge_step *step, struct pt_run **
             runs[count++] = run;
             continue;
         }
-        status = replace_part(step, run,
-                              i + 1 == step->first + step->width ? &step->output : NULL, &run);
+        status = replace_part(step, run, i + 1 == step->first + step->width ? &step->output : NULL,
+                              &run);
         if (status == PEAT_OK && run != NULL) {
             runs[count++] = run;
             width++;
@@ -274,13 +273,15 @@ void pt_merge_forget_sweep(struct peat_db *db)
 }
 
 /* The group of the sweep that is under way, or the one policy picks now. */
-static bool choose(struct peat_db *db, const struct pt_stack *stack, bool idle, size_t *first_out,
-                   size_t *width_out)
+static bool choose(struct peat_db *db, const struct pt_stack *stack, enum pt_merge_load load,
+                   size_t *first_out, size_t *width_out)
 {
     struct pt_merger *merger = &db->merger;
-    uint64_t sizes[4 * PT_RUNS_MAX];
+    uint64_t sizes[2 * PT_RUNS_MAX_PRESSED];
     size_t known = merger->sweep_width + merger->sweep_below;
 
+    if (load == PT_MERGE_PRESSED && stack->run_count <= PT_RUNS_MAX_PRESSED)
+        return false; /* a sweep that is under way waits, too */
     if (merger->sweep_width > 1 && known <= stack->run_count) {
         *first_out = stack->run_count - known;
         *width_out = merger->sweep_width;
@@ -294,7 +295,7 @@ static bool choose(struct peat_db *db, const struct pt_stack *stack, bool idle, 
     }
     for (size_t i = 0; i < stack->run_count; i++)
         sizes[i] = stack->runs[i]->size;
-    return pt_merge_policy(sizes, stack->run_count, idle, first_out, width_out);
+    return pt_merge_policy(sizes, stack->run_count, load, first_out, width_out);
 }
 
 /* Remember where the sweep goes on. */
@@ -341,13 +342,17 @@ static enum peat_status run_step(struct merge_step *step)
 
 enum peat_status pt_merge_step(struct peat_db *db, bool idle)
 {
+    enum pt_merge_load load = idle ? PT_MERGE_IDLE : PT_MERGE_BUSY;
     struct merge_step step = {.db = db};
     struct pt_stack *stack = NULL;
     uint64_t input_size = 0;
     uint64_t entry_count = 0;
     enum peat_status status = pt_shelf_copy(&db->shelf, &stack);
 
-    if (status == PEAT_OK && !choose(db, stack, idle, &step.first, &step.width))
+    if (!idle && atomic_load_explicit(&db->buffer_memory, memory_order_relaxed) >
+                     db->options.memory_size_max / 4)
+        load = PT_MERGE_PRESSED;
+    if (status == PEAT_OK && !choose(db, stack, load, &step.first, &step.width))
         status = PEAT_DONE;
     if (status != PEAT_OK)
         goto done;
@@ -362,6 +367,7 @@ enum peat_status pt_merge_step(struct peat_db *db, bool idle)
     }
     pt_run_writer_init(&step.writer, db, &step.output, input_size, entry_count,
                        &db->counters.bytes_merged);
+    step.writer.verify = true; /* before the inputs are let go */
     status = run_step(&step);
     pt_run_writer_fini(&step.writer);
     pt_slice_list_fini(&step.output);

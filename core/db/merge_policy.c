@@ -8,21 +8,25 @@
  * log(PT_RUNS_MAX) of them: two for 64 times the write buffer. A get asks at most PT_RUNS_MAX runs
  * and what a merge that is under way has not yet replaced.
  *
+ * While write buffers fill as fast as they can be flushed, merging would only make writers wait, so
+ * more runs are let be; what a burst leaves is then merged once instead of twice.
+ *
  * When nobody writes: all of them, until one run is left. core/README.md has measured figures.
  */
 #include "core/db/merge_policy.h"
 
-bool pt_merge_policy(const uint64_t *sizes, size_t run_count, bool idle, size_t *first_out,
-                     size_t *width_out)
+bool pt_merge_policy(const uint64_t *sizes, size_t run_count, enum pt_merge_load load,
+                     size_t *first_out, size_t *width_out)
 {
+    size_t runs_max = load == PT_MERGE_PRESSED ? PT_RUNS_MAX_PRESSED : PT_RUNS_MAX;
     uint64_t sum;
     size_t width = 1;
 
     *first_out = 0;
     *width_out = run_count;
-    if (idle)
+    if (load == PT_MERGE_IDLE)
         return run_count > 1;
-    if (run_count <= PT_RUNS_MAX)
+    if (run_count <= runs_max)
         return false;
     sum = sizes[0];
     while (width < run_count && sizes[width] <= sum)

@@ -37,8 +37,15 @@ static enum peat_status work(struct peat_db *db, bool idle)
     struct pt_merger *merger = &db->merger;
     enum peat_status status;
 
-    clean_up(db);
-    status = pt_flush_step(db);
+    if (atomic_load_explicit(&db->poisoned, memory_order_acquire)) {
+        /* Which manifest rules is perhaps not known: no space may be used again. */
+        status = pt_fail(PEAT_POISONED, "an earlier write or sync failed: reopen the store");
+    } else {
+        clean_up(db);
+        status = pt_flush_step(db);
+    }
+    if (status < 0)
+        merger->merge_at_us = 0; /* what pauses is the flush, see rest_locked() */
     if (status != PEAT_DONE || pt_clock_monotonic_us() < merger->merge_at_us)
         return status;
     status = pt_merge_step(db, idle);
@@ -222,7 +229,6 @@ enum peat_status peat_wait_idle(struct peat_db *db, unsigned timeout_ms)
         return PEAT_OK;
     status = pt_commit_seal(db);
     if (status == PEAT_OK)
-        status = pt_merger_wait(db, true,
-                                pt_clock_monotonic_us() + (uint64_t)timeout_ms * 1000);
+        status = pt_merger_wait(db, true, pt_clock_monotonic_us() + (uint64_t)timeout_ms * 1000);
     return status;
 }

@@ -43,8 +43,7 @@ static enum peat_status take_options(const struct peat_options *given,
     peat_options_init(options_out);
     if (given == NULL)
         return PEAT_OK;
-    if (given->struct_size < offsetof(struct peat_options, durability) ||
-        given->struct_size > 4096)
+    if (given->struct_size < offsetof(struct peat_options, durability) || given->struct_size > 4096)
         return pt_fail(PEAT_INVALID, "options not set up with peat_options_init()");
     memcpy(options_out, given,
            given->struct_size < sizeof(*options_out) ? given->struct_size : sizeof(*options_out));
@@ -179,8 +178,8 @@ static enum peat_status make_store(struct peat_db *db, const char *path)
 
 /* What recovery knows of the log. */
 struct recovery {
-    struct pt_log_point end;     /* behind the last whole record */
-    struct pt_extent *regions;   /* owned: the old log's */
+    struct pt_log_point end;   /* behind the last whole record */
+    struct pt_extent *regions; /* owned: the old log's */
     size_t region_count;
 };
 
@@ -239,8 +238,7 @@ static enum peat_status replay_record(struct peat_db *db, const struct pt_log_po
         status = pt_replay_batch(db, db->queue.active, record->payload, record->commit);
     if (status != PEAT_TOO_LARGE)
         return status;
-    status = pt_seal(db, before, record->payload.size / PT_ENTRY_HEADER_SIZE,
-                     record->payload.size);
+    status = pt_seal(db, before, record->payload.size / PT_ENTRY_HEADER_SIZE, record->payload.size);
     if (status == PEAT_OK)
         status = pt_flush_step(db);
     if (status == PEAT_OK)
@@ -388,7 +386,10 @@ static enum peat_status close_clean(struct peat_db *db)
     if (atomic_load_explicit(&db->poisoned, memory_order_acquire))
         return pt_fail(PEAT_POISONED, "an earlier write or sync failed: what was acknowledged "
                                       "comes back from the log at the next open");
-    status = pt_commit_seal(db);
+    if (pt_shelf_full(&db->shelf)) /* sealing would wait for the merger, which is no more */
+        status = pt_flush_step(db);
+    if (status == PEAT_OK)
+        status = pt_commit_seal(db);
     while (status == PEAT_OK)
         status = pt_flush_step(db);
     if (status != PEAT_DONE)

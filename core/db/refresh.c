@@ -125,6 +125,10 @@ static enum peat_status drain_locked(struct peat_db *db) PT_REQUIRES(db->refresh
         if (status == PEAT_OK)
             status = pt_replay_batch(db, db->queue.active, record.payload, record.commit);
     }
+    if (status < 0) { /* the record that was lost would leave a gap: begin again at the manifest */
+        pt_log_reader_close(db->tail);
+        db->tail = NULL;
+    }
     return status == PEAT_DONE ? PEAT_OK : status;
 }
 
@@ -190,9 +194,25 @@ static enum peat_status swap_runs(struct peat_db *db, struct pt_run *const *runs
     return pt_publish_runs(db, covered, runs, run_count);
 }
 
+/* The manifest was not shown after all: the generation that counts is the current stack's. */
+static void fall_back_locked(struct peat_db *db) PT_REQUIRES(db->refresh_mutex)
+{
+    uint64_t generation;
+
+    pt_mutex_lock(&db->shelf.mutex);
+    generation = db->shelf.current == NULL ? 0 : db->shelf.current->generation;
+    pt_mutex_unlock(&db->shelf.mutex);
+    atomic_store_explicit(&db->generation, generation, memory_order_release);
+}
+
+/* Whether the log that follows the manifest should be read, and is not. */
+static bool tail_lost_locked(const struct peat_db *db) PT_REQUIRES(db->refresh_mutex)
+{
+    return db->tail == NULL && db->log_start.region.size != 0;
+}
+
 /* Show the manifest's runs with the log that follows it. */
-static enum peat_status take_manifest_locked(struct peat_db *db,
-                                             const struct pt_manifest *manifest)
+static enum peat_status take_manifest_locked(struct peat_db *db, const struct pt_manifest *manifest)
     PT_REQUIRES(db->refresh_mutex)
 {
     struct pt_run **runs = NULL;
@@ -220,6 +240,8 @@ static enum peat_status take_manifest_locked(struct peat_db *db,
         if (status == PEAT_OK)
             status = verify_tail_locked(db);
     }
+    if (status < 0)
+        fall_back_locked(db);
     pt_runs_free(runs, manifest->run_count);
     return status;
 }
@@ -239,7 +261,8 @@ static enum peat_status refresh_locked(struct peat_db *db) PT_REQUIRES(db->refre
     if (status == PEAT_OK)
         status = pt_arena_refresh_size(db->arena);
     if (status == PEAT_OK &&
-        superblock.generation != atomic_load_explicit(&db->generation, memory_order_relaxed)) {
+        (superblock.generation != atomic_load_explicit(&db->generation, memory_order_relaxed) ||
+         tail_lost_locked(db))) {
         status = pt_manifest_load(db, &superblock, &manifest, &block);
         if (status == PEAT_OK) {
             status = drain_locked(db);

@@ -245,8 +245,7 @@ static const struct pt_slice *slice_of(const struct pt_run *run, struct peat_byt
     size_t index = slice_at(run, key);
     const struct pt_slice *slice = &run->slices[index];
 
-    if (!slice->whole &&
-        (!is_below(key, slice->high) || (index == 0 && is_below(key, slice->low))))
+    if (!slice->whole && (!is_below(key, slice->high) || (index == 0 && is_below(key, slice->low))))
         return NULL;
     return slice;
 }

@@ -16,10 +16,10 @@ struct pt_run_cursor {
     struct peat_bytes high; /* exclusive; borrowed; data NULL: unbounded */
     size_t slice;           /* the one it is in; valid while segment is not NULL */
     struct pt_segment *segment;
-    uint64_t begin;       /* entry numbers of the slice, cut by the bounds: [begin, end) */
+    uint64_t begin; /* entry numbers of the slice, cut by the bounds: [begin, end) */
     uint64_t end;
-    uint64_t ordinal;     /* of the entry under it */
-    uint64_t next_offset; /* bytes: behind the entry under it */
+    uint64_t ordinal;      /* of the entry under it */
+    uint64_t next_offset;  /* bytes: behind the entry under it */
     struct pt_entry entry; /* valid after a call that returned PEAT_OK; DELETEs too */
 };
 

@@ -31,9 +31,8 @@ void pt_slice_list_fini(struct pt_slice_list *list)
 
 /* ---- The writer ---- */
 
-void pt_run_writer_init(struct pt_run_writer *writer, struct peat_db *db,
-                        struct pt_slice_list *out, uint64_t input_size, uint64_t entry_count,
-                        _Atomic uint64_t *bytes_written)
+void pt_run_writer_init(struct pt_run_writer *writer, struct peat_db *db, struct pt_slice_list *out,
+                        uint64_t input_size, uint64_t entry_count, _Atomic uint64_t *bytes_written)
 {
     memset(writer, 0, sizeof(*writer));
     writer->db = db;
@@ -148,6 +147,12 @@ static enum peat_status finish_segment(struct pt_run_writer *writer)
                                   &summary, &db->generation, &held);
     if (status < 0) {
         pt_arena_release(db->arena, writer->extent);
+        return status;
+    }
+    if (writer->verify)
+        status = pt_segment_verify_all(held->segment);
+    if (status < 0) {
+        pt_held_segment_unpin(held);
         return status;
     }
     writer->written += summary.size;

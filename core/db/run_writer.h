@@ -28,23 +28,23 @@ struct pt_run_writer {
     struct peat_db *db;
     struct pt_slice_list *out;          /* borrowed: finished slices are added here */
     _Atomic uint64_t *bytes_written;    /* the counter for what it writes */
+    bool verify;                        /* read back each segment; false after init */
     struct pt_segment_builder *builder; /* NULL between segments */
     struct pt_extent extent;            /* the builder's region */
     uint64_t segment_id;
-    uint64_t input_left;  /* bytes of entries that may still come: how large a region to ask for */
+    uint64_t input_left; /* bytes of entries that may still come: how large a region to ask for */
     uint64_t entries_left;
-    struct peat_bytes low;        /* of the slice in the making; data NULL: nothing was added yet */
-    struct peat_bytes last_key;   /* added to this segment; data NULL: none */
-    struct peat_bytes last_high;  /* of the last range added to this segment; data NULL: none */
-    struct pt_key_range pending;  /* a range delete not yet written whole; low.data NULL: none */
-    void **ends;        /* owned: keys made up for the last slices' high ends */
+    struct peat_bytes low;       /* of the slice in the making; data NULL: nothing was added yet */
+    struct peat_bytes last_key;  /* added to this segment; data NULL: none */
+    struct peat_bytes last_high; /* of the last range added to this segment; data NULL: none */
+    struct pt_key_range pending; /* a range delete not yet written whole; low.data NULL: none */
+    void **ends;                 /* owned: keys made up for the last slices' high ends */
     size_t end_count;
     uint64_t written; /* bytes of finished segments */
 };
 
-void pt_run_writer_init(struct pt_run_writer *writer, struct peat_db *db,
-                        struct pt_slice_list *out, uint64_t input_size, uint64_t entry_count,
-                        _Atomic uint64_t *bytes_written);
+void pt_run_writer_init(struct pt_run_writer *writer, struct peat_db *db, struct pt_slice_list *out,
+                        uint64_t input_size, uint64_t entry_count, _Atomic uint64_t *bytes_written);
 /* Ascending by key. PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY. */
 enum peat_status pt_run_writer_add(struct pt_run_writer *writer, const struct pt_entry *entry);
 /* Whether adding @p entry would end the segment in the making, or there is none. */

@@ -5,8 +5,8 @@
 #include "core/db/db.h"
 
 enum {
-    MANY_GROUP = 64,       /* keys looked up together by peat_get_many(): their misses overlap */
-    MANY_KEYS_SIZE = 8192  /* bytes for their stored keys; a group ends where they are full */
+    MANY_GROUP = 64,      /* keys looked up together by peat_get_many(): their misses overlap */
+    MANY_KEYS_SIZE = 8192 /* bytes for their stored keys; a group ends where they are full */
 };
 
 /* ---- Stored keys ---- */
@@ -167,8 +167,8 @@ static enum peat_status group_ask_buffer(struct key_group *group, uint64_t commi
         size_t number = group->missing[i];
         struct pt_entry entry;
 
-        status = pt_write_buffer_get(buffer, group->keys[number], group->hashes[number], commit,
-                                     &entry);
+        status =
+            pt_write_buffer_get(buffer, group->keys[number], group->hashes[number], commit, &entry);
         status = group_decide(group, number, status, &entry, values_out);
     }
     return status;
@@ -234,8 +234,8 @@ enum peat_status peat_get_many(const struct peat_snapshot *snapshot,
         status = pt_check_bytes(keys[i], pt_bytes(NULL, 0));
     }
     for (size_t done = 0; done < count && status == PEAT_OK;) {
-        size_t taken = group_fill(&group, snapshot->db->hash_seed, prefix, keys + done,
-                                  count - done);
+        size_t taken =
+            group_fill(&group, snapshot->db->hash_seed, prefix, keys + done, count - done);
 
         if (taken > 0) {
             status = group_ask(&group, snapshot, values_out + done);

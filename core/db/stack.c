@@ -41,8 +41,8 @@ enum peat_status pt_stack_new(struct pt_held_buffer *const *buffers, size_t buff
 
     PT_ASSERT(buffer_count >= 1 && buffer_count <= PT_STACK_BUFFERS_MAX);
     *stack_out = NULL;
-    stack = pt_aligned_alloc(PT_CACHE_LINE,
-                             pt_round_up(sizeof(*stack) + lists_size, PT_CACHE_LINE));
+    stack =
+        pt_aligned_alloc(PT_CACHE_LINE, pt_round_up(sizeof(*stack) + lists_size, PT_CACHE_LINE));
     if (stack == NULL)
         return pt_fail(PEAT_NO_MEMORY, "stack of %zu buffers and %zu runs", buffer_count,
                        run_count);
@@ -130,9 +130,9 @@ enum peat_status pt_shelf_copy(struct pt_shelf *shelf, struct pt_stack **stack_o
     enum peat_status status;
 
     pt_mutex_lock(&shelf->mutex);
-    status = pt_stack_new(shelf->current->buffers, shelf->current->buffer_count,
-                          shelf->current->runs, shelf->current->run_count,
-                          shelf->current->generation, stack_out);
+    status =
+        pt_stack_new(shelf->current->buffers, shelf->current->buffer_count, shelf->current->runs,
+                     shelf->current->run_count, shelf->current->generation, stack_out);
     pt_mutex_unlock(&shelf->mutex);
     return status;
 }
@@ -147,6 +147,16 @@ bool pt_shelf_pinned(struct pt_shelf *shelf)
         pinned = pinned || stack_pins(stack) != 0;
     pt_mutex_unlock(&shelf->mutex);
     return pinned;
+}
+
+bool pt_shelf_full(struct pt_shelf *shelf)
+{
+    bool full;
+
+    pt_mutex_lock(&shelf->mutex);
+    full = shelf->current->buffer_count == PT_STACK_BUFFERS_MAX;
+    pt_mutex_unlock(&shelf->mutex);
+    return full;
 }
 
 uint64_t pt_shelf_pin_count(struct pt_shelf *shelf)

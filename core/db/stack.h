@@ -28,10 +28,10 @@ struct pt_shard_count {
 /* Immutable but for the counts. */
 struct pt_stack {
     struct pt_shard_count shards[PT_SHARD_COUNT];
-    _Atomic bool replaced;   /* it is in no slot any more */
-    struct pt_stack *next;   /* in the list of replaced stacks; guarded by shelf->mutex */
-    uint64_t generation;     /* of the manifest that its runs are from */
-    size_t buffer_count;     /* at least 1; [0] takes commits, the others are sealed */
+    _Atomic bool replaced; /* it is in no slot any more */
+    struct pt_stack *next; /* in the list of replaced stacks; guarded by shelf->mutex */
+    uint64_t generation;   /* of the manifest that its runs are from */
+    size_t buffer_count;   /* at least 1; [0] takes commits, the others are sealed */
     size_t run_count;
     struct pt_held_buffer **buffers; /* newest first; pinned */
     struct pt_run **runs;            /* newest first; pinned */
@@ -58,6 +58,8 @@ void pt_shelf_init(struct pt_shelf *shelf, void (*on_unpin)(void *context), void
 void pt_shelf_fini(struct pt_shelf *shelf);
 /* Whether any stack is pinned by a reader. */
 bool pt_shelf_pinned(struct pt_shelf *shelf);
+/* Whether the current stack has no place for another write buffer. */
+bool pt_shelf_full(struct pt_shelf *shelf);
 
 /* A stack with pins of its own on @p buffers and @p runs. PEAT_NO_MEMORY. */
 enum peat_status pt_stack_new(struct pt_held_buffer *const *buffers, size_t buffer_count,

@@ -103,8 +103,9 @@ struct peat_options {
     enum peat_durability durability; /* what PEAT_DEFAULT means; default PEAT_OS */
     unsigned sync_interval_ms;       /* background sync of the log; default 100 */
     size_t memory_size_max;          /* bytes of private memory in all; default 512 MiB, at least 8 MiB */
-    size_t write_buffer_size;        /* bytes after which a write buffer is flushed; default 64 MiB,
-                                        at most a quarter of memory_size_max */
+    size_t write_buffer_size;        /* bytes after which a write buffer is flushed; default 64 MiB;
+                                        taken as at most a quarter of memory_size_max, and at least
+                                        64 KiB */
     size_t address_space_size;       /* bytes reserved for the mapping, the largest size the file can
                                         reach; default 1 TiB, or what the system grants */
 };
@@ -345,8 +346,8 @@ PEAT_API enum peat_status peat_iterator_previous(struct peat_iterator *iterator)
 /**
  * Fill @p entries_out with the current entry and those after it, up to @p capacity, and move
  * behind the last of them. PEAT_OK: more follow, and the iterator is on the next; PEAT_DONE: the
- * end was reached (*count_out may still be above 0). The entries stay valid until the iterator is
- * closed.
+ * end was reached (*count_out may still be above 0). Before the first entry it begins with the first.
+ * The entries stay valid until the iterator is closed.
  */
 PEAT_API enum peat_status peat_iterator_next_many(struct peat_iterator *iterator,
                                                   struct peat_entry *entries_out, size_t capacity,

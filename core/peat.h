@@ -24,6 +24,8 @@
  *
  * Every call that can fail returns an enum peat_status: 0 is done, a positive value is a normal
  * outcome, a negative value is an error that peat_last_error() describes in words.
+ * NULL where it is not said to be allowed, unknown flags, and a collection that was opened in another
+ * store give PEAT_INVALID; calls that return no status then do nothing, or return 0 or nothing.
  */
 #ifndef PEAT_H
 #define PEAT_H
@@ -53,7 +55,7 @@ struct peat_bytes {
 enum peat_status {
     PEAT_OK = 0,
     PEAT_NOT_FOUND = 1,
-    PEAT_DONE = 2, /* an iterator has no further entry */
+    PEAT_DONE = 2, /* an iterator has no further entry; a callback stopped what calls it */
     PEAT_CONFLICT = 3,
     PEAT_TIMEOUT = 4,
     PEAT_INVALID = -1, /* the caller's mistake: the message says which */
@@ -102,13 +104,59 @@ struct peat_options {
     unsigned flags;     /* PEAT_CREATE ... ; default 0 */
     enum peat_durability durability; /* what PEAT_DEFAULT means; default PEAT_OS */
     unsigned sync_interval_ms;       /* background sync of the log; default 100 */
-    size_t memory_size_max;          /* bytes of private memory in all; default 512 MiB, at least 8 MiB */
+    size_t memory_size_max;          /* bytes of private memory in all; default 512 MiB, at least 8 MiB;
+                                        see below */
     size_t write_buffer_size;        /* bytes after which a write buffer is flushed; default 64 MiB;
                                         taken as at most a quarter of memory_size_max, and at least
                                         64 KiB */
+    size_t log_size_max;             /* bytes of log that a crash may leave to be replayed; default
+                                        192 MiB; taken as at least 1 MiB; see below */
     size_t address_space_size;       /* bytes reserved for the mapping, the largest size the file can
                                         reach; default 1 TiB, or what the system grants */
+    unsigned history_count;          /* states to keep without a name, see history; default 1: the
+                                        newest alone; 0: let none go that are there, add none */
+    unsigned history_seconds;        /* and those that were the newest at any moment of the last so
+                                        many seconds; default 0 */
+    uint64_t file_size_max;          /* bytes that the file may grow to; default 0: what the disk and the
+                                        address space allow; see below */
 };
+
+/*
+ * memory_size_max covers what peat allocates for this store: write buffers with their indexes, segments
+ * in the making, what flushes and iterators sort, iterators, the copies that one-shot writes make. The
+ * mapped file is not private memory. As it is used up commits are slowed down, and wait in the end;
+ * the process's private memory stays below it plus 16 MiB (threads, stages of the log, handles of
+ * segments). What cannot be divided comes on top while it is there:
+ *
+ *  - a batch larger than a quarter of memory_size_max takes up to twice its size, three times if its
+ *    entries are small; a one-shot write its size besides; replay and reader processes the same again;
+ *  - a struct peat_batch is the caller's memory, also while it waits to be committed.
+ *
+ * A snapshot or iterator keeps the write buffers that it sees, also after they have been flushed:
+ * peat_stats.pinned_memory_size. The more is kept, the smaller buffers are made, so that many can be
+ * open; but when half of memory_size_max is kept that way and the rest is used up, commits fail with
+ * PEAT_NO_MEMORY until some are closed. They never wait for a reader.
+ *
+ * A reader process holds what the writer has not yet flushed, about twice the writer's log_size_max at
+ * most, whatever its own memory_size_max.
+ *
+ * log_size_max bounds the time that opening takes after a crash: about a second for the default on two
+ * processors of 2024, in proportion otherwise. An operation counts as 128 bytes at least, since replaying many
+ * small ones takes longer than their bytes; a single batch may exceed the bound. As the bound comes
+ * near, commits are slowed down to the pace at which the log is made superfluous by flushes: so a
+ * large bound is good for bursts, a small one for quick recovery.
+ */
+
+/*
+ * file_size_max is a quota: the file does not grow beyond it, 1 MiB at least. At it, as on a full disk and at
+ * the process's RLIMIT_FSIZE (whose signal is never raised), a commit fails with PEAT_NO_SPACE and has
+ * changed nothing. All that was acknowledged stays readable, and commits that only delete, flushes and merges
+ * go on with a reserve (peat_stats.reserve_size) that is kept for them in the file, in proportion to the log
+ * and to what a merge step writes, while the store is open. What they free, or others do, the next commits
+ * use: nothing has to be reopened. A merge takes from the reserve only what it gives back, so what
+ * snapshots and kept states hold cannot be freed that way; then deletes fail as well in the end. A file that is
+ * larger than file_size_max already grows by 2 MiB at most, to be deleted from.
+ */
 
 /** Fill @p options with the defaults. */
 PEAT_API void peat_options_init(struct peat_options *options);
@@ -125,7 +173,8 @@ PEAT_API void peat_options_init(struct peat_options *options);
  * @retval PEAT_BUSY          another process (named in peat_last_error()) writes to it
  * @retval PEAT_INVALID       bad options, not a regular file, or not a peat store: left untouched
  * @retval PEAT_VERSION       written by a newer peat: left untouched
- * @retval PEAT_CORRUPT       both superblocks, the manifest or acknowledged log records are damaged
+ * @retval PEAT_CORRUPT       both superblocks, the manifest or acknowledged log records are damaged; damage
+ *                            elsewhere is met by those who read there
  * @retval PEAT_DENIED        the file's permissions do not allow it
  * @retval PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_IO
  */
@@ -172,6 +221,20 @@ PEAT_API const char *peat_status_name(enum peat_status status);
 /** This thread's last failure in words, with its place; "" if there was none. Valid until the
  * thread's next failing call. */
 PEAT_API const char *peat_last_error(void);
+
+struct peat_range;
+
+/**
+ * The keys of the collection asked that cannot be read, if this thread's last failing call was a read
+ * that gave PEAT_CORRUPT or PEAT_IO because of them; peat_last_error() has them in words. Keys above 1024
+ * bytes are cut, which makes the range wider.
+ *
+ * @param range_out  set on PEAT_OK: low inclusive, high exclusive, data NULL: as far as the collection goes.
+ *                   Valid until the thread's next failing call
+ * @retval PEAT_OK
+ * @retval PEAT_NOT_FOUND  the last failure was something else
+ */
+PEAT_API enum peat_status peat_last_damage(struct peat_range *range_out);
 
 /** The library's version, PEAT_VERSION_STRING of the time it was built. */
 PEAT_API const char *peat_version(void);
@@ -246,10 +309,13 @@ PEAT_API enum peat_status peat_batch_merge(struct peat_batch *batch,
  * @retval PEAT_OK
  * @retval PEAT_NOT_WRITABLE  opened read-only
  * @retval PEAT_NOT_FOUND     a collection of the batch has been dropped; nothing was committed
- * @retval PEAT_NO_SPACE      the disk is full; nothing was committed, the store goes on
+ * @retval PEAT_NO_SPACE      the disk is full, or file_size_max or RLIMIT_FSIZE is reached; nothing was
+ *                            committed, the store goes on; batches that only delete are let in longer
  * @retval PEAT_POISONED      a write or sync failed, now or earlier: whether this batch survives a
  *                            crash is not known; reopen the store
- * @retval PEAT_NO_MEMORY, PEAT_TOO_LARGE, PEAT_UNSUPPORTED, PEAT_INVALID
+ * @retval PEAT_NO_MEMORY     also when snapshots keep too much of memory_size_max; nothing was
+ *                            committed, the store goes on
+ * @retval PEAT_TOO_LARGE, PEAT_UNSUPPORTED, PEAT_INVALID
  */
 PEAT_API enum peat_status peat_write(struct peat_db *db, struct peat_batch *batch,
                                      enum peat_durability durability, uint64_t *commit_out);
@@ -273,8 +339,8 @@ PEAT_API uint64_t peat_snapshot_commit(const struct peat_snapshot *snapshot);
  *                   until peat_snapshot_close(), never to be written or freed
  * @retval PEAT_OK         found; an empty value is a value
  * @retval PEAT_NOT_FOUND  never there, or deleted
- * @retval PEAT_CORRUPT    the place that would hold it is damaged
- * @retval PEAT_IO, PEAT_INVALID
+ * @retval PEAT_CORRUPT    the place that would hold it is damaged: peat_last_damage() tells which keys
+ * @retval PEAT_IO, PEAT_INVALID, PEAT_TOO_LARGE (a key that no entry can have)
  */
 PEAT_API enum peat_status peat_get(const struct peat_snapshot *snapshot,
                                    struct peat_collection *collection, struct peat_bytes key,
@@ -309,8 +375,8 @@ PEAT_API enum peat_status peat_get_many(const struct peat_snapshot *snapshot,
  * An iterator walks the keys of one collection in memcmp order, in both directions. It opens before
  * its first entry: first, last or a seek positions it. All positioning calls return PEAT_OK on an
  * entry, PEAT_DONE where there is none (the iterator is then not on an entry: previous after the
- * end gives the last, next before the start gives the first), or PEAT_CORRUPT, PEAT_IO,
- * PEAT_NO_MEMORY. It pins what it sees by itself, so its snapshot may be closed before it.
+ * end gives the last, next before the start gives the first), or PEAT_CORRUPT, PEAT_IO (see
+ * peat_iterator_damage() for how to go on), PEAT_NO_MEMORY. It pins what it sees by itself, so its snapshot may be closed before it.
  * @{
  */
 
@@ -352,6 +418,22 @@ PEAT_API enum peat_status peat_iterator_previous(struct peat_iterator *iterator)
 PEAT_API enum peat_status peat_iterator_next_many(struct peat_iterator *iterator,
                                                   struct peat_entry *entries_out, size_t capacity,
                                                   size_t *count_out);
+/**
+ * Where a call returned PEAT_CORRUPT or PEAT_IO because entries are lost: which keys cannot be read. The
+ * iterator stands there until it is positioned anew, by a seek behind them for instance; next and previous
+ * give the same status again. Within the range, what newer writes put there is found by a seek to its key.
+ *
+ * @param range_out  set on PEAT_OK: low inclusive, high exclusive, data NULL: as far as the collection goes.
+ *                   Valid until the iterator's next call
+ * @retval PEAT_OK
+ * @retval PEAT_NOT_FOUND  it does not stand on damage
+ * @retval PEAT_NO_MEMORY
+ */
+PEAT_API enum peat_status peat_iterator_damage(struct peat_iterator *iterator,
+                                               struct peat_range *range_out);
+/** Standing there: go on to the next entry past those keys, in the direction in which it came to them.
+ * PEAT_INVALID where it does not; else as any positioning call. */
+PEAT_API enum peat_status peat_iterator_pass_damage(struct peat_iterator *iterator);
 /** The entry under the iterator; only after a call that returned PEAT_OK. */
 PEAT_API struct peat_bytes peat_iterator_key(const struct peat_iterator *iterator);
 PEAT_API struct peat_bytes peat_iterator_value(const struct peat_iterator *iterator);
@@ -396,6 +478,135 @@ PEAT_API enum peat_status peat_collection_list(const struct peat_snapshot *snaps
                                                struct peat_collection *parent,
                                                bool (*callback)(void *context, const char *name),
                                                void *context);
+/**
+ * The same as of @p snapshot, for reading in it: also a collection that has been dropped since, or
+ * that peat_revert() took away. Writing to such a one gives PEAT_NOT_FOUND. @p parent NULL: the root;
+ * else opened likewise. PEAT_OK, PEAT_NOT_FOUND, PEAT_INVALID, PEAT_CORRUPT, PEAT_IO, PEAT_NO_MEMORY.
+ */
+PEAT_API enum peat_status peat_collection_open_at(const struct peat_snapshot *snapshot,
+                                                  struct peat_collection *parent, const char *name,
+                                                  struct peat_collection **collection_out);
+/** @} */
+/**
+ * @defgroup history History: states of the store that are kept in the file
+ *
+ * What is on disk in segments is a state of the store as of a commit. The newest is always kept.
+ * Others are kept as long as they have a name (peat_snapshot_persist()), or because the options
+ * history_count and history_seconds ask for them. A kept state costs the space of what it shares with no
+ * newer one; struct peat_history_entry and peat_stats tell how much that is.
+ *
+ * A state has a number, the generation that began to show it. It keeps that number when a merge
+ * replaces its segments by others that hold the same. Numbers ascend with age; they are not dense.
+ *
+ * Where a call takes a @p name and a @p generation, NULL as name means: the one of that number. All of
+ * these calls are safe from any thread. Those that change something wait for the merger's job at hand.
+ * @{
+ */
+
+/** One kept state. */
+struct peat_history_entry {
+    size_t struct_size;   /* bytes that are filled in */
+    uint64_t generation;  /* its number */
+    uint64_t commit;      /* it shows everything up to it, nothing after */
+    uint64_t time_us;     /* when it was made, microseconds since 1970 */
+    const char *name;     /* "": it has none */
+    uint64_t size;        /* bytes of the file that it refers to */
+    uint64_t own_size;    /* of these, bytes that no newer state refers to: what it costs */
+    bool is_newest;       /* what a reopened store would show if it had no log */
+    bool is_before_revert; /* what peat_revert() replaced */
+    bool is_damaged;      /* it cannot be opened, only dropped */
+};
+
+/**
+ * Call @p callback for each kept state, oldest first, until it returns false. In a read-only store as of
+ * the last refresh. PEAT_OK, PEAT_NO_MEMORY.
+ *
+ * @param callback  may call peat; the entry and its name are valid until it returns
+ */
+PEAT_API enum peat_status peat_history_list(struct peat_db *db,
+                                            bool (*callback)(void *context,
+                                                             const struct peat_history_entry *entry),
+                                            void *context);
+
+/**
+ * Keep the present state, everything that is committed, under @p name until it is dropped. Durable when
+ * this returns.
+ *
+ * @param name            1 to PEAT_NAME_SIZE_MAX bytes of UTF-8
+ * @param generation_out  NULL, or set on PEAT_OK to the state's number
+ * @retval PEAT_OK
+ * @retval PEAT_EXISTS        a kept state has that name
+ * @retval PEAT_INVALID       @p name is empty, too long or not UTF-8
+ * @retval PEAT_NOT_WRITABLE  opened read-only
+ * @retval PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY, PEAT_POISONED, PEAT_CORRUPT
+ */
+PEAT_API enum peat_status peat_snapshot_persist(struct peat_db *db, const char *name,
+                                                uint64_t *generation_out);
+
+/**
+ * Open a kept state: a snapshot like any other, for all calls that take one. In a read-only store the
+ * state is one of those that the last refresh saw, and stays readable while the snapshot is open, even
+ * if the writer drops it. Collections: peat_collection_open_at().
+ *
+ * @retval PEAT_OK         release with peat_snapshot_close()
+ * @retval PEAT_NOT_FOUND  no such state
+ * @retval PEAT_CORRUPT    it is damaged
+ * @retval PEAT_IO, PEAT_NO_MEMORY
+ */
+PEAT_API enum peat_status peat_history_open(struct peat_db *db, const char *name,
+                                            uint64_t generation,
+                                            struct peat_snapshot **snapshot_out);
+
+/**
+ * Let a kept state go, whether it has a name or not. Its space is free when no snapshot or reader uses
+ * it any more. The newest state can lose its name, but stays. PEAT_OK, PEAT_NOT_FOUND, PEAT_INVALID
+ * (the newest, and it has no name), PEAT_NOT_WRITABLE; else as peat_snapshot_persist().
+ */
+PEAT_API enum peat_status peat_history_drop(struct peat_db *db, const char *name,
+                                            uint64_t generation);
+
+/**
+ * Make the store what a kept state shows: a commit of its own, atomic and durable when this returns.
+ * Commits wait meanwhile; those acknowledged before are undone by it, those after build on it. What the
+ * store showed before is kept too, as is_before_revert: reverting to that undoes it. The last one
+ * of that kind stays until it is dropped, older ones only as long as the options keep them.
+ *
+ * Snapshots and iterators go on showing what they did. A handle of a collection that the state does not
+ * have is as if the collection had been dropped; of one that had been dropped and is there again, as if
+ * it had never been.
+ *
+ * @param commit_out  NULL, or set on PEAT_OK to the number of the commit
+ * @retval PEAT_OK
+ * @retval PEAT_NOT_FOUND  no such state
+ * @retval PEAT_CORRUPT    it is damaged, or so is what must be flushed first; nothing has changed
+ * @retval PEAT_NOT_WRITABLE, PEAT_NO_SPACE, PEAT_NO_MEMORY  nothing has changed
+ * @retval PEAT_IO, PEAT_POISONED  whether it was done shows when the store is reopened
+ */
+PEAT_API enum peat_status peat_revert(struct peat_db *db, const char *name, uint64_t generation,
+                                      uint64_t *commit_out);
+
+/** A key whose value differs between two snapshots. Data NULL: the key is absent there. */
+struct peat_difference {
+    struct peat_bytes key;
+    struct peat_bytes from;
+    struct peat_bytes to;
+};
+
+/**
+ * Call @p callback for each key of @p collection (NULL: the root) whose value differs between two
+ * snapshots of one store, in key order, until it returns false. What the two share is not looked at, so
+ * the cost goes with what was written between them.
+ *
+ * @param callback  the bytes are valid until it returns
+ * @retval PEAT_OK
+ * @retval PEAT_INVALID  the snapshots are of two stores
+ * @retval PEAT_CORRUPT, PEAT_IO, PEAT_NO_MEMORY  differences told before are right, more may be missing
+ */
+PEAT_API enum peat_status peat_diff(const struct peat_snapshot *from, const struct peat_snapshot *to,
+                                    struct peat_collection *collection,
+                                    bool (*callback)(void *context,
+                                                     const struct peat_difference *difference),
+                                    void *context);
 /** @} */
 /**
  * @defgroup maintenance Maintenance
@@ -410,12 +621,64 @@ PEAT_API enum peat_status peat_flush(struct peat_db *db);
  * and tests. PEAT_TIMEOUT after @p timeout_ms; or what stopped the merger. */
 PEAT_API enum peat_status peat_wait_idle(struct peat_db *db, unsigned timeout_ms);
 
+/**
+ * Merge everything that is committed when this is called, or a part of it, so that it takes as little
+ * space, and as little work to read, as it can. The store does this by itself when nobody writes;
+ * this does it now.
+ *
+ * It goes in steps of at most some 64 MiB, each published by itself, made by the merger between its
+ * own jobs: beside readers, commits and other calls of this. What has been done when it is stopped, or
+ * when the process is killed, need not be done again. A step needs free space for what it writes,
+ * and the space of what it replaces comes back a few steps later, when a checkpoint is durable.
+ * Segments that are as they should be are not rewritten.
+ *
+ * When it returns PEAT_OK, of what was committed before the call,
+ *
+ *  - the whole store is one run, and has no deletion, no range delete and no entry that one of these or
+ *    a newer version hides. Free space has been given back to the filesystem;
+ *  - or, of the keys in the range, each is in one run at most, the oldest, and of these keys no run
+ *    has a deletion, a range delete or an entry that is hidden. Outside the range nothing changes. A
+ *    segment that reaches across a bound keeps its space until the rest of it is merged.
+ *
+ * What snapshots, iterators, readers in other processes and kept states see keeps its space until they
+ * let it go. It may take commits made meanwhile along, or leave them in runs above.
+ *
+ * @param collection  whose keys; NULL: the root's. One that has been dropped is fine
+ * @param range       NULL: the whole @p collection, or, if that is NULL too, the whole store; borrowed,
+ *                    its flags are not looked at
+ * @param progress    NULL, or called before the first step and after each, on this thread, with bytes
+ *                    of segments done and in all, estimated; false stops it. It may call peat, but for peat_close()
+ * @retval PEAT_OK            done, and durable
+ * @retval PEAT_DONE          stopped by @p progress
+ * @retval PEAT_NOT_WRITABLE  opened read-only
+ * @retval PEAT_CORRUPT       something in the range is damaged, see peat_check(): what lies before it is
+ *                            merged, the rest stays as it is
+ * @retval PEAT_NO_SPACE      a step's output could not be written, or would take more of the reserve than it
+ *                            frees; the steps before it stay
+ * @retval PEAT_IO, PEAT_NO_MEMORY, PEAT_POISONED, PEAT_INVALID, PEAT_TOO_LARGE (a bound)
+ */
+PEAT_API enum peat_status peat_compact(struct peat_db *db, struct peat_collection *collection,
+                                       const struct peat_range *range,
+                                       bool (*progress)(void *context, uint64_t done,
+                                                        uint64_t total),
+                                       void *context);
+/** Keys of one collection that cannot be read. */
+struct peat_lost {
+    const char *const *names; /* of the collections from the root down to this one; none: the root */
+    size_t name_count;
+    bool is_named;       /* false: its name is lost, or it is the catalogue of collections */
+    uint64_t collection; /* its number: 1 is the root, 0 the catalogue: then collections lost their names */
+    struct peat_range keys; /* low inclusive, high exclusive; data NULL: as far as the collection goes */
+};
+
 /** One finding of peat_check(). */
 struct peat_finding {
     const char *what;      /* in words, with the place in the file */
     uint64_t offset;       /* bytes from the start of the file */
     struct peat_bytes low; /* the stored key range hit, raw: collection id first; data NULL: unbounded */
     struct peat_bytes high;
+    const struct peat_lost *lost; /* what cannot be read because of it, per collection */
+    size_t lost_count;            /* 0: it takes no entry */
 };
 
 /**
@@ -434,6 +697,182 @@ PEAT_API enum peat_status peat_check(struct peat_db *db,
                                                       const struct peat_finding *finding),
                                      bool (*progress)(void *context, uint64_t done, uint64_t total),
                                      void *context);
+
+/** How peat_salvage() is to go about it. */
+struct peat_salvage_options {
+    size_t struct_size; /* set by peat_salvage_options_init() */
+    unsigned flags;     /* 0 */
+    /** NULL, or called for what cannot be read, in the order of the stored keys; borrowed for the call. */
+    void (*lost)(void *context, const struct peat_lost *lost);
+    /** NULL, or called now and then with bytes done and bytes in all, estimated; false stops it. */
+    bool (*progress)(void *context, uint64_t done, uint64_t total);
+    void *context; /* handed to lost and progress */
+};
+
+/** What peat_salvage() came to. */
+struct peat_salvage_info {
+    size_t struct_size;       /* set by the caller: sizeof(struct peat_salvage_info) */
+    uint64_t generation;      /* of the state that was found */
+    uint64_t commit;          /* it shows everything up to this one, but for what is lost */
+    uint64_t entry_count;     /* written, those of the catalogue included */
+    uint64_t file_size;       /* bytes of the new file */
+    uint64_t lost_count;      /* ranges of keys told to lost */
+    uint64_t nameless_count;  /* collections whose names are lost: they are called salvaged-NUMBER */
+    bool superblocks_damaged; /* both: the newest state was looked for in the whole file */
+    bool is_older;            /* the newest state was not found: this is an older one, and what was
+                                 written after it is missing */
+    bool log_damaged;         /* commits after commit are lost */
+    char log_words[256];      /* what is wrong with the log */
+};
+
+PEAT_API void peat_salvage_options_init(struct peat_salvage_options *options);
+
+/**
+ * Write everything that verifies of the store in the file @p path, which nobody may have open for writing,
+ * into the new file @p new_path, and tell what could not be read. The file is only read. It may be damaged
+ * anywhere: where neither superblock is valid, or the manifest they name is damaged, the newest manifest
+ * that verifies is looked for in the whole file.
+ *
+ * What a damaged place held is lost, also where an older version of it could be read: it may have been
+ * deleted since. The new store has an id of its own: backups and followers of the old one do not fit it.
+ *
+ * @param options   NULL: nobody is told
+ * @param info_out  NULL, or set on PEAT_OK and PEAT_CORRUPT, as far as known
+ * @retval PEAT_OK       the new file is whole, verified and on disk; lost_count, is_older and log_damaged
+ *                       tell whether it is all
+ * @retval PEAT_DONE     stopped by progress; no file is left
+ * @retval PEAT_CORRUPT  no manifest verifies: there is nothing to begin with; no file is left
+ * @retval PEAT_INVALID  bad options, or nothing in @p path says that it is a peat store
+ * @retval PEAT_BUSY     a process has it open for writing
+ * @retval PEAT_EXISTS   there is a file at @p new_path: left untouched
+ * @retval PEAT_NOT_FOUND, PEAT_DENIED, PEAT_VERSION, PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY
+ */
+PEAT_API enum peat_status peat_salvage(const char *path, const char *new_path,
+                                       const struct peat_salvage_options *options,
+                                       struct peat_salvage_info *info_out);
+/** @} */
+/**
+ * @defgroup backup Backup and restore
+ *
+ * A full backup is a store of its own: same store id, commit number and history, compacted, in one
+ * file that can be opened, read and copied like any other. It is written from front to back, so it
+ * can go through a pipe, and what comes out at the other end is the store. An increment is a file
+ * of the same kind that holds only what changed since another backup; it does not open by itself:
+ * peat_restore() makes a store of a full backup and the increments that follow it.
+ *
+ * An increment is the difference in keys, not in segments, because merging writes the same keys into
+ * new segments all the time. To find it the state it is based on is read, so the backups that make up
+ * that state (the full one and all increments up to it) must be at hand.
+ *
+ * Each backup tells the digest of the state that it stands for: BLAKE2b-256 over all live entries of
+ * all collections in the order of their stored keys, each as key size and value size (4 bytes each,
+ * little-endian), stored key (collection id first) and value. peat_digest() gives the same for a
+ * snapshot, whatever the store looks like inside.
+ * @{
+ */
+
+#define PEAT_REPLACE 16u /* a file of that name is replaced, in one step, once the new one is whole */
+
+struct peat_backup_options {
+    size_t struct_size; /* set by peat_backup_options_init() */
+    unsigned flags;     /* PEAT_REPLACE, or 0 */
+    /** The file to make, mode 0600. It appears under this name when it is whole, verified and on
+     * disk; meanwhile it is called PATH.partial-N. NULL: write gets the bytes instead. */
+    const char *path;
+    /** Takes the backup's next @p size bytes; false stops it. The snapshot is read twice, because the
+     * first bytes tell what the last ones are; and nothing is verified that was handed out. */
+    bool (*write)(void *context, const void *data, size_t size);
+    /** Make an increment to the state of these backups: a full one, then the increments on it, in
+     * order. NULL and 0: make a full backup. */
+    const char *const *since;
+    size_t since_count;
+    /** NULL, or called now and then with bytes done and bytes in all, estimated; false stops it. */
+    bool (*progress)(void *context, uint64_t done, uint64_t total);
+    void *context; /* handed to write and progress */
+};
+
+/** What a backup is, as its header says. */
+struct peat_backup_info {
+    size_t struct_size; /* set by the caller: sizeof(struct peat_backup_info) */
+    uint8_t store_id[16];
+    bool is_increment;
+    uint64_t commit;      /* the state it stands for: everything up to this one */
+    uint64_t time_us;     /* of that commit, microseconds since 1970; 0: not known */
+    uint64_t entry_count; /* of that state */
+    uint8_t digest[32];   /* of that state */
+    uint64_t base_commit; /* increments: of the state they are based on */
+    uint8_t base_digest[32];
+    uint64_t put_count;    /* in the file */
+    uint64_t delete_count; /* in the file: deletes, and range deletes */
+    uint64_t file_size;    /* bytes */
+};
+
+/** Fill @p options with the defaults: a full backup, path and write yet to be set. */
+PEAT_API void peat_backup_options_init(struct peat_backup_options *options);
+
+/**
+ * Write a backup of @p db, beside readers, commits and merges; also from a store opened read-only
+ * while another process writes it. The snapshot's space stays in use meanwhile. What is read is
+ * verified, and what was written into a file is read back and verified before it gets its name.
+ *
+ * @param snapshot  what to write; NULL: the newest commit. For one that is held for long the log that
+ *                  led to it may be gone: then the backup has its commit number, but no place in the
+ *                  history, and a follower made of it starts over
+ * @param info_out  NULL, or set on PEAT_OK
+ * @retval PEAT_OK       done; a file is on disk
+ * @retval PEAT_DONE     stopped by progress; no file is left
+ * @retval PEAT_EXISTS   there is a file of that name, and PEAT_REPLACE is not set
+ * @retval PEAT_CORRUPT  the store (or a backup in since) is damaged at the place that
+ *                       peat_last_error() names; no file is left
+ * @retval PEAT_INVALID  bad options; a file in since is no backup, of another store, of a later
+ *                       commit, or does not follow the one before it; what would be replaced is the
+ *                       store itself, or in since
+ * @retval PEAT_NO_SPACE, PEAT_IO (also: write returned false), PEAT_NO_MEMORY, PEAT_DENIED,
+ *         PEAT_NOT_FOUND (a file in since, or the directory of path)
+ */
+PEAT_API enum peat_status peat_backup(struct peat_db *db, const struct peat_snapshot *snapshot,
+                                      const struct peat_backup_options *options,
+                                      struct peat_backup_info *info_out);
+
+/**
+ * Make the store @p path of a full backup and the increments that follow it, in order. All that is
+ * read is verified, the result's digest must be what the last backup says, and the file gets its name
+ * when it is whole, verified and on disk. It is a full backup in its turn, until it is written to.
+ *
+ * @param path      must not exist
+ * @param progress  NULL, or as in struct peat_backup_options
+ * @param info_out  NULL, or set on PEAT_OK: the new file as a backup
+ * @retval PEAT_OK
+ * @retval PEAT_DONE     stopped by progress; no file is left
+ * @retval PEAT_EXISTS   there is a file at @p path: left untouched
+ * @retval PEAT_INVALID  no backup, of another store, or not in order: the message says which
+ * @retval PEAT_CORRUPT  a backup is damaged; no file is left
+ * @retval PEAT_NOT_FOUND, PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY, PEAT_DENIED, PEAT_VERSION
+ */
+PEAT_API enum peat_status peat_restore(const char *path, const char *const *backups,
+                                       size_t backup_count,
+                                       bool (*progress)(void *context, uint64_t done,
+                                                        uint64_t total),
+                                       void *context, struct peat_backup_info *info_out);
+
+/** Read what the backup @p path says of itself; only its header is verified. PEAT_OK, PEAT_INVALID (a
+ * store that is no backup, or was written to since; or no store), PEAT_CORRUPT, PEAT_VERSION,
+ * PEAT_NOT_FOUND, PEAT_DENIED, PEAT_IO, PEAT_NO_MEMORY. */
+PEAT_API enum peat_status peat_backup_inspect(const char *path, struct peat_backup_info *info_out);
+
+/**
+ * The digest of what @p snapshot shows (see above): equal digests mean equal contents.
+ *
+ * @param progress         NULL, or as in struct peat_backup_options
+ * @param digest_out       32 bytes, set on PEAT_OK
+ * @param entry_count_out  NULL, or set on PEAT_OK: live entries, those of the catalogue included
+ * @retval PEAT_OK, PEAT_DONE (stopped by progress), PEAT_CORRUPT, PEAT_IO, PEAT_NO_MEMORY
+ */
+PEAT_API enum peat_status peat_digest(const struct peat_snapshot *snapshot,
+                                      bool (*progress)(void *context, uint64_t done,
+                                                       uint64_t total),
+                                      void *context, uint8_t digest_out[32],
+                                      uint64_t *entry_count_out);
 /** @} */
 /**
  * @defgroup stats Statistics
@@ -449,17 +888,21 @@ struct peat_stats {
     uint64_t run_count;
     uint64_t segment_size;   /* bytes: segments in use */
     uint64_t log_size;       /* bytes: log regions */
-    uint64_t manifest_size;  /* bytes: manifest regions */
+    uint64_t manifest_size;  /* bytes: the newest manifest's region */
     uint64_t free_size;      /* bytes: free inside the file */
-    uint64_t pending_size;   /* bytes: freed, but still seen by a snapshot, reader or manifest */
+    uint64_t pending_size;   /* bytes: freed, but still seen by a snapshot, reader or manifest; in a
+                                process that reads beside a writer: free ones too, it cannot tell */
     uint64_t file_size;      /* bytes */
     uint64_t allocated_size; /* bytes of disk: st_blocks */
     uint64_t buffer_size;    /* bytes: entries in write buffers */
     uint64_t buffer_count;   /* write buffers, the active one included */
-    uint64_t memory_size;    /* bytes of private memory accounted for */
+    uint64_t memory_size;    /* bytes of private memory accounted for, see memory_size_max */
+    uint64_t pinned_memory_size; /* bytes of those: flushed write buffers that snapshots see */
     uint64_t snapshot_count; /* stacks pinned by snapshots and iterators */
-    uint64_t replayed_commits; /* at open */
+    uint64_t replayed_commits; /* at open; in a reader's, what it found in the log then */
     uint64_t replayed_size;    /* bytes of log, at open */
+    uint64_t replay_time_us;   /* what that took, at open, until it was durable in segments */
+    uint64_t unflushed_log_size; /* bytes of log that a crash now would leave to be replayed */
     /* counters since open */
     uint64_t commits;
     uint64_t commit_groups;
@@ -473,6 +916,14 @@ struct peat_stats {
     uint64_t merges;        /* merge steps */
     uint64_t stalls;        /* commits that were slowed down */
     uint64_t stall_time_us;
+    /* the history */
+    uint64_t history_count; /* states kept beside the newest */
+    uint64_t history_size;  /* bytes: what they alone refer to, their manifests included */
+    /* space */
+    uint64_t reserve_size;         /* bytes: kept back so that deletes and merges work on a full disk */
+    uint64_t snapshot_pinned_size; /* bytes of pending_size that only open snapshots and iterators of this
+                                      process hold */
+    uint64_t reader_pinned_size;   /* bytes of pending_size that only other processes, reading, hold */
 };
 
 /** Fill @p stats; cheap. PEAT_OK, PEAT_INVALID (struct_size is not set). */

@@ -47,7 +47,7 @@ build_all() {
         # A tree that was configured in place would be used instead of this build directory.
         if [ -e "$root/config.status" ]; then make -C "$root" distclean; fi
         (cd "$root" && autoreconf -fi) &&
-            cd "$build" && "$root/configure" && make -j "$jobs" && make -j "$jobs" check TESTS=
+            cd "$build" && ../../configure && make -j "$jobs" && make -j "$jobs" check TESTS=
     } >"$build/build.log" 2>&1
 }
 

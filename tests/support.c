@@ -1,6 +1,10 @@
 #include "tests/support.h"
 
+#include <dirent.h>
 #include <errno.h>
+#if defined(__GLIBC__)
+#include <execinfo.h>
+#endif
 #include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -8,6 +12,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,20 +24,118 @@
 /* After those cmocka.h asks for. */
 #include <cmocka.h>
 
+#ifdef PEAT_COVERAGE
+#include <gcov.h>
+#endif
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+    __has_feature(memory_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 enum {
     EXIT_FAILED = 99, /* a child's requirement failed: already reported */
-    TIMEOUT_S = 1200  /* of a whole test program, should it hang; PEAT_TIMEOUT overrides it */
+    TIMEOUT_S = 1200, /* of a whole test program, should it hang; PEAT_TIMEOUT overrides it */
+    TELL_S = 20,      /* to tell where it hangs */
+    FRAMES_MAX = 64,
+    CHILDREN_MAX = 64
 };
 
 static pid_t main_process;
 static pthread_t main_thread;
+static bool failures_abort;
 static char directory[PATH_MAX];
 static _Thread_local char context[256];
+
+/* The last ones that were started, in a circle: some may be gone. */
+static _Atomic pid_t children[CHILDREN_MAX];
+static _Atomic unsigned child_count;
+
+/* ---- When it hangs ----
+ *
+ * What is called here may be called in a signal handler; backtrace() once it was called before. Should it
+ * hang nevertheless, a second alarm ends it.
+ */
+
+static void tell(const char *text, size_t size)
+{
+    (void)!write(STDERR_FILENO, text, size);
+}
+
+static void frames_tell(void)
+{
+#if defined(__GLIBC__)
+    void *frames[FRAMES_MAX];
+
+    backtrace_symbols_fd(frames, backtrace(frames, FRAMES_MAX), STDERR_FILENO);
+#endif
+}
+
+/* Have each child process tell where it is, and end it. */
+static void children_end(int number)
+{
+    for (unsigned i = 0; i < CHILDREN_MAX; i++) {
+        pid_t child = atomic_load(&children[i]);
+
+        /* As long as it was not waited for, its number is not given to another process. */
+        if (child > 0 && waitpid(child, NULL, WNOHANG) == 0 && kill(child, number) == 0)
+            (void)waitpid(child, NULL, 0);
+    }
+}
+
+static void on_timeout(int number)
+{
+    static const char whole[] = "# timed out";
+    static const char part[] = "# its child process";
+    bool in_child = getpid() != main_process;
+
+    if (!pthread_equal(pthread_self(), main_thread)) {
+        (void)pthread_kill(main_thread, number);
+        return;
+    }
+    (void)signal(number, SIG_DFL);
+    (void)alarm(TELL_S);
+    tell(in_child ? part : whole, in_child ? sizeof(part) - 1 : sizeof(whole) - 1);
+    if (context[0] != '\0') {
+        tell(" (", 2);
+        tell(context, strnlen(context, sizeof(context))); /* it may be in the middle of being set */
+        tell(")", 1);
+    }
+    tell("\n", 1);
+    frames_tell();
+    children_end(number);
+    (void)raise(number);
+}
+
+/* In the main thread: it tells where it is when time is up. */
+static void timeout_start(void)
+{
+    /* Not blocked in its handler, so that the second one ends it. */
+    struct sigaction action = {.sa_handler = on_timeout, .sa_flags = SA_RESTART | SA_NODEFER};
+
+    main_thread = pthread_self();
+    (void)sigemptyset(&action.sa_mask);
+#if defined(__GLIBC__)
+    void *frame;
+
+    (void)backtrace(&frame, 1); /* the first call loads a library */
+#endif
+    (void)sigaction(SIGALRM, &action, NULL);
+}
+
+/* ---- Starting and ending ---- */
 
 void pt_test_start(void)
 {
     main_process = getpid();
-    main_thread = pthread_self();
+    timeout_start();
     (void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)alarm((unsigned)pt_test_number("PEAT_TIMEOUT", TIMEOUT_S));
@@ -66,6 +169,11 @@ void pt_test_context(const char *format, ...)
     va_end(arguments);
 }
 
+void pt_test_failures_abort(void)
+{
+    failures_abort = true;
+}
+
 _Noreturn void pt_test_fail(const char *file, int line, const char *format, ...)
 {
     char words[1024];
@@ -78,6 +186,8 @@ _Noreturn void pt_test_fail(const char *file, int line, const char *format, ...)
             context[0] == '\0' ? "" : ")");
     context[0] = '\0';
     (void)fflush(NULL);
+    if (failures_abort)
+        abort();
     if (getpid() != main_process)
         _exit(EXIT_FAILED);
     if (pthread_equal(pthread_self(), main_thread))
@@ -91,6 +201,11 @@ void pt_test_require_status(enum peat_status status, enum peat_status expected, 
     if (status != expected)
         pt_test_fail(file, line, "%s gives %s, not %s; last error: %s", call,
                      peat_status_name(status), peat_status_name(expected), peat_last_error());
+}
+
+bool pt_test_is_sanitized(void)
+{
+    return SANITIZED == 1;
 }
 
 uint64_t pt_test_number(const char *name, uint64_t otherwise)
@@ -204,6 +319,30 @@ const char *pt_test_path(const char *name)
     return path;
 }
 
+unsigned pt_test_file_count(const char *part)
+{
+    DIR *files = opendir(pt_test_path(""));
+    struct dirent *entry;
+    unsigned count = 0;
+
+    PT_REQUIRE(files != NULL);
+    while ((entry = readdir(files)) != NULL)
+        count += strstr(entry->d_name, part) != NULL;
+    (void)closedir(files);
+    return count;
+}
+
+enum peat_status pt_test_backup(struct peat_db *db, const char *path, const char *since)
+{
+    struct peat_backup_options options;
+
+    peat_backup_options_init(&options);
+    options.path = path;
+    options.since = &since;
+    options.since_count = since != NULL;
+    return peat_backup(db, NULL, &options, NULL);
+}
+
 struct peat_options pt_test_options(unsigned flags)
 {
     struct peat_options options;
@@ -228,6 +367,15 @@ uint64_t pt_test_now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+_Noreturn void pt_test_exit(int code)
+{
+    (void)fflush(NULL);
+#ifdef PEAT_COVERAGE
+    __gcov_dump();
+#endif
+    _exit(code);
+}
+
 pid_t pt_child_start(void (*body)(void *context), void *body_context)
 {
     pid_t parent = getpid();
@@ -236,14 +384,17 @@ pid_t pt_child_start(void (*body)(void *context), void *body_context)
     (void)fflush(NULL);
     child = fork();
     PT_REQUIRE(child >= 0);
-    if (child > 0)
+    if (child > 0) {
+        atomic_store(&children[atomic_fetch_add(&child_count, 1) % CHILDREN_MAX], child);
         return child;
+    }
+    main_thread = pthread_self();
+    memset(children, 0, sizeof(children)); /* they are not this one's */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(EXIT_FAILED);
     body(body_context);
-    (void)fflush(NULL);
-    _exit(0);
+    pt_test_exit(0);
 }
 
 static int wait_for(pid_t child)
@@ -265,6 +416,17 @@ void pt_child_join(pid_t child)
     if (!WIFEXITED(outcome) || WEXITSTATUS(outcome) != 0)
         pt_test_fail(__FILE__, __LINE__, "the child process failed (wait status %#x)",
                      (unsigned)outcome);
+}
+
+void pt_child_check(pid_t child)
+{
+    siginfo_t info = {.si_pid = 0};
+
+    /* It stays there to be waited for. */
+    PT_REQUIRE(waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) == 0);
+    if (info.si_pid != 0)
+        pt_test_fail(__FILE__, __LINE__, "the child process is gone (%s %d)",
+                     info.si_code == CLD_EXITED ? "exit status" : "signal", info.si_status);
 }
 
 void pt_child_kill(pid_t child)

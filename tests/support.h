@@ -11,14 +11,18 @@
 #include <sys/types.h>
 
 /* First in main(), before cmocka runs: makes the calling thread the one that cmocka's failures may
- * unwind, and the output whole lines. */
+ * unwind, and the output whole lines. After PEAT_TIMEOUT seconds SIGALRM ends the program; before that it
+ * and its child processes tell where their main threads are, on standard error. */
 void pt_test_start(void);
 
 /* Last in main(): removes the directory of pt_test_path(), unless PEAT_KEEP is set. */
 void pt_test_end(void);
 
-/* Words for failures in this thread: where a random test stands ("seed 7, step 12"). */
+/* Words for failures in this thread, and for a hang in the main one: where a random test stands ("seed 7, step 12"). */
 void pt_test_context(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* From now on a failure ends the process with a signal, in every thread. */
+void pt_test_failures_abort(void);
 
 /* Report and fail: through cmocka in the main thread, by ending the process elsewhere. */
 _Noreturn void pt_test_fail(const char *file, int line, const char *format, ...)
@@ -36,6 +40,9 @@ _Noreturn void pt_test_fail(const char *file, int line, const char *format, ...)
 #define PT_REQUIRE_OK(call) PT_REQUIRE_STATUS(call, PEAT_OK)
 void pt_test_require_status(enum peat_status status, enum peat_status expected, const char *call,
                             const char *file, int line);
+
+/* Whether a sanitizer watches: it has memory and address space of its own, whose bounds mean nothing. */
+bool pt_test_is_sanitized(void);
 
 /* The number in environment variable @p name, or @p otherwise. */
 uint64_t pt_test_number(const char *name, uint64_t otherwise);
@@ -68,9 +75,13 @@ bool pt_same(struct peat_bytes a, struct peat_bytes b);
 
 /* The file @p name in a directory of this test program's own; static until the next call. */
 const char *pt_test_path(const char *name);
+/* Files there whose names contain @p part. */
+unsigned pt_test_file_count(const char *part);
 
 /* Defaults with @p flags and an address space that every sanitizer grants. */
 struct peat_options pt_test_options(unsigned flags);
+/* A backup of what is newest into the file @p path: of what is not in the backup @p since, if that is not NULL. */
+enum peat_status pt_test_backup(struct peat_db *db, const char *path, const char *since);
 
 /* Small write buffers, so that a few megabytes go through seals, flushes and merges. */
 void pt_test_options_tiny(struct peat_options *options);
@@ -78,10 +89,15 @@ void pt_test_options_tiny(struct peat_options *options);
 /* Microseconds of a steady clock. */
 uint64_t pt_test_now_us(void);
 
+/* End this process at once, as _exit() does, after all output; in a coverage build after its counters. */
+_Noreturn void pt_test_exit(int code);
+
 /* Run @p body in a child process, which ends after it and dies with this one. */
 pid_t pt_child_start(void (*body)(void *context), void *context);
 /* Wait for its end, which must be a good one. */
 void pt_child_join(pid_t child);
+/* It must not have ended yet: for loops that wait for what it does. */
+void pt_child_check(pid_t child);
 /* SIGKILL it and wait; it must not have failed before. */
 void pt_child_kill(pid_t child);
 

@@ -155,6 +155,79 @@ static void check_finds_nothing_in_a_sound_store_and_can_be_stopped(void **state
     PT_REQUIRE_STATUS(status, called ? PEAT_DONE : PEAT_OK);
 }
 
+/* Older keys above and below, so that what is flushed over them is cut into small segments. */
+static void lay_below(struct pt_fixture *fixture)
+{
+    pt_fixture_put_letters(fixture, "abklyz");
+    PT_REQUIRE_OK(peat_flush(fixture->db));
+}
+
+static void put_large(struct pt_fixture *fixture, struct peat_bytes key, size_t size)
+{
+    void *place;
+
+    PT_REQUIRE_OK(peat_batch_put_reserve(fixture->batch, NULL, key, size, &place));
+    pt_value_fill(key.size + size, place, size);
+}
+
+static void require_large(struct pt_fixture *fixture, struct peat_bytes key, size_t size)
+{
+    struct peat_snapshot *snapshot = pt_fixture_snapshot(fixture);
+    struct peat_bytes value;
+
+    PT_REQUIRE_OK(peat_get(snapshot, NULL, key, &value));
+    PT_REQUIRE(value.size == size && pt_value_matches(key.size + size, value));
+    peat_snapshot_close(snapshot);
+}
+
+static void a_value_larger_than_segments_fits_behind_a_range_delete(void **state)
+{
+    enum { SIZE = 5 << 20 };
+    struct pt_fixture *fixture = *state;
+
+    lay_below(fixture);
+    PT_REQUIRE_OK(peat_batch_delete_range(fixture->batch, NULL, pt_text("b"), pt_text("c")));
+    put_large(fixture, pt_text("k"), SIZE);
+    pt_fixture_commit(fixture);
+    for (unsigned turn = 0; turn < 2; turn++) {
+        PT_REQUIRE_OK(peat_flush(fixture->db));
+        require_large(fixture, pt_text("k"), SIZE);
+        pt_fixture_require_keys(fixture, NULL, NULL, "a k l y z");
+        PT_REQUIRE_OK(peat_wait_idle(fixture->db, 60000));
+    }
+}
+
+static void a_range_delete_goes_on_over_segments_that_long_keys_end(void **state)
+{
+    enum { COUNT = 200, SHORT = 16, LONG = 200000, SIZE = 9000 };
+    static char key[LONG];
+    struct pt_fixture *fixture = *state;
+
+    lay_below(fixture);
+    PT_REQUIRE_OK(peat_batch_delete_range(fixture->batch, NULL, pt_text("b"), pt_text("y")));
+    memset(key, 'x', sizeof(key));
+    for (unsigned turn = 0; turn < 2; turn++) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            struct peat_bytes bytes = {key, i % 9 == 0 ? LONG : SHORT};
+
+            (void)snprintf(key, SHORT, "key %03u", i);
+            key[strlen(key)] = 'x';
+            if (turn == 0)
+                put_large(fixture, bytes, SIZE);
+            else
+                require_large(fixture, bytes, SIZE);
+        }
+        if (turn == 0)
+            pt_fixture_commit(fixture);
+        PT_REQUIRE_OK(turn == 0 ? peat_flush(fixture->db)
+                                : peat_check(fixture->db, NULL, NULL, NULL));
+    }
+    pt_fixture_require(fixture, "b", NULL);
+    pt_fixture_require(fixture, "k", NULL);
+    pt_fixture_require(fixture, "l", NULL);
+    pt_fixture_require(fixture, "y", "letter");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -165,6 +238,8 @@ int main(void)
         PT_FIXTURE_TEST(stats_count_what_happened),
         PT_FIXTURE_TEST(stats_fill_no_more_than_the_caller_has),
         PT_FIXTURE_TEST(check_finds_nothing_in_a_sound_store_and_can_be_stopped),
+        PT_FIXTURE_TEST(a_value_larger_than_segments_fits_behind_a_range_delete),
+        PT_FIXTURE_TEST(a_range_delete_goes_on_over_segments_that_long_keys_end),
     };
     int failed;
 

@@ -49,6 +49,36 @@ static void get_copy_tells_the_size_it_needs_and_copies_nothing(void **state)
     PT_REQUIRE(size == 0);
 }
 
+/* Among others, which are asked for together. Every third is absent. */
+static void get_many_takes_keys_of_any_size(void **state)
+{
+    enum { COUNT = 90, SIZE = 9000 };
+    static uint8_t bytes[COUNT][SIZE];
+    struct pt_fixture *fixture = *state;
+    struct peat_bytes keys[COUNT];
+    struct peat_bytes values[COUNT];
+
+    for (unsigned i = 0; i < COUNT; i++) {
+        keys[i] = (struct peat_bytes){bytes[i], i % 7 == 0 ? SIZE : 1 + i};
+        memset(bytes[i], 'k', SIZE);
+        bytes[i][0] = (uint8_t)i;
+        if (i % 3 != 0)
+            PT_REQUIRE_OK(peat_put(fixture->db, NULL, keys[i], keys[i]));
+    }
+    for (unsigned round = 0; round < 3; round++) { /* in a write buffer; in a run; in both */
+        struct peat_snapshot *snapshot = pt_fixture_snapshot(fixture);
+
+        PT_REQUIRE_OK(peat_get_many(snapshot, NULL, keys, COUNT, values));
+        for (unsigned i = 0; i < COUNT; i++)
+            PT_REQUIRE(i % 3 == 0 ? values[i].data == NULL : pt_same(values[i], keys[i]));
+        peat_snapshot_close(snapshot);
+        if (round == 0)
+            PT_REQUIRE_OK(peat_flush(fixture->db));
+        else
+            pt_fixture_put_letters(fixture, "xyz");
+    }
+}
+
 static void get_many_tells_absent_from_empty(void **state)
 {
     struct pt_fixture *fixture = *state;
@@ -321,6 +351,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         PT_FIXTURE_TEST(get_leaves_the_output_when_nothing_is_found),
         PT_FIXTURE_TEST(get_copy_tells_the_size_it_needs_and_copies_nothing),
+        PT_FIXTURE_TEST(get_many_takes_keys_of_any_size),
         PT_FIXTURE_TEST(get_many_tells_absent_from_empty),
         PT_FIXTURE_TEST(p4_values_stay_where_they_are_until_the_snapshot_closes),
         PT_FIXTURE_TEST(a_snapshot_shows_nothing_committed_after_it),

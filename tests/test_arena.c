@@ -34,7 +34,8 @@ enum { KIB = 1024, MIB = 1048576, UNIT = PT_REGION_UNIT };
 static enum peat_status arena_try(const char *name, unsigned flags, struct pt_arena **arena_out,
                                   bool *created_out)
 {
-    const struct pt_arena_options options = {flags, ADDRESS_SPACE_SIZE};
+    const struct pt_arena_options options = {.flags = flags,
+                                             .address_space_size = ADDRESS_SPACE_SIZE};
 
     return pt_arena_open(name == NULL ? NULL : pt_test_path(name), &options, arena_out,
                          created_out);
@@ -251,7 +252,7 @@ static void a_second_writer_is_busy_and_readers_are_not(void **state)
 
 static void a_file_larger_than_the_address_space_is_refused(void **state)
 {
-    const struct pt_arena_options options = {0, 2 * MIB};
+    const struct pt_arena_options options = {.flags = 0, .address_space_size = 2 * MIB};
     struct pt_arena *arena = arena_new("large");
     bool created;
     (void)state;
@@ -264,7 +265,7 @@ static void a_file_larger_than_the_address_space_is_refused(void **state)
 
 static void the_address_space_is_the_files_limit(void **state)
 {
-    const struct pt_arena_options options = {PEAT_CREATE, 2 * MIB};
+    const struct pt_arena_options options = {.flags = PEAT_CREATE, .address_space_size = 2 * MIB};
     struct pt_arena *arena;
     struct pt_extent extent;
     bool created;
@@ -281,8 +282,9 @@ static void the_address_space_is_the_files_limit(void **state)
 static void reserve_less_address_space(void *context)
 {
     const struct rlimit limit = {.rlim_cur = (rlim_t)20 << 30, .rlim_max = (rlim_t)20 << 30};
-    const struct pt_arena_options defaults = {PEAT_CREATE, 0};
-    const struct pt_arena_options exact = {PEAT_CREATE, (uint64_t)64 << 30};
+    const struct pt_arena_options defaults = {.flags = PEAT_CREATE, .address_space_size = 0};
+    const struct pt_arena_options exact = {.flags = PEAT_CREATE,
+                                           .address_space_size = (uint64_t)64 << 30};
     struct pt_arena *arena;
     bool created;
     (void)context;
@@ -679,6 +681,32 @@ static void P4_a_reader_of_before_the_writer_came_is_respected(void **state)
     pt_arena_close(writer);
 }
 
+static void what_a_damaged_part_may_have_named_is_left_to_its_readers(void **state)
+{
+    struct pt_arena *writer = arena_new("doubtful");
+    struct pt_arena *reader;
+    struct pt_extent unread = alloc(writer, 2 * UNIT);
+    struct pt_extent kept = alloc(writer, UNIT);
+    (void)state;
+
+    pt_arena_close(writer);
+    reader = arena_again("doubtful", PEAT_READ_ONLY);
+    PT_REQUIRE_OK(pt_arena_hold_generation(reader, 1)); /* which names both */
+    writer = arena_again("doubtful", 0);
+    PT_REQUIRE_OK(pt_arena_claim(writer, kept));
+    pt_arena_claims_doubtful(writer);
+    assert_int_equal(alloc(writer, UNIT).offset, kept.offset + UNIT);
+    install(writer, 2);
+    pt_arena_reclaim(writer, 2);
+    assert_int_equal(space_of(writer).retired_size, 2 * UNIT);
+    pt_arena_close(reader);
+    pt_arena_reclaim(writer, 1); /* generation 2 is not durable yet, as far as the arena knows */
+    assert_int_equal(space_of(writer).retired_size, 2 * UNIT);
+    pt_arena_reclaim(writer, 2);
+    assert_int_equal(alloc(writer, 2 * UNIT).offset, unread.offset);
+    pt_arena_close(writer);
+}
+
 static void readers_follow_the_files_growth(void **state)
 {
     struct pt_arena *writer = arena_new("follow");
@@ -927,6 +955,7 @@ int main(void)
         cmocka_unit_test(P4_what_a_reader_holds_is_kept),
         cmocka_unit_test(reclaiming_asks_for_locks_once_and_a_failed_question_is_a_yes),
         cmocka_unit_test(P4_a_reader_of_before_the_writer_came_is_respected),
+        cmocka_unit_test(what_a_damaged_part_may_have_named_is_left_to_its_readers),
         cmocka_unit_test(readers_follow_the_files_growth),
         cmocka_unit_test(trimming_cuts_the_tail_and_punches_the_middle_once),
         cmocka_unit_test(a_failed_punch_leaves_the_space_free),

@@ -377,6 +377,8 @@ static void script_note(struct thread_script *script, const struct pt_model_oper
         break;
     case PT_OP_MERGE:
     case PT_OP_PUT_ELSEWHERE:
+    case PT_OP_LOST:
+    case PT_OP_LOST_PAST:
         break;
     }
 }

@@ -62,7 +62,7 @@ exits() {
 
 # prints TEXT SENTENCE ARGUMENT...: peat succeeds and writes TEXT, \-escapes as in printf.
 prints() {
-    printf "$1" >wanted
+    printf -- "$1" >wanted
     sentence=$2
     shift 2
     run "$@"
@@ -96,7 +96,7 @@ dump_of() {
 
 # ---- help and usage --------------------------------------------------------------------------
 
-commands="load dump get put delete scan stat check help"
+commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff torture help"
 
 prints "peat $("$peat" --version | cut -d' ' -f2)\n" "--version names the version" --version
 run help
@@ -411,6 +411,8 @@ ok "what is dumped as tsv from one collection is loaded the same"
     [ ! -s out ]
 ok "dump --collection leaves out what is below"
 exits 3 "dump refuses tsv for a store with collections" dump --format tsv r.peat
+[ ! -s out ]
+ok "a dump that is refused has written nothing"
 grep -q "use --format json or dump" err
 ok "dump says which formats can hold collections"
 exits 1 "dump of a collection that is not there exits 1" dump -c none r.peat
@@ -542,6 +544,28 @@ grep -q '^no damage' out
 ok "check says that there is no damage"
 prints '' "check --quiet is quiet" check --quiet b.peat
 
+# ---- compact ---------------------------------------------------------------------------------
+
+awk 'BEGIN { for (i = 0; i < 20000; i++) printf "%06d\t%0100d\n", i, i }' >many.tsv
+"$peat" load k.peat many.tsv 2>/dev/null && "$peat" put -c names k.peat a 1
+seq -f %06g 100 5000 | xargs "$peat" delete k.peat
+dump_of k.peat >before
+exits 0 "compact merges a store" compact k.peat
+grep -q '^[0-9.]* [kMG]*B of disk before, [0-9.]* [kMG]*B now$' out
+ok "compact tells the size before and after"
+dump_of k.peat | cmp -s - before
+ok "compact changes nothing that can be read"
+exits 0 "check passes a compacted store" check k.peat
+prints '' "compact --quiet is quiet" compact --quiet k.peat
+exits 0 "compact takes bounds and a collection" compact -q -l a -h b -c names k.peat
+exits 0 "compact takes bounds in hexadecimal" compact -q -x -l 3030 k.peat
+dump_of k.peat | cmp -s - before
+ok "compacting a part changes nothing that can be read"
+exits 2 "compact refuses bounds that are not hexadecimal" compact -x -l zz k.peat
+exits 1 "compact of a collection that is not there exits 1" compact -c none k.peat
+exits 3 "compact of a store that is not there exits 3" compact none.peat
+exits 2 "compact without a store is wrong usage" compact
+
 # Damage: every copy of a value that stands in the file.
 "$peat" put x.peat marked 'a value to be found in the file' && "$peat" put x.peat other value
 for offset in $(grep -abo 'a value to be found' x.peat | cut -d: -f1); do
@@ -550,14 +574,207 @@ done
 exits 4 "check finds damage" check x.peat
 [ -s out ] && grep -q '^offset [0-9]*: ' out
 ok "check says where the damage is"
+grep -q '^  lost: root: keys' out
+ok "check says which keys are lost"
+exits 4 "check --json finds damage" check --json x.peat
+grep -q '^{"findings":\[{"offset":[0-9]*,"what":".*"lost":\[{"number":1,"collection":\[\]' out
+ok "check --json says which keys are lost"
 exits 4 "get reports damage instead of a wrong value" get x.peat marked
 [ ! -s out ] && grep -q "peat check" err
 ok "get writes nothing of a damaged value and names a remedy"
 exits 4 "scan reports damage" scan x.peat
+exits 4 "salvage says that something is lost" salvage x.peat salvaged.peat
+grep -q '^lost: root: keys' out
+ok "salvage says which keys are lost"
+exits 0 "what salvage wrote is sound" check salvaged.peat
+exits 3 "salvage overwrites nothing" salvage b.peat salvaged.peat
+exits 0 "salvage of a sound store loses nothing" salvage --json b.peat whole.peat
+grep -q '^{"lost":\[\],"lost_count":0,' out && [ "$("$peat" scan b.peat)" = "$("$peat" scan whole.peat)" ]
+ok "salvage --json says so, and the new store holds the same"
 exits 4 "dump reports damage" dump x.peat
 grep -q 'DATA=END' out
 [ $? -ne 0 ]
 ok "a dump that met damage has no end"
+
+# ---- backup, restore, digest -----------------------------------------------------------------
+
+# digest_of STORE: its digest alone.
+digest_of() {
+    "$peat" digest "$1" | cut -d' ' -f1
+}
+
+"$peat" load bk.peat - <<END
+$(seq 1 3000 | sed 's/.*/key&\tvalue&/')
+END
+digest=$(digest_of bk.peat)
+prints "$digest  full.peat\n" "backup writes a file and its digest" backup bk.peat full.peat
+grep -q '^commit [0-9]*$' err && grep -q 'MB/s\|kB/s\|GB/s' err
+ok "backup tells the commit and the rate on standard error"
+[ "$(digest_of full.peat)" = "$digest" ] && [ "$("$peat" get full.peat key7)" = value7 ]
+ok "a backup is a store with the same digest"
+exits 3 "backup replaces no file by itself" backup bk.peat full.peat
+"$peat" put bk.peat key7 changed && "$peat" delete bk.peat key8
+[ "$(digest_of bk.peat)" != "$digest" ]
+ok "the digest tells that the store changed"
+prints "$(digest_of bk.peat)  inc1.peat\n" "backup --since writes an increment" \
+    backup --quiet --since full.peat bk.peat inc1.peat
+[ ! -s err ]
+ok "backup --quiet is quiet"
+exits 3 "an increment is no store" get inc1.peat key7
+grep -q 'peat restore' err
+ok "and the message says what to do with it"
+"$peat" put bk.peat "later" 1
+exits 0 "backup --json writes one object" backup -j -s full.peat -s inc1.peat bk.peat inc2.peat
+grep -q '^{"kind":"increment",.*"put_count":1,"delete_count":0,"file_size":[0-9]*}$' out
+ok "backup --json tells what is in the increment"
+digest=$(digest_of bk.peat)
+prints "$digest  out.peat\n" "restore makes a store of a backup and its increments" \
+    restore out.peat full.peat inc1.peat inc2.peat
+dump_of bk.peat >wanted
+dump_of out.peat | cmp -s - wanted
+ok "what was restored is what was backed up"
+exits 3 "restore replaces no file" restore out.peat full.peat
+exits 3 "restore refuses increments in the wrong order" restore o.peat full.peat inc2.peat inc1.peat
+grep -q 'inc2.peat is based on' err && [ ! -e o.peat ]
+ok "and names the first that does not fit"
+exits 3 "restore refuses an increment alone" restore o.peat inc1.peat
+exits 3 "restore refuses a store that is no backup" restore o.peat bk.peat
+exits 0 "backup --replace replaces the file" backup --replace bk.peat full.peat
+[ "$(digest_of full.peat)" = "$digest" ] && [ -z "$(find . -name "*.partial*")" ]
+ok "and leaves nothing beside it"
+"$peat" backup -q bk.peat - | cat >piped.peat
+[ "$(digest_of piped.peat)" = "$digest" ] && "$peat" check -q piped.peat
+ok "a backup through a pipe is the same store"
+exits 2 "backup writes no JSON where the backup goes" backup --json bk.peat -
+if [ -e /dev/full ]; then
+    "$peat" backup -q bk.peat - >/dev/full 2>err
+    [ $? -eq 3 ] && [ -s err ]
+    ok "backup says that standard output is full"
+else
+    skip "backup says that standard output is full" "no /dev/full"
+fi
+for offset in $(grep -abo 'value2999' full.peat | cut -d: -f1); do
+    printf 'X' | dd of=full.peat bs=1 seek="$offset" conv=notrunc 2>/dev/null
+done
+exits 4 "restore finds damage in a backup" restore o.peat full.peat
+[ ! -e o.peat ] && [ -z "$(find . -name "*.partial*")" ]
+ok "and leaves no file"
+exits 4 "backup finds damage in a store" backup full.peat o.peat
+exits 4 "digest finds damage" digest full.peat
+exits 0 "digest --json writes one object" digest --json out.peat
+grep -q '^{"digest":"[0-9a-f]\{64\}","commit":[0-9]*,"entry_count":3000}$' out
+ok "digest --json tells commit and entries"
+# ---- history ---------------------------------------------------------------------------------
+
+printf 'a\t1\nb\t1\nc\t1\n' | "$peat" load h.peat
+"$peat" put -c inner h.peat k old
+exits 0 "history --persist keeps the present state" history --persist good h.peat
+exits 3 "a name that is taken is refused" history --persist good h.peat
+grep -q "^peat history: h.peat: .*'good'" err
+ok "the taken name is told"
+exits 3 "an empty name is refused" history --persist '' h.peat
+"$peat" delete h.peat a && "$peat" put h.peat b 2 && "$peat" put h.peat d 'x	y' &&
+    "$peat" put -c inner h.peat k new
+exits 0 "history lists the kept states" history h.peat
+[ "$(wc -l <out)" -eq 2 ] && [ "$(cut -f6,7 out | tr '\t\n' '  ')" = "kept good newest  " ]
+ok "they are the one with the name and the newest"
+number=$(head -n 1 out | cut -f1)
+commit=$(head -n 1 out | cut -f2)
+cut -f3 out | grep -qv '^20[0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-9:]*Z$'
+[ $? -ne 0 ]
+ok "history tells when they were made"
+exits 0 "history --json lists objects" history --json h.peat
+[ "$(grep -c '^{"generation":[0-9]*,"commit":[0-9]*,.*"name":"[a-z]*"}$' out)" -eq 2 ]
+ok "each on a line"
+prints 'a\t1\nb\t1\nc\t1\n' "scan --at shows what was" scan --at good h.peat
+run digest --at good h.peat
+digest=$(cut -d' ' -f1 out)
+prints "$digest  good.peat\n" "backup --at writes a kept state" backup --at good h.peat good.peat
+exits 0 "its increment leads to what is now" backup -q -s good.peat h.peat now.inc
+run restore -q now.peat good.peat now.inc
+[ "$(cut -d' ' -f1 out)" = "$(digest_of h.peat)" ] && [ "$(digest_of good.peat)" = "$digest" ]
+ok "and both restore to what they were"
+prints '1' "get --at takes a name" get --at good h.peat a
+prints '1' "get --at takes a number" get --at "$number" h.peat b
+prints '1' "get --at takes a commit" get --at "$commit" h.peat b
+prints 'old' "get --at reads collections as they were" get --at good -c inner h.peat k
+exits 1 "an unknown state exits 1" get --at bad h.peat a
+grep -q "^peat get: h.peat: no kept state 'bad'" err
+ok "the unknown state is named"
+exits 0 "dump --at writes all that was" dump --at good --format json h.peat
+cp out good.json
+prints '{"key":"a","value":"1"}\n{"key":"b","value":"1"}\n{"key":"c","value":"1"}\n{"collection":["inner"]}\n{"collection":["inner"],"key":"k","value":"old"}\n' \
+    "it is what was loaded" dump --at good --format json h.peat
+prints 'inner\n' "stat --collections --at lists those there were" stat --collections --at good h.peat
+exits 2 "stat --at without --collections is wrong usage" stat --at good h.peat
+"$peat" stat h.peat | grep -q '^kept states  *1$'
+ok "stat tells how many states are kept"
+prints '-a\t1\n-b\t1\n+b\t2\n+d\tx\\ty\n@inner\n-k\told\n+k\tnew\n' \
+    "diff tells what has changed since" diff h.peat good
+prints '+a\t1\n-b\t2\n+b\t1\n-d\tx\\ty\n@inner\n-k\tnew\n+k\told\n' \
+    "diff takes two states" diff h.peat "$("$peat" history h.peat | tail -n 1 | cut -f1)" good
+prints '{"key":"a","from":"1"}\n{"key":"b","from":"1","to":"2"}\n{"key":"d","to":"x\\ty"}\n' \
+    "diff --collection compares one, diff --format json writes objects" \
+    diff --collection / --format json h.peat good
+prints '@inner\n-6b\t6f6c64\n+6b\t6e6577\n' "diff --format hex writes hexadecimal" \
+    diff -c inner -f hex h.peat good
+exits 1 "diff of a collection that never was exits 1" diff -c outer h.peat good
+exits 2 "diff of no state is wrong usage" diff h.peat
+exits 2 "an unknown format of diff is wrong usage" diff --format xml h.peat good
+exits 0 "revert goes back" revert h.peat good
+dump_of h.peat | cmp -s - good.json
+ok "the store is what it was"
+before=$("$peat" history h.peat | grep before-revert | cut -f1)
+exits 0 "a revert can be undone" revert h.peat "$before"
+prints '2' "after that the store is what it was before" get h.peat b
+exits 1 "a revert to an unknown state exits 1" revert h.peat bad
+exits 0 "history --drop lets a state go" history --drop good h.peat
+exits 1 "it is gone" get --at good h.peat a
+exits 0 "history --drop and --persist give a name anew" history --persist now h.peat
+exits 0 "dropping comes first" history --drop now --persist now h.peat
+exits 2 "history --json with a change is wrong usage" history --json --drop now h.peat
+exits 0 "check passes a store with a history" check h.peat
+
+# ---- torture ---------------------------------------------------------------------------------
+
+mkdir torture
+exits 0 "torture finds nothing wrong" torture --seconds 3 --seed 7 torture
+grep -q '^torture of a store in torture, seed 7$' out && grep -q '^[1-9][0-9]* kills, 0 failed$' out
+ok "its report ends with the number of kills"
+[ -z "$(ls torture)" ]
+ok "it leaves nothing behind"
+exits 0 "torture --json writes an object" torture --json --seconds 2 torture
+grep -q '^{"directory":"torture",.*"kills":[1-9].*"failed":0,.*"sync_is_plausible":[a-z]*}$' out
+ok "with what the report says"
+"$peat" torture --keep --seconds 2 torture >out 2>err && "$peat" check --quiet torture/*.peat
+ok "torture --keep leaves a store that is whole"
+rm -f torture/*
+exits 3 "torture in no directory is an error" torture nowhere
+exits 3 "torture in a file is an error" torture h.peat
+exits 2 "torture for no time is wrong usage" torture --seconds 0 torture
+exits 2 "two phases at once are wrong usage" torture --prepare --verify torture
+exits 2 "numbers without --verify are wrong usage" torture --acknowledged numbers torture
+exits 3 "torture --verify without a store is an error" torture --verify torture
+exits 0 "torture --prepare commits" torture --prepare --seconds 1 torture
+cp out numbers
+[ "$(head -n 1 numbers)" = 1 ] && [ -e torture/peat-torture-power.peat ]
+ok "it numbers what it commits"
+exits 0 "torture --prepare goes on" torture --prepare --seconds 1 torture
+[ "$(head -n 1 out)" -eq $(($(tail -n 1 numbers) + 1)) ]
+ok "where it left off"
+last=$(tail -n 1 out)
+echo $((last + 1)) >more
+exits 4 "a commit that was acknowledged and is not there is damage" \
+    torture --verify --acknowledged more torture
+grep -q "batch $((last + 1)) was acknowledged; the store ends with $last" out
+ok "which one it is, is said"
+printf '%s' "${last}9" >>numbers
+exits 0 "a torn number does not count, and --keep leaves the store" \
+    torture --verify --keep --acknowledged - torture <numbers
+"$peat" put torture/peat-torture-power.peat --collection torture 'slot 000001' wrong
+exits 4 "a value that is not what was committed is damage" torture --json --verify torture
+grep -q '"failed":1,"finding":".*slot 0' out
+ok "which one it is, is in the object"
 
 # ---- manual pages ----------------------------------------------------------------------------
 

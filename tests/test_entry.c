@@ -1,5 +1,6 @@
 /* An entry reads back as it was written, and nothing is read as an entry that does not lie within
- * what holds it. */
+ * what holds it. Its key has one hash, whether it lies in one piece or in two. */
+#include "core/base/hash.h"
 #include "core/segment/entry_format.h"
 
 #include <setjmp.h>
@@ -134,6 +135,23 @@ static void the_largest_key_size_fits_beside_the_operation(void **state)
     assert_int_equal(entry.value.size, UINT32_MAX);
 }
 
+static void a_key_in_two_parts_has_the_hash_of_the_whole(void **state)
+{
+    uint8_t whole[ROOM];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(whole); i++)
+        whole[i] = (uint8_t)(0x9d * (i + 3));
+    for (size_t head = 1; head < 8; head++) {
+        uint64_t word = 0;
+
+        memcpy(&word, whole, head);
+        for (size_t size = head + 8; size <= sizeof(whole); size++)
+            assert_int_equal(pt_hash_joined(7, le64toh(word), head, whole + head, size - head),
+                             pt_hash(7, whole, size));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +162,7 @@ int main(void)
         cmocka_unit_test(reading_refuses_sizes_beyond_all_bounds),
         cmocka_unit_test(reading_refuses_unknown_operations),
         cmocka_unit_test(the_largest_key_size_fits_beside_the_operation),
+        cmocka_unit_test(a_key_in_two_parts_has_the_hash_of_the_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -215,7 +215,6 @@ static void failures_have_their_status(void **state)
         enum peat_status status;
     } cases[] = {{ENOSPC, PEAT_NO_SPACE}, {EDQUOT, PEAT_NO_SPACE}, {EFBIG, PEAT_NO_SPACE},
                  {EIO, PEAT_IO},          {EBADF, PEAT_IO},        {ENOMEM, PEAT_NO_MEMORY}};
-    struct pt_file *file = file_new("failing");
     (void)state;
 
     fake_start();
@@ -223,14 +222,42 @@ static void failures_have_their_status(void **state)
     fake.write_durable = write_failing;
     fake.sync = sync_failing;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pt_file *file = file_new("failing");
+
         error_of_call = cases[i].error_number;
         assert_int_equal(pt_file_write(file, 0, "x", 1), cases[i].status);
         assert_int_equal(pt_file_write_durable(file, 0, "x", 1), cases[i].status);
+        pt_file_close(file);
+        file = file_new("failing");
         assert_int_equal(pt_file_sync(file), cases[i].status);
         assert_non_null(strstr(peat_last_error(), "failing")); /* the file's name */
+        pt_file_close(file);
     }
     fake_stop();
+}
+
+static void after_a_sync_that_failed_none_of_the_file_is_believed(void **state)
+{
+    struct pt_file *file = file_new("lost");
+    struct pt_file *other = file_new("other");
+    uint8_t *place;
+    (void)state;
+
+    PT_REQUIRE_OK(pt_file_allocate(file, 0, 64 * KIB));
+    PT_REQUIRE_OK(pt_file_map_writable(file, 0, 64 * KIB, &place));
+    fake_start();
+    fake.sync = sync_failing;
+    error_of_call = EIO;
+    assert_int_equal(pt_file_sync(file), PEAT_IO);
+    fake_stop();
+    assert_int_equal(pt_file_sync(file), PEAT_POISONED);
+    assert_int_equal(pt_file_sync_range(file, 0, place, 4096), PEAT_POISONED);
+    assert_int_equal(pt_file_write_durable(file, 0, "x", 1), PEAT_POISONED);
+    PT_REQUIRE_OK(pt_file_write(file, 0, "x", 1)); /* which promises nothing */
+    PT_REQUIRE_OK(pt_file_sync(other));
+    pt_file_unmap(place, 64 * KIB);
     pt_file_close(file);
+    pt_file_close(other);
 }
 
 /* ---- Space ---- */
@@ -544,6 +571,259 @@ static void the_directory_of_a_file_is_synced_through_links_too(void **state)
     assert_int_equal(pt_file_sync_directory(pt_test_path("absent")), PEAT_NOT_FOUND);
 }
 
+static void a_file_takes_a_name_that_is_free_or_may_be_replaced(void **state)
+{
+    char from[512];
+    char to[512];
+    char byte = 0;
+    struct pt_file *file = file_new("new");
+    (void)state;
+
+    (void)snprintf(from, sizeof(from), "%s", pt_test_path("new"));
+    (void)snprintf(to, sizeof(to), "%s", pt_test_path("old"));
+    PT_REQUIRE_OK(pt_file_write(file, 0, "n", 1));
+    pt_file_close(file);
+    pt_file_close(file_new("old"));
+    assert_int_equal(pt_file_rename(from, to, false), PEAT_EXISTS);
+    PT_REQUIRE(access(from, F_OK) == 0);
+    PT_REQUIRE_OK(pt_file_rename(from, to, true));
+    PT_REQUIRE(access(from, F_OK) != 0);
+    PT_REQUIRE_OK(pt_file_rename(to, from, false));
+    PT_REQUIRE_OK(pt_file_open(from, O_RDONLY, &file));
+    PT_REQUIRE_OK(pt_file_read(file, 0, &byte, 1));
+    assert_int_equal(byte, 'n');
+    pt_file_close(file);
+    PT_REQUIRE_OK(pt_file_remove(from));
+    assert_int_equal(pt_file_remove(from), PEAT_NOT_FOUND);
+    assert_int_equal(pt_file_rename(from, to, false), PEAT_NOT_FOUND);
+}
+
+/* ---- Whatever call fails ---- */
+
+/* How the calls below go: so many are ended by a signal, those that follow fail with this, if it is set. */
+static unsigned interruptions;
+static int error_number;
+
+static bool fails(void)
+{
+    errno = interruptions > 0 ? EINTR : error_number;
+    if (interruptions > 0) {
+        interruptions--;
+        return true;
+    }
+    return error_number != 0;
+}
+
+static int failing_open(const char *path, int flags, mode_t mode)
+{
+    return fails() ? -1 : pt_file_calls_real()->open(path, flags, mode);
+}
+
+static int failing_info(int fd, struct pt_file_info *info)
+{
+    return fails() ? -1 : pt_file_calls_real()->info(fd, info);
+}
+
+static int failing_allocate(int fd, uint64_t offset, uint64_t size)
+{
+    return fails() ? -1 : pt_file_calls_real()->allocate(fd, offset, size);
+}
+
+static int failing_truncate(int fd, uint64_t size)
+{
+    return fails() ? -1 : pt_file_calls_real()->truncate(fd, size);
+}
+
+static int failing_punch(int fd, uint64_t offset, uint64_t size)
+{
+    return fails() ? -1 : pt_file_calls_real()->punch(fd, offset, size);
+}
+
+static int failing_sync_directory(const char *path)
+{
+    return fails() ? -1 : pt_file_calls_real()->sync_directory(path);
+}
+
+static int failing_rename(const char *from, const char *to, bool replace)
+{
+    return fails() ? -1 : pt_file_calls_real()->rename(from, to, replace);
+}
+
+static int failing_remove(const char *path)
+{
+    return fails() ? -1 : pt_file_calls_real()->remove(path);
+}
+
+static int failing_populate(int fd, void *place, uint64_t size, bool writing)
+{
+    return fails() ? -1 : pt_file_calls_real()->populate(fd, place, size, writing);
+}
+
+static int failing_lock(int fd, uint64_t offset, uint64_t size, bool exclusive)
+{
+    return fails() ? -1 : pt_file_calls_real()->lock(fd, offset, size, exclusive);
+}
+
+static int failing_unlock(int fd, uint64_t offset, uint64_t size)
+{
+    return fails() ? -1 : pt_file_calls_real()->unlock(fd, offset, size);
+}
+
+static int failing_lock_query(int fd, uint64_t offset, uint64_t size, bool *locked, uint64_t *found)
+{
+    return fails() ? -1 : pt_file_calls_real()->lock_query(fd, offset, size, locked, found);
+}
+
+static void failing_start(void)
+{
+    fake_start();
+    interruptions = 0;
+    error_number = 0;
+    fake.open = failing_open;
+    fake.info = failing_info;
+    fake.allocate = failing_allocate;
+    fake.truncate = failing_truncate;
+    fake.punch = failing_punch;
+    fake.sync_directory = failing_sync_directory;
+    fake.rename = failing_rename;
+    fake.remove = failing_remove;
+    fake.populate = failing_populate;
+    fake.lock = failing_lock;
+    fake.unlock = failing_unlock;
+    fake.lock_query = failing_lock_query;
+}
+
+/* What may be interrupted: a file of two pages, the first of which is mapped. */
+static enum peat_status interruptible(unsigned which, struct pt_file *file, uint8_t *place)
+{
+    char name[512];
+    struct pt_file *other = NULL;
+    enum peat_status status;
+
+    (void)snprintf(name, sizeof(name), "%s", pt_test_path("each"));
+    switch (which) {
+    case 0:
+        return pt_file_allocate(file, 0, 4 * KIB);
+    case 1:
+        return pt_file_truncate(file, 8 * KIB);
+    case 2:
+        return pt_file_punch(file, 4 * KIB, 4 * KIB);
+    case 3:
+        return pt_file_sync_directory(name);
+    case 4:
+        return pt_file_rename(name, pt_test_path("each again"), true);
+    case 5:
+        return pt_file_remove(pt_test_path("each again"));
+    case 6:
+        return pt_file_populate(file, place, 4 * KIB, false);
+    case 7:
+        return pt_file_lock(file, 0, 1, true);
+    case 8:
+        return pt_file_unlock(file, 0, 1);
+    default:
+        status = pt_file_open(name, O_RDWR | O_CREAT, &other);
+        pt_file_close(other);
+        return status;
+    }
+}
+enum { INTERRUPTIBLE_COUNT = 10 };
+
+static void every_call_goes_on_after_signals_and_tells_of_failures(void **state)
+{
+    struct pt_file *file = file_new("each");
+    struct pt_file_info info;
+    uint64_t found;
+    uint8_t *place;
+    bool locked;
+    (void)state;
+
+    PT_REQUIRE_OK(pt_file_truncate(file, 8 * KIB));
+    PT_REQUIRE_OK(pt_file_map_writable(file, 0, 4 * KIB, &place));
+    failing_start();
+    for (unsigned i = 0; i < INTERRUPTIBLE_COUNT; i++) {
+        pt_test_context("call %u", i);
+        error_number = EIO;
+        assert_int_equal(interruptible(i, file, place), PEAT_IO);
+        PT_REQUIRE(peat_last_error()[0] != '\0');
+        interruptions = 3;
+        error_number = 0;
+        PT_REQUIRE_OK(interruptible(i, file, place));
+        PT_REQUIRE(interruptions == 0);
+    }
+    pt_test_context("%s", "");
+    error_number = EIO;
+    assert_int_equal(pt_file_info(file, &info), PEAT_IO);
+    assert_int_equal(pt_file_lock_query(file, 0, 1, &locked, &found), PEAT_IO);
+    fake_stop();
+    pt_file_unmap(place, 4 * KIB);
+    pt_file_close(file);
+}
+
+static void what_a_system_does_not_have_is_done_without(void **state)
+{
+    static const char zeros[5 * KIB];
+    char bytes[sizeof(zeros)];
+    struct pt_file *file = file_new("without");
+    (void)state;
+
+    failing_start();
+    error_number = ENOSYS;
+    PT_REQUIRE_OK(pt_file_punch(file, 0, 4 * KIB));
+    PT_REQUIRE_OK(pt_file_allocate(file, 0, sizeof(zeros)));
+    PT_REQUIRE_OK(pt_file_read(file, 0, bytes, sizeof(bytes)));
+    assert_memory_equal(bytes, zeros, sizeof(zeros));
+    error_number = EINVAL;
+    PT_REQUIRE_OK(pt_file_sync_directory(pt_test_path("without")));
+    fake_stop();
+    pt_file_close(file);
+}
+
+static void a_lock_is_refused_with_words_when_nothing_tells_its_holder(void **state)
+{
+    struct pt_file *file = file_new("refused");
+    (void)state;
+
+    failing_start();
+    error_number = EACCES;
+    assert_int_equal(pt_file_lock(file, 0, 1, true), PEAT_BUSY);
+    assert_non_null(strstr(peat_last_error(), "another process"));
+    fake_stop();
+    pt_file_close(file);
+}
+
+/* More than there are zeros to write at a time, on a disk that is full. */
+static ssize_t full_write(int fd, const void *data, size_t size, uint64_t offset)
+{
+    if (offset < MIB)
+        return pt_file_calls_real()->write(fd, data, size, offset);
+    errno = ENOSPC;
+    return -1;
+}
+
+static ssize_t no_write(int fd, const void *data, size_t size, uint64_t offset)
+{
+    (void)fd;
+    (void)data;
+    (void)size;
+    (void)offset;
+    return 0;
+}
+
+static void zeros_that_find_the_disk_full_and_writes_that_do_nothing_are_errors(void **state)
+{
+    struct pt_file *file = file_new("full");
+    (void)state;
+
+    failing_start();
+    error_number = EOPNOTSUPP;
+    fake.write = full_write;
+    assert_int_equal(pt_file_allocate(file, 0, 4 * MIB), PEAT_NO_SPACE);
+    fake.write = no_write;
+    assert_int_equal(pt_file_write(file, 0, "x", 1), PEAT_IO);
+    fake_stop();
+    pt_file_close(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -554,6 +834,7 @@ int main(void)
         cmocka_unit_test(what_was_written_is_read),
         cmocka_unit_test(interrupted_and_short_transfers_are_completed),
         cmocka_unit_test(failures_have_their_status),
+        cmocka_unit_test(after_a_sync_that_failed_none_of_the_file_is_believed),
         cmocka_unit_test(where_allocation_is_unknown_zeros_are_written),
         cmocka_unit_test(allocation_gets_done_under_steady_signals),
         cmocka_unit_test(the_file_size_limit_is_an_error_not_a_signal),
@@ -567,6 +848,11 @@ int main(void)
         cmocka_unit_test(two_opens_in_one_process_exclude_each_other),
         cmocka_unit_test(shared_locks_stand_side_by_side_and_are_found),
         cmocka_unit_test(the_directory_of_a_file_is_synced_through_links_too),
+        cmocka_unit_test(a_file_takes_a_name_that_is_free_or_may_be_replaced),
+        cmocka_unit_test(every_call_goes_on_after_signals_and_tells_of_failures),
+        cmocka_unit_test(what_a_system_does_not_have_is_done_without),
+        cmocka_unit_test(a_lock_is_refused_with_words_when_nothing_tells_its_holder),
+        cmocka_unit_test(zeros_that_find_the_disk_full_and_writes_that_do_nothing_are_errors),
     };
     int failed;
 

@@ -234,6 +234,42 @@ static void random_adds_and_takes_match_a_bitmap(void **state)
     pt_free_space_fini(&space);
 }
 
+static void a_close_fit_is_taken_before_a_larger_extent_further_to_the_front(void **state)
+{
+    struct pt_free_space space;
+    uint64_t offset = 0;
+    (void)state;
+
+    pt_free_space_init(&space);
+    assert_true(pt_free_space_add(&space, extent_of(0, 1000)));
+    assert_true(pt_free_space_add(&space, extent_of(2000, 199)));
+    assert_true(pt_free_space_add(&space, extent_of(3000, 100)));
+    assert_true(pt_free_space_find(&space, 100, 1, false, &offset));
+    assert_int_equal(offset, 2000);
+    assert_true(pt_free_space_find(&space, 50, 1, false, &offset));
+    assert_int_equal(offset, 0); /* none is close */
+    pt_free_space_fini(&space);
+}
+
+static void find_last_gives_the_end_of_the_last_extent_that_is_large_enough(void **state)
+{
+    struct pt_free_extent with_holes = {.offset = 2000, .size = 200, .has_holes = true};
+    struct pt_free_space space;
+    uint64_t offset = 0;
+    (void)state;
+
+    pt_free_space_init(&space);
+    assert_true(pt_free_space_add(&space, extent_of(0, 1000)));
+    assert_true(pt_free_space_add(&space, with_holes));
+    assert_true(pt_free_space_add(&space, extent_of(3000, 50)));
+    assert_true(pt_free_space_find_last(&space, 100, false, &offset));
+    assert_int_equal(offset, 2100);
+    assert_true(pt_free_space_find_last(&space, 100, true, &offset));
+    assert_int_equal(offset, 900);
+    assert_false(pt_free_space_find_last(&space, 1001, false, &offset));
+    pt_free_space_fini(&space);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +281,8 @@ int main(void)
         cmocka_unit_test(the_tail_is_what_ends_at_the_end),
         cmocka_unit_test(without_memory_nothing_changes),
         cmocka_unit_test(the_list_is_bounded),
+        cmocka_unit_test(a_close_fit_is_taken_before_a_larger_extent_further_to_the_front),
+        cmocka_unit_test(find_last_gives_the_end_of_the_last_extent_that_is_large_enough),
         cmocka_unit_test(random_adds_and_takes_match_a_bitmap),
     };
     pt_test_start();

@@ -35,7 +35,8 @@ static enum peat_status place_write(void *context, uint64_t offset, const void *
 
 static void place_open(struct place *place)
 {
-    struct pt_arena_options options = {PEAT_CREATE, UINT64_C(1) << 30};
+    struct pt_arena_options options = {.flags = PEAT_CREATE,
+                                       .address_space_size = UINT64_C(1) << 30};
     struct pt_segment_identity identity = {store_id, SEGMENT_ID};
     struct pt_segment_sink sink = {place_write, place};
     struct pt_segment_builder *builder;

@@ -371,6 +371,49 @@ static void p6_deleting_most_of_a_store_gives_its_space_back(void **state)
     play_end(&play);
 }
 
+/* Nor does it take a pause: there is always a snapshot open and read, though not the same one for ever, and
+ * commits go on. */
+static void p6_space_comes_back_while_the_store_is_read_and_written(void **state)
+{
+    enum { ROUNDS_MAX = 3000, ROUNDS_SEEN = 50 };
+    struct peat_snapshot *snapshot = NULL;
+    struct contents seen = {NULL, 0};
+    struct play play;
+    uint64_t limit = 0;
+    uint64_t size = UINT64_MAX;
+
+    (void)state;
+    play_start(&play, "space-meanwhile", true);
+    put_all_in_order(&play);
+    come_to_rest(&play);
+    delete_range(&play, play.contents.key_count / 10, play.contents.key_count);
+    for (unsigned i = 0; i < ROUNDS_MAX && size > limit; i++) {
+        struct stat file;
+
+        if (i % ROUNDS_SEEN == 0) {
+            if (snapshot != NULL)
+                scan_verify(snapshot, &seen, true);
+            peat_snapshot_close(snapshot);
+            free(seen.versions);
+            PT_REQUIRE_OK(peat_snapshot_open(play.db, &snapshot));
+            seen = contents_copy(&play.contents);
+        }
+        change_randomly(&play, BATCH, 0, play.contents.key_count / 20);
+        PT_REQUIRE(stat(play.path, &file) == 0);
+        size = (uint64_t)file.st_blocks * 512;
+        /* What lives, what the snapshot keeps of it, as much again, and what is not worth trimming. */
+        limit = stats_of(&play).log_size + 3 * contents_size(&play.contents) + (24 << 20);
+    }
+    if (size > limit)
+        pt_test_fail(__FILE__, __LINE__, "%" PRIu64 " MB on disk, more than %" PRIu64, size >> 20,
+                     limit >> 20);
+    snapshot_verify(&play, snapshot, &seen);
+    peat_snapshot_close(snapshot);
+    free(seen.versions);
+    newest_verify(&play);
+    play_end(&play);
+}
+
 /* The log is there for what is in write buffers, so it need not be much larger. */
 static void p6_the_log_stays_in_proportion_to_the_write_buffers(void **state)
 {
@@ -392,6 +435,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_sequential_load_is_written_once),
         cmocka_unit_test(sweeps_show_every_snapshot_what_it_saw),
         cmocka_unit_test(p6_deleting_most_of_a_store_gives_its_space_back),
+        cmocka_unit_test(p6_space_comes_back_while_the_store_is_read_and_written),
         cmocka_unit_test(p6_the_log_stays_in_proportion_to_the_write_buffers),
     };
     int failed;

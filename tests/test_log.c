@@ -546,6 +546,131 @@ static void regions_before_a_point_are_retired(void **state)
     pt_harness_close(&harness);
 }
 
+/* Every byte of the arena is free, retired or the log's. */
+static void require_accounted(void)
+{
+    struct pt_arena_space space;
+
+    pt_arena_space(harness.arena, &space);
+    PT_REQUIRE(space.retired_size + space.free_size + pt_log_size(harness.log) + PT_ARENA_START ==
+               space.file_size);
+}
+
+static void after_a_jump_each_side_has_its_records_alone(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    for (unsigned i = 0; i < 12; i++) {
+        struct pt_log_point from;
+        struct pt_log_jump jump;
+        enum peat_status status;
+        uint64_t before;
+
+        pt_harness_open(&harness, i % 2 == 0 ? &mapped : &written, SPACE);
+        from = harness.start;
+        if (i % 3 != 0)
+            append_some(&dice, 300, true);
+        if (i % 4 == 0)
+            PT_REQUIRE_OK(pt_log_prepare(harness.log));
+        before = harness.record_count;
+        PT_REQUIRE_OK(pt_log_jump_prepare(harness.log, harness.commit + 1, 77, &jump));
+        PT_REQUIRE(jump.point.commit == harness.commit + 1 && jump.point.time_us == 77);
+        if (i % 2 == 0) /* a sync comes in between */
+            PT_REQUIRE_OK(pt_log_sync(harness.log));
+        pt_log_jump(harness.log, &jump);
+        harness.commit++;
+        pt_log_jump_cancel(harness.log, &jump, false); /* it is done: nothing happens */
+        append_some(&dice, 300, true);
+        PT_REQUIRE_OK(pt_log_sync(harness.log));
+        PT_REQUIRE(pt_harness_read(&harness, harness.arena, &from, 0, &status, NULL) == before);
+        PT_REQUIRE(status == PEAT_DONE); /* no trace of more: not taken for damage */
+        PT_REQUIRE(pt_harness_read(&harness, harness.arena, &jump.point, before, &status, NULL) ==
+                   harness.record_count - before);
+        PT_REQUIRE(status == PEAT_DONE);
+        require_accounted();
+        pt_log_retire(harness.log, &jump.point, 2);
+        append_some(&dice, 50, true);
+        PT_REQUIRE_OK(pt_log_sync(harness.log));
+        PT_REQUIRE(pt_harness_read(&harness, harness.arena, &jump.point, before, &status, NULL) ==
+                   harness.record_count - before);
+        require_accounted();
+        pt_harness_close(&harness);
+    }
+}
+
+static void a_jump_taken_back_leaves_the_log_as_it_was(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct pt_log_point before;
+    struct pt_log_point after;
+    struct pt_log_jump jump;
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    append_some(&dice, 100, true);
+    before = pt_log_point(harness.log);
+    PT_REQUIRE_OK(pt_log_jump_prepare(harness.log, harness.commit + 1, 77, &jump));
+    pt_log_jump_cancel(harness.log, &jump, false);
+    after = pt_log_point(harness.log);
+    PT_REQUIRE(is_same_point(&before, &after));
+    require_accounted();
+    append_some(&dice, 100, true);
+    pt_harness_require_all(&harness);
+    pt_harness_close(&harness);
+}
+
+/* Appended over some regions, and read from a point in the middle of them. */
+static void a_survey_finds_the_regions_that_a_reader_enters(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    for (unsigned i = 0; i < 20; i++) {
+        struct pt_log_point from = pt_log_point(harness.log);
+        struct pt_extent *surveyed = NULL;
+        const struct pt_extent *entered;
+        struct pt_log_reader *reader;
+        struct pt_record record;
+        size_t surveyed_count = 0;
+        size_t entered_count = 0;
+
+        append_some(&dice, 200, true);
+        PT_REQUIRE_OK(pt_log_reader_open(harness.arena, &from, false, &reader));
+        while (pt_log_reader_next(reader, &record) == PEAT_OK)
+            ;
+        entered = pt_log_reader_regions(reader, &entered_count);
+        PT_REQUIRE_OK(pt_log_survey(harness.arena, &from, &surveyed, &surveyed_count));
+        PT_REQUIRE(surveyed_count == entered_count);
+        for (size_t k = 0; k < entered_count; k++)
+            PT_REQUIRE(surveyed[k].offset == entered[k].offset &&
+                       surveyed[k].size == entered[k].size);
+        pt_log_reader_close(reader);
+        pt_free(surveyed);
+    }
+    pt_harness_close(&harness);
+}
+
+static void a_survey_of_no_log_or_no_place_says_so(void **state)
+{
+    struct pt_log_point nowhere = {.commit = 5};
+    struct pt_extent *regions = NULL;
+    struct pt_log_point wrong;
+    size_t count = 7;
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    PT_REQUIRE_OK(pt_log_survey(harness.arena, &nowhere, &regions, &count));
+    PT_REQUIRE(count == 0);
+    pt_free(regions);
+    wrong = pt_log_point(harness.log);
+    wrong.region.offset += SPACE;
+    PT_REQUIRE_STATUS(pt_log_survey(harness.arena, &wrong, &regions, &count), PEAT_CORRUPT);
+    PT_REQUIRE(regions == NULL && count == 0);
+    pt_harness_close(&harness);
+}
+
 static void ending_the_log_retires_all_of_it(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
@@ -659,6 +784,10 @@ int main(void)
         cmocka_unit_test(appending_syncing_preparing_retiring_and_reading_go_together),
         cmocka_unit_test(a_live_reader_goes_on_where_it_found_nothing),
         cmocka_unit_test(regions_before_a_point_are_retired),
+        cmocka_unit_test(after_a_jump_each_side_has_its_records_alone),
+        cmocka_unit_test(a_jump_taken_back_leaves_the_log_as_it_was),
+        cmocka_unit_test(a_survey_finds_the_regions_that_a_reader_enters),
+        cmocka_unit_test(a_survey_of_no_log_or_no_place_says_so),
         cmocka_unit_test(ending_the_log_retires_all_of_it),
         cmocka_unit_test(an_earlier_use_of_a_region_is_never_read),
         cmocka_unit_test(a_start_that_is_no_place_is_damage),

@@ -169,6 +169,38 @@ static void a_batch_whose_last_records_are_missing_is_not_there(void **state)
     pt_harness_close(&harness);
 }
 
+/* The same history, written again where it had been written before and not been erased: were its own
+ * nonce not in it, the rest of the first use would follow the beginning of the second. */
+static void what_an_older_use_of_a_region_left_does_not_follow(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    static uint8_t saved[64 * KIB];
+    struct pt_log_point logical;
+    struct pt_extent region;
+    uint64_t behind;
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    logical = harness.start;
+    region = harness.start.region;
+    for (unsigned i = 0; i < 5; i++)
+        pt_harness_append(&harness, &dice, 300);
+    memcpy(saved, live_bytes() + region.offset, sizeof(saved));
+    pt_log_close(harness.log);
+    pt_arena_release(harness.arena, region);
+
+    PT_REQUIRE_OK(pt_log_open(harness.arena, &mapped, &logical, &harness.log));
+    harness.start = pt_log_point(harness.log);
+    PT_REQUIRE(harness.start.region.offset == region.offset);
+    harness.commit = logical.commit;
+    harness.record_count = 0;
+    pt_harness_append(&harness, &dice, 300);
+    behind = pt_log_point(harness.log).offset;
+    overwrite(region.offset + behind, saved + behind, sizeof(saved) - behind);
+    PT_REQUIRE(read_torn(harness.arena) == 1);
+    pt_harness_close(&harness);
+}
+
 /* ---- Power cuts ---- */
 
 /*
@@ -478,6 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tail_torn_at_any_byte_leaves_the_records_before_it),
         cmocka_unit_test(a_batch_whose_last_records_are_missing_is_not_there),
+        cmocka_unit_test(what_an_older_use_of_a_region_left_does_not_follow),
         cmocka_unit_test(a_power_cut_takes_nothing_that_was_acknowledged),
         cmocka_unit_test(a_killed_process_loses_nothing_that_was_pushed),
         cmocka_unit_test(damage_to_any_byte_of_what_was_synced_is_seen),

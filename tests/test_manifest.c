@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { SEGMENTS_MAX = 12, RUNS_MAX = 4, SLICES_MAX = 40, KEY_MAX = 12, ROUNDS = 300 };
+enum { SEGMENTS_MAX = 12, RUNS_MAX = 4, SLICES_MAX = 40, KEPT_MAX = 6, KEY_MAX = 12, ROUNDS = 300 };
 
 /* A manifest with what it points to. */
 struct sample {
@@ -26,6 +26,8 @@ struct sample {
     size_t run_slice_counts[RUNS_MAX];
     struct pt_manifest_slice slices[SLICES_MAX];
     uint8_t keys[2 * SLICES_MAX][KEY_MAX];
+    struct pt_manifest_kept kept[KEPT_MAX];
+    char names[KEPT_MAX][KEY_MAX];
 };
 
 /* A heap block of exactly the encoded size, so that a sanitizer sees every step outside. */
@@ -117,6 +119,42 @@ static void runs_fill(struct pt_dice *dice, struct sample *sample, size_t run_co
     manifest->slice_count = next;
 }
 
+/* States with gaps between their numbers, their manifests between the log and the segments; perhaps a
+ * damaged one, and the manifest's own. */
+static void kept_fill(struct pt_dice *dice, struct sample *sample, size_t count)
+{
+    struct pt_manifest *manifest = &sample->manifest;
+    uint64_t generation = 0;
+    uint64_t offset = UINT64_C(1) << 30;
+
+    for (size_t i = 0; i < count; i++) {
+        struct pt_manifest_kept *kept = &sample->kept[i];
+
+        kept->generation = generation + 1 + pt_dice_below(dice, 2);
+        kept->manifest_generation = kept->generation + pt_dice_below(dice, 2);
+        generation = kept->manifest_generation;
+        kept->size = 1 + pt_dice_below(dice, 2 * PT_REGION_UNIT);
+        kept->offset = offset;
+        offset += pt_manifest_extent(offset, kept->size).size;
+        kept->commit = pt_dice_next(dice);
+        kept->time_us = pt_dice_next(dice);
+        kept->flags = pt_dice_one_in(dice, 3) ? PT_KEPT_BEFORE_REVERT : 0;
+        if (pt_dice_one_in(dice, 2))
+            kept->name =
+                pt_bytes(sample->names[i], (size_t)snprintf(sample->names[i], KEY_MAX, "n%zu", i));
+        if (pt_dice_one_in(dice, 5))
+            kept->flags |= PT_KEPT_DAMAGED;
+        else if (i + 1 == count && pt_dice_one_in(dice, 2))
+            manifest->generation = generation;
+        if ((kept->flags & PT_KEPT_DAMAGED) != 0 || manifest->generation == generation)
+            kept->offset = kept->size = 0;
+    }
+    if (manifest->generation == 0)
+        manifest->generation = generation + 1 + pt_dice_below(dice, 1000);
+    manifest->kept = sample->kept;
+    manifest->kept_count = count;
+}
+
 static void sample_fill(struct pt_dice *dice, struct sample *sample)
 {
     struct pt_manifest *manifest = &sample->manifest;
@@ -124,7 +162,6 @@ static void sample_fill(struct pt_dice *dice, struct sample *sample)
 
     memset(sample, 0, sizeof(*sample));
     manifest->store_id = some_nonce(dice);
-    manifest->generation = 1 + pt_dice_below(dice, 1000);
     manifest->next_collection_id = pt_dice_next(dice);
     manifest->hash_seed = pt_dice_next(dice);
     manifest->segments = sample->segments;
@@ -136,6 +173,7 @@ static void sample_fill(struct pt_dice *dice, struct sample *sample)
         log_fill(dice, &manifest->log);
     segments_fill(dice, sample, segment_count);
     runs_fill(dice, sample, 1 + (size_t)pt_dice_below(dice, RUNS_MAX));
+    kept_fill(dice, sample, (size_t)pt_dice_below(dice, KEPT_MAX + 1));
 }
 
 static struct block block_new(size_t size)
@@ -200,6 +238,17 @@ static void require_same(const struct pt_manifest *a, const struct pt_manifest *
         PT_REQUIRE(a->slices[i].segment_index == b->slices[i].segment_index);
         PT_REQUIRE(pt_same(a->slices[i].low, b->slices[i].low));
         PT_REQUIRE(pt_same(a->slices[i].high, b->slices[i].high));
+    }
+    PT_REQUIRE(a->kept_count == b->kept_count);
+    for (size_t i = 0; i < a->kept_count; i++) {
+        PT_REQUIRE(a->kept[i].generation == b->kept[i].generation);
+        PT_REQUIRE(a->kept[i].manifest_generation == b->kept[i].manifest_generation);
+        PT_REQUIRE(a->kept[i].offset == b->kept[i].offset);
+        PT_REQUIRE(a->kept[i].size == b->kept[i].size);
+        PT_REQUIRE(a->kept[i].commit == b->kept[i].commit);
+        PT_REQUIRE(a->kept[i].time_us == b->kept[i].time_us);
+        PT_REQUIRE(a->kept[i].flags == b->kept[i].flags);
+        PT_REQUIRE(pt_same(a->kept[i].name, b->kept[i].name));
     }
 }
 
@@ -329,13 +378,16 @@ static void a_newer_version_is_told_from_damage(void **state)
 
 /*
  * A small manifest to break: segments 3 and 5, 128 KiB each one behind the other, the log in front;
- * one run of two slices, ["a", "c") and ["c", "e").
+ * one run of two slices, ["a", "c") and ["c", "e"). Four kept states, one behind the other after the
+ * segments: "x", one without a name, a damaged one "y", and its own, "z".
  */
 static struct block plain_block(struct pt_manifest *manifest_out)
 {
     static struct pt_manifest_segment segments[2];
     static size_t run_slice_counts[1] = {2};
     static struct pt_manifest_slice slices[2];
+    static struct pt_manifest_kept kept[4];
+    static const char *const names[] = {"x", "", "y", "z"};
     struct pt_manifest manifest = {.generation = 9, .next_segment_id = 6};
 
     for (unsigned i = 0; i < 2; i++) {
@@ -359,6 +411,17 @@ static struct block plain_block(struct pt_manifest *manifest_out)
     manifest.run_count = 1;
     manifest.slices = slices;
     manifest.slice_count = 2;
+    for (unsigned i = 0; i < 4; i++) {
+        kept[i] = (struct pt_manifest_kept){
+            .generation = 2 * i + 2, .manifest_generation = 2 * i + 3, .name = pt_text(names[i])};
+        if (i < 2) {
+            kept[i].offset = (8 + i) * PT_REGION_UNIT;
+            kept[i].size = PT_REGION_UNIT;
+        }
+    }
+    kept[2].flags = PT_KEPT_DAMAGED;
+    manifest.kept = kept;
+    manifest.kept_count = 4;
     *manifest_out = manifest;
     return encode(&manifest);
 }
@@ -369,7 +432,11 @@ static struct block plain_block(struct pt_manifest *manifest_out)
      offsetof(struct pt_manifest_segment_row, field))
 #define RUN_ROWS   (SEGMENT(2, id))
 #define SLICE_ROWS (RUN_ROWS + sizeof(struct pt_manifest_run_row))
-#define KEYS       (SLICE_ROWS + 2 * sizeof(struct pt_manifest_slice_row))
+#define KEPT(i, field)                                       \
+    (SLICE_ROWS + 2 * sizeof(struct pt_manifest_slice_row) + \
+     (i) * sizeof(struct pt_manifest_kept_row) + offsetof(struct pt_manifest_kept_row, field))
+#define KEYS  (KEPT(4, generation))
+#define NAMES (KEYS + 4)
 
 /* One number of the plain block replaced. */
 struct lie {
@@ -381,11 +448,12 @@ struct lie {
 
 static const struct lie lies[] = {
     {"no generation", HEADER(generation), 0, 8},
-    {"reserved bytes in use", HEADER(reserved), 1, 4},
+    {"a kind that is none", HEADER(kind), 2, 4},
     {"version 0", HEADER(version), 0, 4},
     {"another magic", HEADER(magic), 1, 8},
-    {"another size", HEADER(size), KEYS + 4 + 15, 8},
+    {"another size", HEADER(size), NAMES + 3 + 15, 8},
     {"next segment id in use", HEADER(next_segment_id), 5, 8},
+    {"segment ids that run out", HEADER(next_segment_id), UINT64_MAX, 8},
     {"more segments than fit", HEADER(segment_count), 3, 8},
     {"segment count that overflows", HEADER(segment_count), UINT64_C(1) << 61, 8},
     {"fewer segments than there are", HEADER(segment_count), 1, 8},
@@ -424,6 +492,30 @@ static const struct lie lies[] = {
     {"low is high", KEYS, 'c', 1},
     {"low above high", KEYS, 'd', 1},
     {"slices overlap", KEYS + 1, 'd', 1},
+    {"more kept states than fit", HEADER(kept_count), UINT64_C(1) << 60, 8},
+    {"fewer kept states than there are", HEADER(kept_count), 3, 8},
+    {"more bytes of names than fit", HEADER(name_size), UINT64_MAX - 100, 8},
+    {"kept state of no generation", KEPT(0, generation), 0, 8},
+    {"kept state newer than its manifest", KEPT(0, generation), 4, 8},
+    {"kept states out of order", KEPT(1, generation), 2, 8},
+    {"kept manifests out of order", KEPT(0, manifest_generation), 5, 8},
+    {"kept manifest of the future", KEPT(3, manifest_generation), 10, 8},
+    {"kept manifest misaligned", KEPT(0, offset), 8 * PT_REGION_UNIT + 8, 8},
+    {"kept manifest over a superblock", KEPT(0, offset), 0, 8},
+    {"kept manifest over a segment", KEPT(0, offset), 7 * PT_REGION_UNIT, 8},
+    {"kept manifest over another", KEPT(1, offset), 8 * PT_REGION_UNIT, 8},
+    {"kept manifest over the next", KEPT(0, size), PT_REGION_UNIT + 1, 8},
+    {"kept manifest without bytes", KEPT(0, size), 0, 8},
+    {"kept manifest past all files", KEPT(0, size), UINT64_MAX, 8},
+    {"damaged state with a place", KEPT(2, offset), 12 * PT_REGION_UNIT, 8},
+    {"own state with a place", KEPT(3, size), 100, 8},
+    {"own state damaged", KEPT(3, flags), PT_KEPT_DAMAGED, 4},
+    {"damaged state sound again without a place", KEPT(2, flags), 0, 4},
+    {"unknown flag", KEPT(0, flags), 4, 4},
+    {"name longer than the names", KEPT(0, name_size), 4, 4},
+    {"name shorter than the names", KEPT(0, name_size), 0, 4},
+    {"two of one name", NAMES, 'z', 1},
+    {"name with a NUL", NAMES + 1, 0, 1},
 };
 
 static void a_false_claim_behind_a_right_checksum_is_damage(void **state)
@@ -433,7 +525,7 @@ static void a_false_claim_behind_a_right_checksum_is_damage(void **state)
     struct pt_manifest decoded;
     (void)state;
 
-    PT_REQUIRE(KEYS + 4 + PT_CHECKSUM_SIZE == plain.size);
+    PT_REQUIRE(NAMES + 3 + PT_CHECKSUM_SIZE == plain.size);
     PT_REQUIRE_OK(decode(&plain, &manifest, &decoded));
     pt_manifest_fini(&decoded);
     for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {

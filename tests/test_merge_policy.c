@@ -30,18 +30,19 @@ static void flush(struct runs *runs, uint64_t size)
 /* Do what the policy wants, once: the bytes rewritten. */
 static uint64_t merge(struct runs *runs, enum pt_merge_load load)
 {
+    struct pt_merge_view view = {.sizes = runs->sizes, .run_count = runs->count, .load = load};
     uint64_t sum = 0;
-    size_t first;
-    size_t width;
+    size_t width = 0;
+    enum pt_merge_wish wish = pt_merge_policy(&view, &width);
 
-    if (!pt_merge_policy(runs->sizes, runs->count, load, &first, &width))
+    if (wish == PT_MERGE_NOTHING)
         return 0;
-    PT_REQUIRE(width >= 2 && first + width <= runs->count);
-    for (size_t i = first; i < first + width; i++)
+    PT_REQUIRE(width >= 2 && width <= runs->count);
+    PT_REQUIRE((wish == PT_MERGE_WHOLE) == (width == runs->count));
+    for (size_t i = 0; i < width; i++)
         sum += runs->sizes[i];
-    runs->sizes[first] = sum;
-    memmove(runs->sizes + first + 1, runs->sizes + first + width,
-            (runs->count - first - width) * sizeof(runs->sizes[0]));
+    runs->sizes[0] = sum;
+    memmove(runs->sizes + 1, runs->sizes + width, (runs->count - width) * sizeof(runs->sizes[0]));
     runs->count -= width - 1;
     return sum;
 }
@@ -101,6 +102,39 @@ static void at_rest_one_run_is_left(void **state)
     PT_REQUIRE(merge(&runs, PT_MERGE_IDLE) == 0);
 }
 
+static enum pt_merge_wish wish_of(const struct pt_merge_view *view)
+{
+    size_t width;
+
+    return pt_merge_policy(view, &width);
+}
+
+static void much_garbage_has_all_runs_merged_whatever_the_load(void **state)
+{
+    static const uint64_t sizes[] = {100, 900};
+    struct pt_merge_view view = {.sizes = sizes, .run_count = 2, .load = PT_MERGE_PRESSED};
+
+    (void)state;
+    PT_REQUIRE(wish_of(&view) == PT_MERGE_NOTHING);
+    view.garbage_size = 50;
+    PT_REQUIRE(wish_of(&view) == PT_MERGE_NOTHING);
+    view.garbage_size = 400;
+    PT_REQUIRE(wish_of(&view) == PT_MERGE_WHOLE);
+    view.garbage_size = 1000; /* nothing at all is live */
+    PT_REQUIRE(wish_of(&view) == PT_MERGE_WHOLE);
+}
+
+static void deletions_alone_at_the_bottom_are_merged_away_at_rest(void **state)
+{
+    static const uint64_t sizes[] = {900};
+    struct pt_merge_view view = {.sizes = sizes, .run_count = 1, .load = PT_MERGE_IDLE};
+
+    (void)state;
+    PT_REQUIRE(wish_of(&view) == PT_MERGE_NOTHING);
+    view.garbage_at_bottom = true;
+    PT_REQUIRE(wish_of(&view) == PT_MERGE_WHOLE);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -108,6 +142,8 @@ int main(void)
         cmocka_unit_test(under_pressure_more_runs_are_let_be),
         cmocka_unit_test(a_large_old_run_waits_for_as_much_new_data),
         cmocka_unit_test(at_rest_one_run_is_left),
+        cmocka_unit_test(much_garbage_has_all_runs_merged_whatever_the_load),
+        cmocka_unit_test(deletions_alone_at_the_bottom_are_merged_away_at_rest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

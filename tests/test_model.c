@@ -29,6 +29,7 @@ enum {
     HANDLES_MAX = 12,
     DEPTH_MAX = 3, /* of nested collections */
     SNAPSHOTS_MAX = 6,
+    KEPT_MAX = 4,
     ITERATORS_MAX = 3
 };
 
@@ -61,6 +62,7 @@ struct setting {
     enum peat_durability durability;
     size_t write_buffer_size; /* 0: tiny */
     size_t memory_size_max;
+    bool rolls;           /* each time the store is opened it gets other options than these */
     unsigned steps_share; /* of 100 */
 };
 
@@ -78,6 +80,8 @@ struct run {
     size_t snapshot_count;
     struct held_iterator iterators[ITERATORS_MAX];
     size_t iterator_count;
+    uint64_t kept[KEPT_MAX]; /* commits of kept states, which are their names too */
+    size_t kept_count;
     struct peat_batch *batch;
     struct operation operations[OPERATIONS_MAX];
     size_t operation_count;
@@ -172,6 +176,9 @@ static uint64_t oldest_needed(const struct run *run)
     for (size_t i = 0; i < run->iterator_count; i++)
         if (run->iterators[i].commit < oldest)
             oldest = run->iterators[i].commit;
+    for (size_t i = 0; i < run->kept_count; i++)
+        if (run->kept[i] < oldest)
+            oldest = run->kept[i];
     return run->reader_held < oldest ? run->reader_held : oldest;
 }
 
@@ -248,6 +255,20 @@ static void stats_add(struct run *run)
     run->replayed += stats.replayed_commits;
 }
 
+/* Any that there can be, but for the durability: what must survive follows from it. */
+static void options_roll(struct run *run, struct peat_options *options)
+{
+    struct pt_dice *dice = &run->dice;
+
+    options->flags |= pt_dice_one_in(dice, 2) ? PEAT_LOG_PWRITE : 0;
+    options->sync_interval_ms = 1 + (unsigned)pt_dice_below(dice, 300);
+    options->memory_size_max = (size_t)8 << 20 << pt_dice_below(dice, 6);
+    options->write_buffer_size = (size_t)64 << 10 << pt_dice_below(dice, 11);
+    options->log_size_max = (size_t)1 << 20 << pt_dice_below(dice, 8);
+    options->history_count = 1 + (unsigned)pt_dice_below(dice, 3);
+    options->history_seconds = (unsigned)pt_dice_below(dice, 2);
+}
+
 static void store_open(struct run *run)
 {
     struct peat_options options = pt_test_options(PEAT_CREATE | run->setting->flags);
@@ -258,6 +279,8 @@ static void store_open(struct run *run)
         options.memory_size_max = run->setting->memory_size_max;
     }
     options.durability = run->setting->durability;
+    if (run->setting->rolls)
+        options_roll(run, &options);
     PT_REQUIRE_OK(peat_open(run->path, &options, &run->db));
 }
 
@@ -608,6 +631,48 @@ static void iterator_hold(struct run *run, const struct peat_snapshot *snapshot)
     run->iterator_count++;
 }
 
+/* Keep the present state under its commit's number. */
+static void step_persist(struct run *run)
+{
+    char name[32];
+    bool is_taken = false;
+
+    (void)snprintf(name, sizeof(name), "%" PRIu64, run->commit);
+    for (size_t i = 0; i < run->kept_count; i++)
+        is_taken = is_taken || run->kept[i] == run->commit;
+    if (run->kept_count == KEPT_MAX && !is_taken)
+        return;
+    PT_REQUIRE_STATUS(peat_snapshot_persist(run->db, name, NULL), is_taken ? PEAT_EXISTS : PEAT_OK);
+    run->commit_kept = run->commit;
+    if (!is_taken)
+        run->kept[run->kept_count++] = run->commit;
+}
+
+/* Compare a kept state, and perhaps let it go, then or before it is read. */
+static void step_kept(struct run *run)
+{
+    struct peat_snapshot *snapshot;
+    bool is_early = pt_dice_one_in(&run->dice, 3);
+    bool is_late = pt_dice_one_in(&run->dice, 3);
+    char name[32];
+    size_t index;
+
+    if (run->kept_count == 0)
+        return;
+    index = pt_dice_below(&run->dice, run->kept_count);
+    (void)snprintf(name, sizeof(name), "%" PRIu64, run->kept[index]);
+    PT_REQUIRE_OK(peat_history_open(run->db, name, 0, &snapshot));
+    PT_REQUIRE(peat_snapshot_commit(snapshot) == run->kept[index]);
+    if (is_early)
+        PT_REQUIRE_OK(peat_history_drop(run->db, name, 0));
+    compare_handle(run, snapshot, handle_choose(run));
+    peat_snapshot_close(snapshot);
+    if (is_late && !is_early)
+        PT_REQUIRE_OK(peat_history_drop(run->db, name, 0));
+    if (is_early || is_late)
+        run->kept[index] = run->kept[--run->kept_count];
+}
+
 static void snapshot_close(struct run *run, size_t index)
 {
     peat_snapshot_close(run->snapshots[index]);
@@ -789,7 +854,7 @@ static void step(struct run *run)
         {20, step_collection_drop}, {60, step_snapshot_open}, {120, step_snapshot_compare},
         {50, step_snapshot_close},  {40, step_iterator_walk}, {120, step_get_copy},
         {10, step_flush},           {2, step_check},          {6, step_reopen},
-        {12, step_reader},
+        {12, step_reader},          {8, step_persist},        {16, step_kept},
     };
     unsigned total = 0;
     uint64_t choice;
@@ -877,7 +942,7 @@ static void run_model(const struct setting *setting)
 static void random_steps_on_a_file_match_the_model(void **state)
 {
     static const struct setting setting = {
-        .name = "tiny", .durability = PEAT_OS, .steps_share = 40};
+        .name = "tiny", .durability = PEAT_OS, .steps_share = 25};
 
     (void)state;
     run_model(&setting);
@@ -916,6 +981,15 @@ static void random_steps_with_large_buffers_match_the_model(void **state)
     run_model(&setting);
 }
 
+static void random_steps_under_random_options_match_the_model(void **state)
+{
+    static const struct setting setting = {
+        .name = "rolled", .durability = PEAT_OS, .rolls = true, .steps_share = 15};
+
+    (void)state;
+    run_model(&setting);
+}
+
 static void random_steps_in_memory_match_the_model(void **state)
 {
     static const struct setting setting = {.durability = PEAT_OS, .steps_share = 15};
@@ -931,6 +1005,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(random_steps_with_a_log_by_pwrite_match_the_model),
         cmocka_unit_test(random_steps_at_memory_durability_match_the_model),
         cmocka_unit_test(random_steps_with_large_buffers_match_the_model),
+        cmocka_unit_test(random_steps_under_random_options_match_the_model),
         cmocka_unit_test(random_steps_in_memory_match_the_model),
     };
     int failed;

@@ -211,6 +211,34 @@ static void layer_open(struct pt_dice *dice, struct layer *layer, bool ranges)
     PT_REQUIRE_OK(pt_run_open(layer->slices, layer->slice_count, &layer->run));
 }
 
+/* Each slice between the keys that begin with one letter behind the stem and with the next, of a segment
+ * whose keys mostly begin so: many segments are in one slice whole. */
+static void layer_open_by_letters(struct pt_dice *dice, struct layer *layer)
+{
+    bool ranges = pt_dice_one_in(dice, 2);
+
+    memset(layer, 0, sizeof(*layer));
+    layer->stem.size = (size_t)pt_dice_below(dice, 12);
+    memset(layer->stem.bytes, 's', layer->stem.size);
+    layer->sample_count = layer->slice_count = 1 + (size_t)pt_dice_below(dice, SEGMENTS);
+    for (size_t i = 0; i <= layer->slice_count; i++) {
+        layer->bounds[i] = layer->stem;
+        layer->bounds[i].bytes[layer->bounds[i].size++] = (uint8_t)('a' + i);
+    }
+    for (size_t i = 0; i < layer->slice_count; i++) {
+        struct text stem = layer->bounds[i];
+
+        while (stem.size < 9)
+            stem.bytes[stem.size++] = 's';
+        sample_fill(dice, &stem, &layer->samples[i], ranges);
+        layer->slice_sample[i] = i;
+        layer->slices[i].held = layer->samples[i].held;
+        layer->slices[i].low = bytes_of(&layer->bounds[i]);
+        layer->slices[i].high = bytes_of(&layer->bounds[i + 1]);
+    }
+    PT_REQUIRE_OK(pt_run_open(layer->slices, layer->slice_count, &layer->run));
+}
+
 static void layer_close(struct layer *layer)
 {
     pt_run_unpin(layer->run);
@@ -324,6 +352,60 @@ static void get_says_what_the_slices_segment_says(void **state)
         }
         layer_close(&layer);
     }
+}
+
+/* What the quick get says of @p key, if its size is one that it is for. */
+static enum peat_status quick_get(const struct pt_run *run, struct peat_bytes key,
+                                  struct peat_bytes *value_out)
+{
+    const uint8_t *bytes = key.data;
+    struct pt_quick_key quick;
+
+    if (key.size < 1 + PT_QUICK_SIZE_MIN || key.size > 1 + PT_QUICK_SIZE_MAX)
+        return PEAT_DONE;
+    quick.head = bytes[0];
+    quick.tail = pt_bytes(bytes + 1, key.size - 1);
+    quick.hash = hash_of(key);
+    return pt_run_quick_get(run, &quick, value_out);
+}
+
+static void a_quick_get_says_what_a_get_says_or_nothing(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    static struct layer layer;
+    unsigned found = 0;
+    unsigned absent = 0;
+    (void)state;
+
+    for (unsigned i = 0; i < 2 * ROUNDS; i++) {
+        layer_open_by_letters(&dice, &layer);
+        for (unsigned k = 0; k < PROBES; k++) {
+            struct text text = probe(&dice, &layer);
+            struct peat_bytes key = bytes_of(&text);
+            struct peat_bytes quick;
+            struct pt_entry entry;
+            enum peat_status status = quick_get(layer.run, key, &quick);
+            enum peat_status expected;
+
+            if (status == PEAT_DONE) /* nothing, or nothing before its chunk is verified */
+                status = pt_run_get(layer.run, key, hash_of(key), &entry) < 0
+                             ? PEAT_CORRUPT
+                             : quick_get(layer.run, key, &quick);
+            if (status == PEAT_DONE)
+                continue;
+            expected = pt_run_get(layer.run, key, hash_of(key), &entry);
+            if (expected == PEAT_OK && entry.op == PT_OP_DELETE)
+                expected = PEAT_NOT_FOUND;
+            PT_REQUIRE(status == expected);
+            found += status == PEAT_OK;
+            absent += status == PEAT_NOT_FOUND;
+            if (status == PEAT_OK)
+                PT_REQUIRE(pt_same(quick, entry.value));
+        }
+        layer_close(&layer);
+    }
+    PT_REQUIRE(found > 0 && absent > 0);
+    printf("# %u found, %u absent\n", found, absent);
 }
 
 /* Between the bounds, as pt_run_covers() gives them. */
@@ -524,6 +606,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(find_gives_the_first_slice_that_ends_above_the_key),
         cmocka_unit_test(get_says_what_the_slices_segment_says),
+        cmocka_unit_test(a_quick_get_says_what_a_get_says_or_nothing),
         cmocka_unit_test(covers_answers_for_the_whole_interval_it_gives),
         cmocka_unit_test(walking_the_intervals_upward_finds_every_range),
         cmocka_unit_test(a_slice_knows_whether_it_is_whole_and_how_large),

@@ -1,5 +1,7 @@
 /* P3, for one segment: whatever happened to its bytes, a read gives the right data or PEAT_CORRUPT;
  * and even behind right checksums wrong bytes never lead a read astray. */
+#include "core/segment/rescue.h"
+
 #include "tests/segment_image.h"
 #include "tests/support.h"
 
@@ -685,6 +687,93 @@ static void a_truncated_file_is_a_status_too(void **state)
     subject_free(subject);
 }
 
+/* ---- Gaps ---- */
+
+/* Keys, ascending: each with the very next one behind it, where a bound may lie between the two. */
+static const struct peat_bytes gap_keys[] = {
+    {"\0", 1}, {"a", 1}, {"a\0", 2}, {"a\0\0", 3}, {"b", 1}, {"b\0", 2},
+};
+enum { GAP_KEYS = sizeof(gap_keys) / sizeof(gap_keys[0]), GAP_BOUNDS = GAP_KEYS - 1 };
+
+/* Bound number @p i of 0 to GAP_BOUNDS: none, or a key that has its next one in the list. */
+static struct peat_bytes gap_bound(unsigned i)
+{
+    return i == GAP_BOUNDS ? pt_bytes(NULL, 0) : gap_keys[i];
+}
+
+/* A bit for each key that lies in it. */
+static unsigned gap_content(const struct pt_gap *gap)
+{
+    unsigned bits = 0;
+
+    for (unsigned i = 0; i < GAP_KEYS; i++)
+        bits |= (unsigned)pt_gap_holds(gap, gap_keys[i]) << i;
+    return bits;
+}
+
+static unsigned bits_from(unsigned bound, bool open)
+{
+    return bound == GAP_BOUNDS ? ~0u : ~0u << (bound + open);
+}
+
+static unsigned bits_below(unsigned bound, bool closed)
+{
+    return bound == GAP_BOUNDS ? ~0u : ~(~0u << (bound + closed));
+}
+
+static void gap_clips_verify(const struct pt_gap *gap)
+{
+    unsigned content = gap_content(gap);
+
+    for (unsigned i = 0; i <= GAP_BOUNDS; i++) {
+        for (unsigned inclusive = 0; inclusive < 2; inclusive++) {
+            struct pt_gap clipped = *gap;
+
+            pt_gap_clip_low(&clipped, gap_bound(i), inclusive == 0);
+            PT_REQUIRE(gap_content(&clipped) == (content & bits_from(i, inclusive == 0)));
+            clipped = *gap;
+            pt_gap_clip_high(&clipped, gap_bound(i), inclusive == 1);
+            PT_REQUIRE(gap_content(&clipped) == (content & bits_below(i, inclusive == 1)));
+        }
+    }
+}
+
+static void a_gap_holds_what_its_bounds_say_however_it_is_clipped(void **state)
+{
+    const unsigned all = ~(~0u << GAP_KEYS);
+    (void)state;
+
+    for (unsigned i = 0; i < 4 * (GAP_BOUNDS + 1) * (GAP_BOUNDS + 1); i++) {
+        unsigned low = i / 4 % (GAP_BOUNDS + 1);
+        unsigned high = i / 4 / (GAP_BOUNDS + 1);
+        struct pt_gap gap = {.low = gap_bound(low),
+                             .high = gap_bound(high),
+                             .low_open = low != GAP_BOUNDS && i % 2 == 1,
+                             .high_closed = high != GAP_BOUNDS && i / 2 % 2 == 1};
+        unsigned expected = all & bits_from(low, gap.low_open) & bits_below(high, gap.high_closed);
+
+        pt_test_context("gap %u", i);
+        PT_REQUIRE(gap_content(&gap) == expected);
+        if (pt_gap_is_empty(&gap))
+            PT_REQUIRE(expected == 0);
+        else if (low < high &&
+                 high != GAP_BOUNDS) /* what lies between two keys may not be in the list */
+            PT_REQUIRE(expected != 0 || pt_bytes_compare(gap_keys[low], gap_keys[high]) < 0);
+        gap_clips_verify(&gap);
+    }
+    pt_test_context("%s", "");
+    /* Between a key and the very next one there is none; else there is. */
+    PT_REQUIRE(pt_gap_is_empty(
+        &(struct pt_gap){.low = pt_text("a"), .low_open = true, .high = pt_bytes("a\0", 2)}));
+    PT_REQUIRE(!pt_gap_is_empty(&(struct pt_gap){.low = pt_text("a"), .high = pt_bytes("a\0", 2)}));
+    PT_REQUIRE(!pt_gap_is_empty(
+        &(struct pt_gap){.low = pt_text("a"), .low_open = true, .high = pt_bytes("a\1", 2)}));
+    PT_REQUIRE(!pt_gap_is_empty(
+        &(struct pt_gap){.low = pt_text("a"), .low_open = true, .high = pt_bytes("b\0", 2)}));
+    PT_REQUIRE(pt_gap_is_empty(
+        &(struct pt_gap){.low = pt_bytes("", 0), .low_open = true, .high = pt_bytes("\0", 1)}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -704,6 +793,7 @@ int main(void)
         cmocka_unit_test(the_check_finds_every_wrong_byte_of_an_index),
         cmocka_unit_test(an_error_of_the_medium_is_a_status),
         cmocka_unit_test(a_truncated_file_is_a_status_too),
+        cmocka_unit_test(a_gap_holds_what_its_bounds_say_however_it_is_clipped),
     };
     int failures;
 

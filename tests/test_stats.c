@@ -57,7 +57,8 @@ static struct peat_stats stats_of(struct peat_db *db)
 static void require_accounted(const struct peat_stats *stats)
 {
     PT_REQUIRE(stats->file_size == PT_ARENA_START + stats->segment_size + stats->log_size +
-                                       stats->manifest_size + stats->free_size +
+                                       stats->manifest_size + stats->history_size +
+                                       stats->free_size + stats->reserve_size +
                                        stats->pending_size);
 }
 

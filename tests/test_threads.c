@@ -1,7 +1,8 @@
 /*
  * The property: threads that read never see half a batch, never go back in time, never miss an
- * acknowledged commit, and what a snapshot shows never changes, while others write, flush, merge
- * and drop collections. Meant for ThreadSanitizer too.
+ * acknowledged commit, and what a snapshot shows never changes, while others write, flush, merge,
+ * drop collections, keep states, compare and back up: all public calls but peat_revert(), which
+ * test_history does beside commits. Meant for ThreadSanitizer too.
  *
  *     test_threads [SECONDS]       PEAT_SEED=n repeats the choices, though not the schedule
  */
@@ -23,6 +24,8 @@ enum {
     SECONDS_DEFAULT = 10, /* over all tests of this file */
     WRITERS = 2,
     READERS = 4,
+    DISTURBERS = 2,
+    PLAYERS = WRITERS + READERS + DISTURBERS,
     ACCOUNTS = 64,  /* of each writer */
     BALANCE = 1000, /* of each account on average: batches move it about, but keep the sum */
     FILLERS = 2000, /* other keys of each writer, so that there is something to merge */
@@ -38,6 +41,8 @@ struct play {
     _Atomic uint64_t acknowledged; /* the highest commit whose peat_write() has returned */
     _Atomic bool stop;
     _Atomic uint64_t snapshots;
+    _Atomic uint64_t others; /* states kept, backups and comparisons made */
+    const char *path;        /* NULL: the store is in memory */
 };
 
 struct player {
@@ -172,6 +177,7 @@ static void *writer_run(void *context)
 struct held {
     struct peat_snapshot *snapshot;
     uint64_t fingerprint;
+    uint8_t digest[32];
 };
 
 /* A sum over all entries, the same in either direction; values that tell what they must be do. */
@@ -311,14 +317,20 @@ static void newest_verify(const struct play *play, const uint64_t stamps[WRITERS
 
 static void held_replace(struct held *held, struct peat_snapshot *snapshot, struct pt_dice *dice)
 {
+    uint8_t digest[32];
+
     if (held->snapshot != NULL) {
         PT_REQUIRE(snapshot_fingerprint(held->snapshot, pt_dice_one_in(dice, 2)) ==
                    held->fingerprint);
+        PT_REQUIRE_OK(peat_digest(held->snapshot, NULL, NULL, digest, NULL));
+        PT_REQUIRE(memcmp(digest, held->digest, sizeof(digest)) == 0);
         peat_snapshot_close(held->snapshot);
     }
     held->snapshot = snapshot;
-    if (snapshot != NULL)
-        held->fingerprint = snapshot_fingerprint(snapshot, pt_dice_one_in(dice, 2));
+    if (snapshot == NULL)
+        return;
+    held->fingerprint = snapshot_fingerprint(snapshot, pt_dice_one_in(dice, 2));
+    PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, held->digest, NULL));
 }
 
 static void *reader_run(void *context)
@@ -326,7 +338,7 @@ static void *reader_run(void *context)
     const struct player *player = context;
     struct play *play = player->play;
     struct pt_dice dice = {pt_mix(play->seed) + 1000 + player->number};
-    struct held held[HELD_MAX] = {{NULL, 0}};
+    struct held held[HELD_MAX] = {{.snapshot = NULL}};
     uint64_t stamps[WRITERS] = {0};
     uint64_t last = 0;
 
@@ -351,15 +363,17 @@ static void *reader_run(void *context)
     return NULL;
 }
 
-/* --- the one who disturbs ------------------------------------------------------------------- */
+/* --- those who disturb ---------------------------------------------------------------------- */
 
-static void collection_come_and_go(const struct play *play)
+static void collection_come_and_go(const struct play *play, unsigned number)
 {
     struct peat_collection *collection;
     struct peat_snapshot *before;
     struct peat_bytes value;
+    char own_name[NAME_SIZE];
 
-    PT_REQUIRE_OK(peat_collection_open(play->db, NULL, "temporary", PEAT_CREATE, &collection));
+    (void)name_of(own_name, "temporary", number, 0);
+    PT_REQUIRE_OK(peat_collection_open(play->db, NULL, own_name, PEAT_CREATE, &collection));
     for (unsigned i = 0; i < 10; i++) {
         char name[NAME_SIZE];
 
@@ -374,11 +388,151 @@ static void collection_come_and_go(const struct play *play)
     peat_collection_close(collection);
 }
 
+/* A state that is kept shows whole batches, and is what it is until it is dropped. */
+static void state_come_and_go(const struct play *play, unsigned number, struct pt_dice *dice)
+{
+    uint64_t stamps[WRITERS] = {0};
+    struct held held = {.snapshot = NULL};
+    struct peat_snapshot *snapshot;
+    char own_name[NAME_SIZE];
+    uint64_t generation;
+
+    (void)name_of(own_name, "kept", number, 0);
+    PT_REQUIRE_OK(peat_snapshot_persist(play->db, own_name, &generation));
+    PT_REQUIRE_OK(peat_history_open(play->db, own_name, 0, &snapshot));
+    snapshot_verify(play, snapshot, stamps, dice);
+    held_replace(&held, snapshot, dice);
+    PT_REQUIRE_OK(peat_flush(play->db));
+    held_replace(&held, NULL, dice);
+    PT_REQUIRE_OK(peat_history_drop(play->db, own_name, 0));
+    PT_REQUIRE_STATUS(peat_history_open(play->db, own_name, 0, &snapshot), PEAT_NOT_FOUND);
+}
+
+static bool bytes_dropped(void *context, const void *data, size_t size)
+{
+    uint64_t *count = context;
+
+    (void)data;
+    *count += size;
+    return true;
+}
+
+/* A backup, into a file or a stream, is of the snapshot that was asked for. */
+static void backup_make(const struct play *play, unsigned number)
+{
+    struct peat_backup_info info = {.struct_size = sizeof(info)};
+    struct peat_backup_options options;
+    struct peat_snapshot *snapshot;
+    char path[600];
+    uint8_t digest[32];
+    uint64_t count = 0;
+
+    peat_backup_options_init(&options);
+    (void)snprintf(path, sizeof(path), "%s.backup-%u", play->path == NULL ? "" : play->path,
+                   number);
+    if (play->path != NULL)
+        options.path = path;
+    else
+        options.write = bytes_dropped;
+    options.context = &count;
+    PT_REQUIRE_OK(peat_snapshot_open(play->db, &snapshot));
+    PT_REQUIRE_OK(peat_backup(play->db, snapshot, &options, &info));
+    PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digest, NULL));
+    PT_REQUIRE(info.commit == peat_snapshot_commit(snapshot));
+    PT_REQUIRE(memcmp(info.digest, digest, sizeof(digest)) == 0);
+    peat_snapshot_close(snapshot);
+    if (play->path != NULL) {
+        PT_REQUIRE_OK(peat_backup_inspect(path, &info));
+        PT_REQUIRE(unlink(path) == 0);
+    } else {
+        PT_REQUIRE(count == info.file_size);
+    }
+}
+
+struct comparison {
+    const struct peat_snapshot *from;
+    const struct peat_snapshot *to;
+    uint64_t count;
+};
+
+static bool same_in(const struct peat_snapshot *snapshot, struct peat_bytes key,
+                    struct peat_bytes told)
+{
+    struct peat_bytes value;
+    enum peat_status status = peat_get(snapshot, NULL, key, &value);
+
+    return told.data == NULL ? status == PEAT_NOT_FOUND : status == PEAT_OK && pt_same(value, told);
+}
+
+static bool difference_verify(void *context, const struct peat_difference *difference)
+{
+    struct comparison *comparison = context;
+
+    PT_REQUIRE(same_in(comparison->from, difference->key, difference->from));
+    PT_REQUIRE(same_in(comparison->to, difference->key, difference->to));
+    return ++comparison->count < 200;
+}
+
+/* What changes between two moments is told as the two moments show it. */
+static void moments_compare(const struct play *play)
+{
+    struct peat_snapshot *from;
+    struct peat_snapshot *to;
+    struct comparison comparison = {.count = 0};
+
+    PT_REQUIRE_OK(peat_snapshot_open(play->db, &from));
+    (void)usleep(2000);
+    PT_REQUIRE_OK(peat_snapshot_open(play->db, &to));
+    comparison.from = from;
+    comparison.to = to;
+    PT_REQUIRE_OK(peat_diff(from, to, NULL, difference_verify, &comparison));
+    peat_snapshot_close(from);
+    peat_snapshot_close(to);
+}
+
+static bool name_found(void *context, const char *name)
+{
+    bool *found = context;
+
+    *found = *found || strcmp(name, "stamps") == 0;
+    return true;
+}
+
+static bool entry_seen(void *context, const struct peat_history_entry *entry)
+{
+    uint64_t *last = context;
+
+    PT_REQUIRE(entry->commit >= *last);
+    *last = entry->commit;
+    return true;
+}
+
+/* Calls that look at the store as a whole. */
+static void lists_look(const struct play *play)
+{
+    struct peat_snapshot *snapshot;
+    struct peat_collection *collection;
+    bool found = false;
+    uint64_t last = 0;
+    enum peat_status status;
+
+    PT_REQUIRE_OK(peat_snapshot_open(play->db, &snapshot));
+    PT_REQUIRE_OK(peat_collection_list(snapshot, NULL, name_found, &found));
+    PT_REQUIRE(found);
+    PT_REQUIRE_OK(peat_collection_open_at(snapshot, NULL, "stamps", &collection));
+    peat_collection_close(collection);
+    peat_snapshot_close(snapshot);
+    PT_REQUIRE_OK(peat_history_list(play->db, entry_seen, &last));
+    PT_REQUIRE_OK(peat_refresh(play->db));
+    status = peat_wait_idle(play->db, 1);
+    PT_REQUIRE(status == PEAT_OK || status == PEAT_TIMEOUT);
+}
+
 static void *disturber_run(void *context)
 {
     const struct player *player = context;
     struct play *play = player->play;
-    struct pt_dice dice = {pt_mix(play->seed) + 2000};
+    struct pt_dice dice = {pt_mix(play->seed) + 2000 + player->number};
     struct peat_stats stats = {.struct_size = sizeof(stats)};
 
     while (!atomic_load_explicit(&play->stop, memory_order_relaxed)) {
@@ -393,7 +547,22 @@ static void *disturber_run(void *context)
             PT_REQUIRE_OK(peat_sync(play->db));
             break;
         case 3:
-            collection_come_and_go(play);
+            collection_come_and_go(play, player->number);
+            break;
+        case 4:
+            state_come_and_go(play, player->number, &dice);
+            atomic_fetch_add_explicit(&play->others, 1, memory_order_relaxed);
+            break;
+        case 5:
+            backup_make(play, player->number);
+            atomic_fetch_add_explicit(&play->others, 1, memory_order_relaxed);
+            break;
+        case 6:
+            moments_compare(play);
+            atomic_fetch_add_explicit(&play->others, 1, memory_order_relaxed);
+            break;
+        case 7:
+            lists_look(play);
             break;
         default:
             PT_REQUIRE_OK(peat_stats_get(play->db, &stats));
@@ -409,16 +578,16 @@ static void *disturber_run(void *context)
 static void play_run(const char *path, uint64_t duration_us)
 {
     struct peat_options options = pt_test_options(PEAT_CREATE);
-    struct player players[WRITERS + READERS + 1];
-    pthread_t threads[WRITERS + READERS + 1];
-    struct play play = {.seed = pt_test_seed()};
+    struct player players[PLAYERS];
+    pthread_t threads[PLAYERS];
+    struct play play = {.seed = pt_test_seed(), .path = path};
     struct peat_stats stats = {.struct_size = sizeof(stats)};
     uint64_t end = pt_test_now_us() + duration_us;
 
     pt_test_options_tiny(&options);
     PT_REQUIRE_OK(peat_open(path, &options, &play.db));
     PT_REQUIRE_OK(peat_collection_open(play.db, NULL, "stamps", PEAT_CREATE, &play.stamps));
-    for (unsigned i = 0; i < WRITERS + READERS + 1; i++) {
+    for (unsigned i = 0; i < PLAYERS; i++) {
         void *(*run)(void *) = i < WRITERS             ? writer_run
                                : i < WRITERS + READERS ? reader_run
                                                        : disturber_run;
@@ -429,12 +598,13 @@ static void play_run(const char *path, uint64_t duration_us)
     while (pt_test_now_us() < end)
         (void)usleep(10000);
     atomic_store(&play.stop, true);
-    for (unsigned i = 0; i < WRITERS + READERS + 1; i++)
+    for (unsigned i = 0; i < PLAYERS; i++)
         PT_REQUIRE(pthread_join(threads[i], NULL) == 0);
     PT_REQUIRE_OK(peat_stats_get(play.db, &stats));
     printf("# %" PRIu64 " commits, %" PRIu64 " snapshots, %" PRIu64 " flushes, %" PRIu64
-           " merges\n",
-           stats.commit, atomic_load(&play.snapshots), stats.flushes, stats.merges);
+           " merges, %" PRIu64 " states kept, backups and comparisons\n",
+           stats.commit, atomic_load(&play.snapshots), stats.flushes, stats.merges,
+           atomic_load(&play.others));
     PT_REQUIRE_OK(peat_check(play.db, NULL, NULL, NULL));
     peat_collection_close(play.stamps);
     PT_REQUIRE_OK(peat_close(play.db));

@@ -4,6 +4,7 @@
 struct delete_options {
     const char *path; /* of the collection, or NULL */
     enum peat_durability durability;
+    uint64_t file_size_max; /* bytes; 0: any */
     bool is_hex;
     bool is_forced;
 };
@@ -66,7 +67,8 @@ static enum pt_exit store_delete(const struct delete_options *options, int count
     enum peat_status status;
     enum pt_exit outcome;
 
-    outcome = pt_target_open_write(&work.target, words[0], options->path, 0);
+    outcome =
+        pt_target_open_write(&work.target, words[0], options->path, 0, options->file_size_max);
     if (outcome != PT_EXIT_DONE)
         goto done;
     work.batch = peat_batch_new(0);
@@ -83,12 +85,14 @@ done:
 
 static enum pt_exit delete_run(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"collection", required_argument, NULL, 'c'},
-                                                 {"durability", required_argument, NULL, 'd'},
-                                                 {"force", no_argument, NULL, 'f'},
-                                                 {"hex", no_argument, NULL, 'x'},
-                                                 {"help", no_argument, NULL, PT_OPTION_HELP},
-                                                 {0}};
+    static const struct option long_options[] = {
+        {"collection", required_argument, NULL, 'c'},
+        {"durability", required_argument, NULL, 'd'},
+        {"force", no_argument, NULL, 'f'},
+        {"hex", no_argument, NULL, 'x'},
+        {"file-size-max", required_argument, NULL, PT_OPTION_FILE_SIZE},
+        {"help", no_argument, NULL, PT_OPTION_HELP},
+        {0}};
     struct delete_options options = {.durability = PEAT_DEFAULT};
     int code;
 
@@ -100,7 +104,10 @@ static enum pt_exit delete_run(int argc, char **argv)
             options.is_forced = true;
         else if (code == 'x')
             options.is_hex = true;
-        else if (code != 'd')
+        else if (code == PT_OPTION_FILE_SIZE) {
+            if (!pt_command_file_size(optarg, &options.file_size_max))
+                return PT_EXIT_USAGE;
+        } else if (code != 'd')
             return code == PT_OPTION_HELPED ? PT_EXIT_DONE : PT_EXIT_USAGE;
         else if (!pt_command_durability(optarg, &options.durability))
             return PT_EXIT_USAGE;
@@ -121,6 +128,7 @@ const struct pt_command pt_command_delete = {
             "  -c, --collection PATH   in this collection (names with '/' between them)\n"
             "  -d, --durability LEVEL  what the commit survives: memory, os (the default) or disk\n"
             "  -f, --force             a key that is not there is no failure\n"
+            "      --file-size-max N   let the store grow to N bytes at most\n"
             "  -x, --hex               the keys are hexadecimal\n",
     .run = delete_run,
 };

@@ -7,6 +7,7 @@
 
 struct get_options {
     const char *path; /* of the collection, or NULL */
+    const char *at;   /* the kept state, or NULL */
     bool is_hex;
     bool with_newline;
 };
@@ -31,7 +32,7 @@ static enum pt_exit get(const struct get_options *options, const char *store, co
 
     if (!pt_command_bytes(word, options->is_hex, &key))
         goto done;
-    outcome = pt_target_open_read(&target, store, options->path);
+    outcome = pt_target_open_at(&target, store, options->path, options->at);
     if (outcome != PT_EXIT_DONE)
         goto done;
     status = peat_get(target.snapshot, target.collection, pt_textbuf_bytes(&key), &value);
@@ -52,7 +53,8 @@ done:
 
 static enum pt_exit get_run(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"collection", required_argument, NULL, 'c'},
+    static const struct option long_options[] = {{"at", required_argument, NULL, 'a'},
+                                                 {"collection", required_argument, NULL, 'c'},
                                                  {"hex", no_argument, NULL, 'x'},
                                                  {"newline", no_argument, NULL, 'n'},
                                                  {"help", no_argument, NULL, PT_OPTION_HELP},
@@ -60,9 +62,11 @@ static enum pt_exit get_run(int argc, char **argv)
     struct get_options options = {0};
     int code;
 
-    while ((code = pt_command_option(&pt_command_get, argc, argv, ":c:xn", long_options)) != -1) {
+    while ((code = pt_command_option(&pt_command_get, argc, argv, ":a:c:xn", long_options)) != -1) {
         if (code == 'c')
             options.path = optarg;
+        else if (code == 'a')
+            options.at = optarg;
         else if (code == 'x')
             options.is_hex = true;
         else if (code == 'n')
@@ -83,6 +87,7 @@ const struct pt_command pt_command_get = {
             "Write the value of KEY to standard output: its bytes and nothing else, but with a\n"
             "newline behind them on a terminal. Exit code 1: there is no such key.\n"
             "\n"
+            "  -a, --at STATE         as of a kept state: its name, number or commit\n"
             "  -c, --collection PATH  in this collection (names with '/' between them)\n"
             "  -x, --hex              KEY is hexadecimal, and so is what is written\n"
             "  -n, --newline          write a newline behind the value\n",

@@ -21,7 +21,8 @@ struct load_options {
     const struct pt_text_format *format; /* NULL: to be found out */
     const char *path;                    /* of the collection, or NULL */
     enum peat_durability durability;
-    uint64_t batch_count; /* entries per commit */
+    uint64_t file_size_max; /* bytes; 0: any */
+    uint64_t batch_count;   /* entries per commit */
     bool is_report;
     bool is_skipping;
     bool is_verbose;
@@ -175,7 +176,8 @@ static enum pt_exit load(struct load_work *work, const char *store, int count, c
     static char standard_input[] = "-";
     enum pt_exit outcome;
 
-    outcome = pt_target_open_write(&work->target, store, work->options->path, PEAT_CREATE);
+    outcome = pt_target_open_write(&work->target, store, work->options->path, PEAT_CREATE,
+                                   work->options->file_size_max);
     if (outcome != PT_EXIT_DONE)
         goto done;
     pt_collection_cache_init(&work->collections, work->target.db, work->target.collection);
@@ -215,6 +217,8 @@ static bool option_take(struct load_options *options, int code)
             return true;
         (void)pt_complain_usage("--format takes tsv, json, dump or deb822, not '%s'", optarg);
         return false;
+    case PT_OPTION_FILE_SIZE:
+        return pt_command_file_size(optarg, &options->file_size_max);
     case 'k':
         options->is_skipping = true;
         return true;
@@ -231,15 +235,17 @@ static bool option_take(struct load_options *options, int code)
 
 static enum pt_exit load_run(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"batch", required_argument, NULL, 'b'},
-                                                 {"collection", required_argument, NULL, 'c'},
-                                                 {"durability", required_argument, NULL, 'd'},
-                                                 {"format", required_argument, NULL, 'f'},
-                                                 {"report", no_argument, NULL, 'r'},
-                                                 {"skip-bad", no_argument, NULL, 'k'},
-                                                 {"verbose", no_argument, NULL, 'v'},
-                                                 {"help", no_argument, NULL, PT_OPTION_HELP},
-                                                 {0}};
+    static const struct option long_options[] = {
+        {"batch", required_argument, NULL, 'b'},
+        {"collection", required_argument, NULL, 'c'},
+        {"durability", required_argument, NULL, 'd'},
+        {"format", required_argument, NULL, 'f'},
+        {"report", no_argument, NULL, 'r'},
+        {"skip-bad", no_argument, NULL, 'k'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"file-size-max", required_argument, NULL, PT_OPTION_FILE_SIZE},
+        {"help", no_argument, NULL, PT_OPTION_HELP},
+        {0}};
     struct load_options options = {.durability = PEAT_DEFAULT, .batch_count = BATCH_COUNT_DEFAULT};
     struct load_work *work;
     enum pt_exit outcome;
@@ -282,6 +288,7 @@ const struct pt_command pt_command_load = {
         "  -b, --batch N           entries in a commit (1000); fewer where values are large\n"
         "  -d, --durability LEVEL  what each commit survives: memory (nothing yet), os (the end\n"
         "                          of the process; the default), disk (a power cut)\n"
+        "      --file-size-max N   let the store grow to N bytes at most\n"
         "  -c, --collection PATH   into this collection (names with '/' between them)\n"
         "  -k, --skip-bad          leave records out that are wrong, instead of stopping\n"
         "  -r, --report            after each commit write how many entries are committed\n"

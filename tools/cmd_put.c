@@ -8,6 +8,7 @@
 struct put_options {
     const char *path; /* of the collection, or NULL */
     enum peat_durability durability;
+    uint64_t file_size_max; /* bytes; 0: any */
     bool is_hex;
 };
 
@@ -66,7 +67,8 @@ static enum pt_exit put(const struct put_options *options, char **words)
     } else if (!pt_command_bytes(words[2], options->is_hex, &value)) {
         goto done;
     }
-    outcome = pt_target_open_write(&target, words[0], options->path, PEAT_CREATE);
+    outcome =
+        pt_target_open_write(&target, words[0], options->path, PEAT_CREATE, options->file_size_max);
     if (outcome != PT_EXIT_DONE)
         goto done;
     status = commit(options, &target, pt_textbuf_bytes(&key), pt_textbuf_bytes(&value));
@@ -80,11 +82,13 @@ done:
 
 static enum pt_exit put_run(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"collection", required_argument, NULL, 'c'},
-                                                 {"durability", required_argument, NULL, 'd'},
-                                                 {"hex", no_argument, NULL, 'x'},
-                                                 {"help", no_argument, NULL, PT_OPTION_HELP},
-                                                 {0}};
+    static const struct option long_options[] = {
+        {"collection", required_argument, NULL, 'c'},
+        {"durability", required_argument, NULL, 'd'},
+        {"hex", no_argument, NULL, 'x'},
+        {"file-size-max", required_argument, NULL, PT_OPTION_FILE_SIZE},
+        {"help", no_argument, NULL, PT_OPTION_HELP},
+        {0}};
     struct put_options options = {.durability = PEAT_DEFAULT};
     int code;
 
@@ -93,7 +97,10 @@ static enum pt_exit put_run(int argc, char **argv)
             options.path = optarg;
         else if (code == 'x')
             options.is_hex = true;
-        else if (code != 'd')
+        else if (code == PT_OPTION_FILE_SIZE) {
+            if (!pt_command_file_size(optarg, &options.file_size_max))
+                return PT_EXIT_USAGE;
+        } else if (code != 'd')
             return code == PT_OPTION_HELPED ? PT_EXIT_DONE : PT_EXIT_USAGE;
         else if (!pt_command_durability(optarg, &options.durability))
             return PT_EXIT_USAGE;
@@ -115,6 +122,7 @@ const struct pt_command pt_command_put = {
         "  -c, --collection PATH   in this collection (names with '/' between them)\n"
         "  -d, --durability LEVEL  what the commit survives: memory (nothing yet), os (the end\n"
         "                          of the process; the default), disk (a power cut)\n"
+        "      --file-size-max N   let the store grow to N bytes at most\n"
         "  -x, --hex               KEY and VALUE are hexadecimal\n",
     .run = put_run,
 };

@@ -7,6 +7,7 @@
 
 struct scan_options {
     const char *path; /* of the collection, or NULL */
+    const char *at;   /* the kept state, or NULL */
     const char *low;
     const char *high;
     const char *prefix;
@@ -101,7 +102,7 @@ static enum pt_exit scan(const struct scan_options *options, const char *store)
         return pt_complain_usage("--format takes text, hex or json, not '%s'", options->format);
     if (!range_read(options, &bounds, &walk.range))
         goto done;
-    outcome = pt_target_open_read(&target, store, options->path);
+    outcome = pt_target_open_at(&target, store, options->path, options->at);
     if (outcome != PT_EXIT_DONE)
         goto done;
     outcome = pt_entry_walk(&walk, &target, target.collection, options->is_count ? NULL : &writer);
@@ -119,6 +120,9 @@ done:
 static bool option_take(struct scan_options *options, int code)
 {
     switch (code) {
+    case 'a':
+        options->at = optarg;
+        return true;
     case 'c':
         options->path = optarg;
         return true;
@@ -155,17 +159,23 @@ static bool option_take(struct scan_options *options, int code)
 
 static enum pt_exit scan_run(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"collection", required_argument, NULL, 'c'}, {"count", no_argument, NULL, 'C'},
-        {"format", required_argument, NULL, 'f'},     {"hex", no_argument, NULL, 'x'},
-        {"high", required_argument, NULL, 'h'},       {"keys-only", no_argument, NULL, 'k'},
-        {"limit", required_argument, NULL, 'n'},      {"low", required_argument, NULL, 'l'},
-        {"prefix", required_argument, NULL, 'p'},     {"reverse", no_argument, NULL, 'r'},
-        {"help", no_argument, NULL, PT_OPTION_HELP},  {0}};
+    static const struct option long_options[] = {{"at", required_argument, NULL, 'a'},
+                                                 {"collection", required_argument, NULL, 'c'},
+                                                 {"count", no_argument, NULL, 'C'},
+                                                 {"format", required_argument, NULL, 'f'},
+                                                 {"hex", no_argument, NULL, 'x'},
+                                                 {"high", required_argument, NULL, 'h'},
+                                                 {"keys-only", no_argument, NULL, 'k'},
+                                                 {"limit", required_argument, NULL, 'n'},
+                                                 {"low", required_argument, NULL, 'l'},
+                                                 {"prefix", required_argument, NULL, 'p'},
+                                                 {"reverse", no_argument, NULL, 'r'},
+                                                 {"help", no_argument, NULL, PT_OPTION_HELP},
+                                                 {0}};
     struct scan_options options = {.limit = UINT64_MAX};
     int code;
 
-    while ((code = pt_command_option(&pt_command_scan, argc, argv, ":c:Cf:xh:kn:l:p:r",
+    while ((code = pt_command_option(&pt_command_scan, argc, argv, ":a:c:Cf:xh:kn:l:p:r",
                                      long_options)) != -1) {
         if (code == PT_OPTION_HELPED)
             return PT_EXIT_DONE;
@@ -195,6 +205,7 @@ const struct pt_command pt_command_scan = {
             "                         hex:  key, tab, value, in hexadecimal\n"
             "                         json: an object\n"
             "  -x, --hex              the bounds are hexadecimal; the format is hex by default\n"
+            "  -a, --at STATE         as of a kept state: its name, number or commit\n"
             "  -c, --collection PATH  in this collection (names with '/' between them)\n",
     .run = scan_run,
 };

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum figure_kind { FIGURE_COUNT, FIGURE_SIZE };
+enum figure_kind { FIGURE_COUNT, FIGURE_SIZE, FIGURE_TIME };
 
 /* The figures that mean something to a process that only reads: those about the file. */
 static const struct {
@@ -24,15 +24,24 @@ static const struct {
     {"segment_size", "in segments", offsetof(struct peat_stats, segment_size), FIGURE_SIZE},
     {"log_size", "in the log", offsetof(struct peat_stats, log_size), FIGURE_SIZE},
     {"manifest_size", "in manifests", offsetof(struct peat_stats, manifest_size), FIGURE_SIZE},
+    {"history_count", "kept states", offsetof(struct peat_stats, history_count), FIGURE_COUNT},
+    {"history_size", "in these alone", offsetof(struct peat_stats, history_size), FIGURE_SIZE},
+    {"reserve_size", "kept in reserve", offsetof(struct peat_stats, reserve_size), FIGURE_SIZE},
     {"free_size", "free inside", offsetof(struct peat_stats, free_size), FIGURE_SIZE},
     {"pending_size", "waiting to be free", offsetof(struct peat_stats, pending_size), FIGURE_SIZE},
+    {"snapshot_pinned_size", "of that, snapshots",
+     offsetof(struct peat_stats, snapshot_pinned_size), FIGURE_SIZE},
+    {"reader_pinned_size", "of that, readers", offsetof(struct peat_stats, reader_pinned_size),
+     FIGURE_SIZE},
     {"entry_count", "entries in segments", offsetof(struct peat_stats, entry_count), FIGURE_COUNT},
     {"segment_count", "segments", offsetof(struct peat_stats, segment_count), FIGURE_COUNT},
     {"run_count", "runs", offsetof(struct peat_stats, run_count), FIGURE_COUNT},
     {"buffer_size", "in write buffers", offsetof(struct peat_stats, buffer_size), FIGURE_SIZE},
+    {"memory_size", "memory for these", offsetof(struct peat_stats, memory_size), FIGURE_SIZE},
     {"replayed_commits", "commits from the log", offsetof(struct peat_stats, replayed_commits),
      FIGURE_COUNT},
     {"replayed_size", "read from the log", offsetof(struct peat_stats, replayed_size), FIGURE_SIZE},
+    {"replay_time_us", "which took", offsetof(struct peat_stats, replay_time_us), FIGURE_TIME},
 };
 
 static uint64_t figure_of(const struct peat_stats *stats, size_t i)
@@ -57,6 +66,8 @@ static void text_write(const struct peat_stats *stats)
             if (figure >= 1000)
                 pt_output_format(" (%s)", pt_human_size(figure).text);
         }
+        if (figures[i].kind == FIGURE_TIME)
+            pt_output_string(" us");
         pt_output_byte('\n');
     }
 }
@@ -83,12 +94,12 @@ static enum pt_exit path_write(void *context, struct peat_collection *collection
     return PT_EXIT_DONE;
 }
 
-static enum pt_exit stat_show(const char *store, bool is_json, bool is_list)
+static enum pt_exit stat_show(const char *store, const char *at, bool is_json, bool is_list)
 {
     struct peat_stats stats = {.struct_size = sizeof(stats)};
     struct pt_target target = {0};
     enum peat_status status;
-    enum pt_exit outcome = pt_target_open_read(&target, store, NULL);
+    enum pt_exit outcome = pt_target_open_at(&target, store, NULL, at);
 
     if (outcome != PT_EXIT_DONE)
         goto done;
@@ -109,17 +120,21 @@ done:
 
 static enum pt_exit stat_run(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"collections", no_argument, NULL, 'c'},
+    static const struct option long_options[] = {{"at", required_argument, NULL, 'a'},
+                                                 {"collections", no_argument, NULL, 'c'},
                                                  {"json", no_argument, NULL, 'j'},
                                                  {"help", no_argument, NULL, PT_OPTION_HELP},
                                                  {0}};
+    const char *at = NULL;
     bool is_json = false;
     bool is_list = false;
     int code;
 
-    while ((code = pt_command_option(&pt_command_stat, argc, argv, ":cj", long_options)) != -1) {
+    while ((code = pt_command_option(&pt_command_stat, argc, argv, ":a:cj", long_options)) != -1) {
         if (code == 'c')
             is_list = true;
+        else if (code == 'a')
+            at = optarg;
         else if (code == 'j')
             is_json = true;
         else
@@ -127,9 +142,12 @@ static enum pt_exit stat_run(int argc, char **argv)
     }
     if (is_list && is_json)
         return pt_complain_usage("--collections writes no JSON");
+    if (at != NULL && !is_list)
+        return pt_complain_usage(
+            "--at goes with --collections; 'peat history' has a state's sizes");
     if (!pt_command_arguments(argc, 1, 1))
         return PT_EXIT_USAGE;
-    return stat_show(argv[optind], is_json, is_list);
+    return stat_show(argv[optind], at, is_json, is_list);
 }
 
 const struct pt_command pt_command_stat = {
@@ -142,6 +160,7 @@ const struct pt_command pt_command_stat = {
         "older versions that a merge has yet to drop; 'peat scan --count' counts exactly.\n"
         "\n"
         "  -j, --json         write one JSON object; sizes are bytes\n"
-        "  -c, --collections  list the collections instead, one on a line\n",
+        "  -c, --collections  list the collections instead, one on a line\n"
+        "  -a, --at STATE     with --collections: as of a kept state\n",
     .run = stat_run,
 };

@@ -112,9 +112,23 @@ bool pt_path_valid(struct peat_bytes path)
     return status == PEAT_DONE;
 }
 
-enum peat_status pt_path_open(struct peat_db *db, struct peat_collection *parent,
-                              struct peat_bytes path, unsigned flags,
-                              struct peat_collection **collection_out)
+/* Where a path is walked: in a store, or as of a snapshot. */
+struct place {
+    struct peat_db *db;
+    const struct peat_snapshot *snapshot; /* NULL: the store as it is */
+    unsigned flags;                       /* for each name on the way */
+};
+
+static enum peat_status child_open(const struct place *place, struct peat_collection *parent,
+                                   const char *name, struct peat_collection **child_out)
+{
+    if (place->snapshot != NULL)
+        return peat_collection_open_at(place->snapshot, parent, name, child_out);
+    return peat_collection_open(place->db, parent, name, place->flags, child_out);
+}
+
+static enum peat_status path_walk(const struct place *place, struct peat_collection *parent,
+                                  struct peat_bytes path, struct peat_collection **collection_out)
 {
     struct peat_collection *collection = NULL; /* ours; NULL while still at the parent */
     char name[PEAT_NAME_SIZE_MAX + 1];
@@ -125,8 +139,7 @@ enum peat_status pt_path_open(struct peat_db *db, struct peat_collection *parent
     while ((status = pt_path_next(&path, name)) == PEAT_OK) {
         struct peat_collection *child = NULL;
 
-        status =
-            peat_collection_open(db, collection == NULL ? parent : collection, name, flags, &child);
+        status = child_open(place, collection == NULL ? parent : collection, name, &child);
         if (status != PEAT_OK)
             goto done;
         peat_collection_close(collection);
@@ -141,4 +154,21 @@ enum peat_status pt_path_open(struct peat_db *db, struct peat_collection *parent
 done:
     peat_collection_close(collection);
     return status;
+}
+
+enum peat_status pt_path_open(struct peat_db *db, struct peat_collection *parent,
+                              struct peat_bytes path, unsigned flags,
+                              struct peat_collection **collection_out)
+{
+    const struct place place = {db, NULL, flags};
+
+    return path_walk(&place, parent, path, collection_out);
+}
+
+enum peat_status pt_path_open_at(const struct peat_snapshot *snapshot, struct peat_bytes path,
+                                 struct peat_collection **collection_out)
+{
+    const struct place place = {NULL, snapshot, 0};
+
+    return path_walk(&place, NULL, path, collection_out);
 }

@@ -28,5 +28,8 @@ bool pt_path_valid(struct peat_bytes path);
 enum peat_status pt_path_open(struct peat_db *db, struct peat_collection *parent,
                               struct peat_bytes path, unsigned flags,
                               struct peat_collection **collection_out);
+/* The same below the root as of @p snapshot, for reading in it. */
+enum peat_status pt_path_open_at(const struct peat_snapshot *snapshot, struct peat_bytes path,
+                                 struct peat_collection **collection_out);
 
 #endif

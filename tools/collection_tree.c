@@ -76,7 +76,7 @@ static enum pt_exit one_visit(struct walk *walk, struct peat_bytes path)
     enum pt_exit outcome = PT_EXIT_DONE;
     enum peat_status status;
 
-    status = pt_path_open(walk->target->db, NULL, path, 0, &collection);
+    status = pt_path_open_at(walk->target->snapshot, path, &collection);
     if (status == PEAT_OK)
         outcome = walk->visit(walk->context, collection, path);
     if (status == PEAT_OK && outcome == PT_EXIT_DONE)

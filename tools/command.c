@@ -7,9 +7,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FILE_SIZE_MIN = 1 << 20 /* bytes: peat_open() takes no less */ };
+
 const struct pt_command *const pt_commands[] = {
-    &pt_command_load, &pt_command_dump, &pt_command_get,   &pt_command_put,  &pt_command_delete,
-    &pt_command_scan, &pt_command_stat, &pt_command_check, &pt_command_help, NULL,
+    &pt_command_load,
+    &pt_command_dump,
+    &pt_command_get,
+    &pt_command_put,
+    &pt_command_delete,
+    &pt_command_scan,
+    &pt_command_stat,
+    &pt_command_check,
+    &pt_command_compact,
+    &pt_command_backup,
+    &pt_command_restore,
+    &pt_command_salvage,
+    &pt_command_digest,
+    &pt_command_history,
+    &pt_command_revert,
+    &pt_command_diff,
+    &pt_command_torture,
+    &pt_command_help,
+    NULL,
 };
 
 const struct pt_command *pt_command_find(const char *name)
@@ -74,6 +93,11 @@ bool pt_command_number(const char *what, const char *text, uint64_t min, uint64_
     (void)pt_complain_usage("%s takes a whole number from %llu on, not '%s'", what,
                             (unsigned long long)min, text);
     return false;
+}
+
+bool pt_command_file_size(const char *text, uint64_t *size_out)
+{
+    return pt_command_number("--file-size-max", text, FILE_SIZE_MIN, UINT64_MAX, size_out);
 }
 
 bool pt_command_durability(const char *text, enum peat_durability *durability_out)

@@ -23,6 +23,15 @@ extern const struct pt_command pt_command_delete;
 extern const struct pt_command pt_command_scan;
 extern const struct pt_command pt_command_stat;
 extern const struct pt_command pt_command_check;
+extern const struct pt_command pt_command_compact;
+extern const struct pt_command pt_command_backup;
+extern const struct pt_command pt_command_restore;
+extern const struct pt_command pt_command_salvage;
+extern const struct pt_command pt_command_digest;
+extern const struct pt_command pt_command_history;
+extern const struct pt_command pt_command_revert;
+extern const struct pt_command pt_command_diff;
+extern const struct pt_command pt_command_torture;
 extern const struct pt_command pt_command_help;
 
 /* All of them in the order of 'peat help', ended with NULL. */
@@ -32,7 +41,7 @@ extern const struct pt_command *const pt_commands[];
 const struct pt_command *pt_command_find(const char *name);
 
 /* The code of "help" in a command's options; pt_command_option() handles it. */
-enum { PT_OPTION_HELP = 1000, PT_OPTION_BAD, PT_OPTION_HELPED };
+enum { PT_OPTION_HELP = 1000, PT_OPTION_BAD, PT_OPTION_HELPED, PT_OPTION_FILE_SIZE };
 
 /*
  * The next option, as getopt_long() gives it; -1 after the last. PT_OPTION_BAD: it was wrong and
@@ -48,6 +57,9 @@ bool pt_command_arguments(int argc, int min, int max);
 /* Read a whole number from @p text; false: it is none, complained about as the value of @p what. */
 bool pt_command_number(const char *what, const char *text, uint64_t min, uint64_t max,
                        uint64_t *number_out);
+
+/* Read the value of --file-size-max. */
+bool pt_command_file_size(const char *text, uint64_t *size_out);
 
 /* Read memory, os or disk. */
 bool pt_command_durability(const char *text, enum peat_durability *durability_out);

@@ -83,7 +83,7 @@ build_peat() {
     if [ -e "$root/config.status" ]; then
         tree=$root
     else
-        [ -e "$tree/config.status" ] || (cd "$tree" && "$root/configure") || return 1
+        [ -e "$tree/config.status" ] || (cd "$tree" && ../../configure) || return 1
     fi
     make -C "$tree" -j "$(getconf _NPROCESSORS_ONLN)" peat
 }

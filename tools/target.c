@@ -1,16 +1,20 @@
 #include "tools/target.h"
 
 #include "tools/collection_path.h"
+#include "tools/kept_state.h"
 
 #include <string.h>
 
-static enum pt_exit store_open(struct pt_target *target, const char *store, unsigned flags)
+static enum pt_exit store_open(struct pt_target *target, const char *store, unsigned flags,
+                               uint64_t file_size_max)
 {
     struct peat_options options;
     enum peat_status status;
 
     peat_options_init(&options);
     options.flags = flags;
+    options.file_size_max = file_size_max;
+    options.history_count = 0; /* what is kept is up to the program whose store it is */
     status = peat_open(store, &options, &target->db);
     if (status == PEAT_OK)
         return PT_EXIT_DONE;
@@ -22,12 +26,24 @@ static enum pt_exit store_open(struct pt_target *target, const char *store, unsi
     return PT_EXIT_ERROR;
 }
 
+static bool path_check(const char *path)
+{
+    if (path == NULL || pt_path_valid((struct peat_bytes){path, strlen(path)}))
+        return true;
+    (void)pt_complain_usage("'%s' is no path of a collection", path);
+    return false;
+}
+
+/* In the snapshot, if there is one. */
 static enum pt_exit collection_open(struct pt_target *target, const char *path, unsigned flags)
 {
     struct peat_bytes bytes = {path, path == NULL ? 0 : strlen(path)};
     enum peat_status status;
 
-    status = pt_path_open(target->db, NULL, bytes, flags, &target->collection);
+    if (target->snapshot != NULL)
+        status = pt_path_open_at(target->snapshot, bytes, &target->collection);
+    else
+        status = pt_path_open(target->db, NULL, bytes, flags, &target->collection);
     if (status == PEAT_OK)
         return PT_EXIT_DONE;
     if (status != PEAT_NOT_FOUND)
@@ -36,36 +52,44 @@ static enum pt_exit collection_open(struct pt_target *target, const char *path, 
     return PT_EXIT_NOT_FOUND;
 }
 
-static enum pt_exit target_open(struct pt_target *target, const char *store, const char *path,
-                                unsigned flags)
+enum pt_exit pt_target_open_at(struct pt_target *target, const char *store, const char *path,
+                               const char *at)
+{
+    enum peat_status status = PEAT_OK;
+    enum pt_exit outcome;
+
+    memset(target, 0, sizeof(*target));
+    target->store = store;
+    if (!path_check(path))
+        return PT_EXIT_USAGE;
+    outcome = store_open(target, store, PEAT_READ_ONLY, 0);
+    if (outcome != PT_EXIT_DONE)
+        return outcome;
+    if (at != NULL)
+        outcome = pt_kept_state_open(target->db, store, at, &target->snapshot);
+    else
+        status = peat_snapshot_open(target->db, &target->snapshot);
+    if (status != PEAT_OK)
+        return pt_complain_status(store, status);
+    return outcome == PT_EXIT_DONE ? collection_open(target, path, 0) : outcome;
+}
+
+enum pt_exit pt_target_open_read(struct pt_target *target, const char *store, const char *path)
+{
+    return pt_target_open_at(target, store, path, NULL);
+}
+
+enum pt_exit pt_target_open_write(struct pt_target *target, const char *store, const char *path,
+                                  unsigned flags, uint64_t file_size_max)
 {
     enum pt_exit outcome;
 
     memset(target, 0, sizeof(*target));
     target->store = store;
-    if (path != NULL && !pt_path_valid((struct peat_bytes){path, strlen(path)}))
-        return pt_complain_usage("'%s' is no path of a collection", path);
-    outcome = store_open(target, store, flags);
-    if (outcome == PT_EXIT_DONE)
-        outcome = collection_open(target, path, flags & PEAT_CREATE);
-    return outcome;
-}
-
-enum pt_exit pt_target_open_read(struct pt_target *target, const char *store, const char *path)
-{
-    enum pt_exit outcome = target_open(target, store, path, PEAT_READ_ONLY);
-    enum peat_status status;
-
-    if (outcome != PT_EXIT_DONE)
-        return outcome;
-    status = peat_snapshot_open(target->db, &target->snapshot);
-    return status == PEAT_OK ? PT_EXIT_DONE : pt_complain_status(store, status);
-}
-
-enum pt_exit pt_target_open_write(struct pt_target *target, const char *store, const char *path,
-                                  unsigned flags)
-{
-    return target_open(target, store, path, flags);
+    if (!path_check(path))
+        return PT_EXIT_USAGE;
+    outcome = store_open(target, store, flags, file_size_max);
+    return outcome == PT_EXIT_DONE ? collection_open(target, path, flags & PEAT_CREATE) : outcome;
 }
 
 enum pt_exit pt_target_close(struct pt_target *target, enum pt_exit outcome)

@@ -17,9 +17,14 @@ struct pt_target {
  * whatever this gives. */
 enum pt_exit pt_target_open_read(struct pt_target *target, const char *store, const char *path);
 
-/* Open for writing. @p flags: PEAT_CREATE makes the store and the collection if they are not there. */
+/* The same as of the kept state that @p at names, see kept_state.h; NULL: as it is now. */
+enum pt_exit pt_target_open_at(struct pt_target *target, const char *store, const char *path,
+                               const char *at);
+
+/* Open for writing. @p flags: PEAT_CREATE makes the store and the collection if they are not there.
+ * @p file_size_max: bytes that the file may grow to; 0: any. */
 enum pt_exit pt_target_open_write(struct pt_target *target, const char *store, const char *path,
-                                  unsigned flags);
+                                  unsigned flags, uint64_t file_size_max);
 
 /* Close it. A failure to close is complained about and turns @p outcome PT_EXIT_DONE into the
  * exit code for it; any other outcome stays. */

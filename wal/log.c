@@ -2,6 +2,7 @@
 #include "wal/log_parts.h"
 
 #include "core/base/alloc.h"
+#include "core/base/bug.h"
 #include "core/base/clock.h"
 
 enum {
@@ -19,7 +20,7 @@ enum peat_status pt_log_refuse_poisoned(void)
 enum peat_status pt_log_poison(struct pt_log *log, enum peat_status status)
 {
     PT_ASSERT(status < 0);
-    atomic_store_explicit(&log->poisoned, true, memory_order_relaxed);
+    atomic_store_explicit(&log->poisoned, !PT_BUG(POISON_FORGOTTEN), memory_order_relaxed);
     return status == PEAT_POISONED ? status : PEAT_IO;
 }
 
@@ -78,6 +79,7 @@ enum peat_status pt_log_open(struct pt_arena *arena, const struct pt_log_options
     log->region_size_max = size_or(options->region_size_max, REGION_SIZE_MAX_DEFAULT);
     log->pwrite = options->pwrite;
     log->staged = options->pwrite;
+    log->keep_size = PT_KEEP_ALL;
     status = log_init(log, start);
     if (status < 0) {
         pt_log_close(log);
@@ -199,12 +201,34 @@ bool pt_log_unsynced(struct pt_log *log)
     return unsynced;
 }
 
+uint64_t pt_log_position(struct pt_log *log)
+{
+    uint64_t position;
+
+    pt_mutex_lock(&log->tail_mutex);
+    position = log->end.position;
+    pt_mutex_unlock(&log->tail_mutex);
+    return position;
+}
+
 uint64_t pt_log_size(struct pt_log *log)
 {
     uint64_t size = 0;
 
     pt_mutex_lock(&log->tail_mutex);
     for (const struct pt_log_region *region = log->first; region != NULL; region = region->next)
+        size += region->extent.size;
+    pt_mutex_unlock(&log->tail_mutex);
+    return size;
+}
+
+uint64_t pt_log_left_size(struct pt_log *log)
+{
+    uint64_t size = 0;
+
+    pt_mutex_lock(&log->tail_mutex);
+    for (const struct pt_log_region *region = log->first; region != log->current;
+         region = region->next)
         size += region->extent.size;
     pt_mutex_unlock(&log->tail_mutex);
     return size;

@@ -70,6 +70,11 @@ enum peat_status pt_log_append(struct pt_log *log, enum pt_record_kind kind, uin
  * write of just its bytes. With PEAT_LOG_PWRITE everything is staged, whatever is said here.
  */
 void pt_log_stage(struct pt_log *log, bool staged);
+/*
+ * What is appended from now on may take regions from the arena's reserve, but for @p keep_size bytes of
+ * it. To begin with, and with PT_KEEP_ALL, it may not.
+ */
+void pt_log_use_reserve(struct pt_log *log, uint64_t keep_size);
 /* What was appended is in the page cache: it survives the process. As pt_log_sync() otherwise. */
 enum peat_status pt_log_push(struct pt_log *log);
 /*
@@ -102,7 +107,33 @@ void pt_log_retire(struct pt_log *log, const struct pt_log_point *point, uint64_
 /* A durable manifest of generation @p generation begins no log: retire all regions, and close. */
 void pt_log_end(struct pt_log *log, uint64_t generation);
 
-uint64_t pt_log_size(struct pt_log *log);          /* bytes of regions held */
+/*
+ * Going on after a commit that is in no record: what comes next does not follow from the records so
+ * far, so it begins in a fresh region that nothing links to. The log's old end stays its end for
+ * whoever reads from an older point.
+ *
+ * Prepared, a jump changes nothing yet: the caller makes a manifest durable that begins the log at
+ * jump->point, and then jumps, which cannot fail, or takes it back. The appender's thread, or another
+ * while that waits; nothing is appended in between.
+ */
+struct pt_log_jump {
+    struct pt_log_region *region; /* NULL: nothing is prepared, or it was done */
+    struct pt_log_point point;
+};
+
+/* The log goes on after @p commit, the last one's number + 1, made at @p time_us. PEAT_NO_SPACE,
+ * PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED. */
+enum peat_status pt_log_jump_prepare(struct pt_log *log, uint64_t commit, uint64_t time_us,
+                                     struct pt_log_jump *jump_out);
+void pt_log_jump(struct pt_log *log, struct pt_log_jump *jump);
+/* Take it back. @p named: a manifest may name the region, so its space is left alone. Does nothing
+ * once it was done. */
+void pt_log_jump_cancel(struct pt_log *log, struct pt_log_jump *jump, bool named);
+
+uint64_t pt_log_size(struct pt_log *log); /* bytes of regions held */
+/* Bytes of those before the one that is appended to: what a checkpoint of everything would free. */
+uint64_t pt_log_left_size(struct pt_log *log);
+uint64_t pt_log_position(struct pt_log *log);      /* of the point where the next record begins */
 uint64_t pt_log_bytes_written(struct pt_log *log); /* since open, headers and padding included */
 
 /* ---- Reading ---- */
@@ -138,5 +169,14 @@ struct pt_log_point pt_log_reader_point(const struct pt_log_reader *reader);
 const struct pt_extent *pt_log_reader_regions(const struct pt_log_reader *reader,
                                               size_t *count_out);
 void pt_log_reader_close(struct pt_log_reader *reader); /* NULL is allowed */
+
+/*
+ * The regions that a log from @p start on may lie in, found by their links alone, without a look at
+ * records: those that a reader will enter, and perhaps some that a torn tail had been linked to. So
+ * their space can be kept out of use before the log is read. *regions_out is the caller's, to
+ * pt_free(). PEAT_CORRUPT: @p start is no place in the file. PEAT_IO, PEAT_NO_MEMORY.
+ */
+enum peat_status pt_log_survey(struct pt_arena *arena, const struct pt_log_point *start,
+                               struct pt_extent **regions_out, size_t *count_out);
 
 #endif

@@ -4,9 +4,12 @@
  */
 #include "wal/log_parts.h"
 
+#include "core/base/bug.h"
+
 enum {
-    DIRECT_SIZE = 16384, /* bytes of payload from which a write beats faulting pages in */
-    AHEAD_SIZE = 262144  /* bytes populated ahead of the tail */
+    DIRECT_SIZE = 16384,  /* bytes of payload from which a write beats faulting pages in */
+    AHEAD_SIZE = 262144,  /* bytes populated ahead of the tail */
+    PAGE_SIZE_MAX = 65536 /* bytes: of any host */
 };
 
 /* What is being appended: the rest of a payload, and the record that takes the next part of it. */
@@ -92,7 +95,8 @@ static void record_write_locked(struct pt_log *log, struct appending *appending)
 {
     struct place place = record_place_locked(log);
     struct pt_log_header header = {
-        .durable_position = pt_le64(log->durable_position),
+        .durable_position =
+            pt_le64(PT_BUG(DURABLE_EARLY) ? log->end.position : log->durable_position),
         .size = pt_le32(pt_u32(appending->size)),
         .kind = (uint8_t)appending->kind,
         .flags = appending->more ? PT_LOG_MORE : 0,
@@ -167,6 +171,19 @@ static bool record_append(struct pt_log *log, struct appending *appending)
 }
 
 /*
+ * Take the pages behind the tail out of the page tables. A sync would else take their dirty marks one
+ * by one, each with a flush on every processor: a third of all time under single puts, in a guest.
+ */
+static void pages_detach(struct pt_log_region *region, uint64_t used)
+{
+    uint64_t to = pt_round_down(used, PAGE_SIZE_MAX);
+
+    if (to > region->detached)
+        pt_file_detach(region->map + region->detached, to - region->detached);
+    region->detached = to;
+}
+
+/*
  * Populate the pages for the next record and some after it. By the appender itself and not much
  * ahead: pages that another thread has just cleared come from its cache, and that costs more than the
  * system calls do.
@@ -175,13 +192,15 @@ static enum peat_status pages_reach(struct pt_log *log, uint64_t record_size)
 {
     struct pt_log_region *region;
     enum peat_status status;
+    uint64_t used;
     uint64_t from;
     uint64_t to;
 
     pt_mutex_lock(&log->tail_mutex);
     region = log->current;
-    from = pt_round_down(region->used, PT_LOG_BLOCK);
-    to = pt_round_up(region->used + record_size + AHEAD_SIZE, PT_REGION_UNIT);
+    used = region->used;
+    from = pt_round_down(used, PT_LOG_BLOCK);
+    to = pt_round_up(used + record_size + AHEAD_SIZE, PT_REGION_UNIT);
     if (from < region->populated)
         from = region->populated;
     if (to > region->extent.size)
@@ -191,6 +210,7 @@ static enum peat_status pages_reach(struct pt_log *log, uint64_t record_size)
         return PEAT_OK;
 
     PT_ASSERT(region->map != NULL);
+    pages_detach(region, used);
     status = pt_file_populate(log->file, region->map + from, to - from, true);
     if (status == PEAT_OK)
         region->populated = to;
@@ -262,4 +282,9 @@ enum peat_status pt_log_append(struct pt_log *log, enum pt_record_kind kind, uin
 void pt_log_stage(struct pt_log *log, bool staged)
 {
     log->staged = staged || log->pwrite;
+}
+
+void pt_log_use_reserve(struct pt_log *log, uint64_t keep_size)
+{
+    log->keep_size = keep_size;
 }

@@ -39,8 +39,9 @@ struct pt_log {
     struct pt_file *file;   /* the arena's */
     uint64_t region_size_min;
     uint64_t region_size_max;
-    bool pwrite; /* nothing is written through a mapping */
-    bool staged; /* the appender's: records go to the stage; true with pwrite */
+    bool pwrite;        /* nothing is written through a mapping */
+    bool staged;        /* the appender's: records go to the stage; true with pwrite */
+    uint64_t keep_size; /* the appender's: see pt_log_use_reserve() */
 
     atomic_bool poisoned;       /* set once, never taken back: relaxed, it orders nothing */
     atomic_bool unpushed;       /* the stage holds records, or they are just being written */

@@ -11,10 +11,13 @@
 #include "wal/log.h"
 
 #include "core/base/alloc.h"
+#include "core/base/bug.h"
 #include "core/base/bytes.h"
 #include "wal/log_view.h"
 
 #include <inttypes.h>
+
+enum { JOINED_SIZE_KEPT = 1 << 20 /* bytes: larger payloads are rare */ };
 
 /* A place in the log and the history up to it. */
 struct cursor {
@@ -111,7 +114,8 @@ static bool continues(const struct pt_log_point *point, const struct pt_log_head
         return false;
     chain = pt_siphash128(&point->chain, record + PT_LOG_CHAINED_OFFSET,
                           PT_LOG_CHAINED_SIZE + pt_le32_value(header->size));
-    return memcmp(&chain, &header->chain, sizeof(chain)) == 0;
+    return PT_BUG(TORN_PAYLOAD_ACCEPTED) || PT_BUG(LOG_UNCHECKED) ||
+           memcmp(&chain, &header->chain, sizeof(chain)) == 0;
 }
 
 /* The record at @p offset, if it comes next; the cursor is then behind it. */
@@ -170,7 +174,7 @@ static enum peat_status join(struct pt_log_reader *reader, const uint8_t *data, 
 
         if (capacity < joined_size)
             capacity = pt_round_up(joined_size, PT_REGION_UNIT);
-        joined = pt_realloc(reader->joined, capacity);
+        joined = pt_block_grow(reader->joined, reader->joined_capacity, capacity);
         if (joined == NULL)
             return pt_fail(PEAT_NO_MEMORY, "log record of %zu bytes or more", joined_size);
         reader->joined = joined;
@@ -182,6 +186,17 @@ static enum peat_status join(struct pt_log_reader *reader, const uint8_t *data, 
     return PEAT_OK;
 }
 
+/* The last payload is not needed any more; nor is its memory, if it was a large one. */
+static void joined_forget(struct pt_log_reader *reader)
+{
+    reader->joined_size = 0;
+    if (reader->joined_capacity <= JOINED_SIZE_KEPT)
+        return;
+    pt_block_free(reader->joined, reader->joined_capacity);
+    reader->joined = NULL;
+    reader->joined_capacity = 0;
+}
+
 /* All records of the next payload. PEAT_DONE: they are not all there. */
 static enum peat_status payload_next(struct pt_log_reader *reader, struct cursor *cursor,
                                      struct pt_record *record_out)
@@ -190,7 +205,7 @@ static enum peat_status payload_next(struct pt_log_reader *reader, struct cursor
     const uint8_t *record;
     bool more;
 
-    reader->joined_size = 0;
+    joined_forget(reader);
     do {
         size_t size;
         enum peat_status status = record_next(reader, cursor, &header, &record);
@@ -200,7 +215,7 @@ static enum peat_status payload_next(struct pt_log_reader *reader, struct cursor
         size = pt_le32_value(header.size);
         more = (header.flags & PT_LOG_MORE) != 0;
         record_out->payload = pt_bytes(record + PT_LOG_HEADER_SIZE, size);
-        if (!more && reader->joined_size == 0)
+        if ((!more && reader->joined_size == 0) || PT_BUG(BATCH_IN_PARTS))
             break;
         status = join(reader, record_out->payload.data, size);
         if (status < 0)
@@ -340,6 +355,47 @@ void pt_log_reader_close(struct pt_log_reader *reader)
     if (reader == NULL)
         return;
     pt_free(reader->regions);
-    pt_free(reader->joined);
+    pt_block_free(reader->joined, reader->joined_capacity);
     pt_free(reader);
+}
+
+/* ---- The survey ---- */
+
+/*
+ * Links are not compared with the chain of the records before them, so a torn tail's may be followed:
+ * to a region that the writer had made for the log, and that nothing else used while its link was in
+ * force.
+ */
+enum peat_status pt_log_survey(struct pt_arena *arena, const struct pt_log_point *start,
+                               struct pt_extent **regions_out, size_t *count_out)
+{
+    uint64_t region_count_max = pt_arena_size(arena) / PT_REGION_UNIT;
+    struct pt_log_reader *reader = NULL;
+    enum peat_status status = pt_log_reader_open(arena, start, false, &reader);
+
+    *regions_out = NULL;
+    *count_out = 0;
+    while (status == PEAT_OK && reader->region_count > 0) {
+        struct pt_log_view view;
+        struct pt_log_link link;
+
+        status = pt_log_view_link(&reader->view, &link);
+        if (status == PEAT_OK)
+            status = link_view(reader, &link, &view);
+        if (status == PEAT_OK && reader->region_count > region_count_max)
+            status = pt_fail(PEAT_CORRUPT, "%s: the log's links lead in circles",
+                             pt_file_name(pt_arena_file(arena)));
+        if (status == PEAT_OK)
+            status = region_add(reader, view.extent);
+        if (status == PEAT_OK)
+            reader->view = view;
+    }
+    if (status >= 0) {
+        status = PEAT_OK;
+        *regions_out = reader->regions;
+        *count_out = reader->region_count;
+        reader->regions = NULL; /* the caller's now */
+    }
+    pt_log_reader_close(reader);
+    return status;
 }

@@ -1,6 +1,7 @@
 #include "wal/log_region.h"
 
 #include "core/base/alloc.h"
+#include "core/base/bug.h"
 
 enum {
     TAIL_SIZE_MAX = 65536 /* bytes: what is synced along with a region's end rather than apart */
@@ -10,7 +11,8 @@ _Static_assert(PT_REGION_UNIT % PT_LOG_BLOCK == 0, "blocks of a region are block
 _Static_assert(PT_REGION_UNIT > 2 * PT_LOG_BLOCK, "the smallest region has room for records");
 
 enum peat_status pt_log_region_open(struct pt_arena *arena, uint64_t size, uint64_t size_min,
-                                    bool mapped, struct pt_log_region **region_out)
+                                    uint64_t keep_size, bool mapped,
+                                    struct pt_log_region **region_out)
 {
     struct pt_log_region *region = NULL;
     enum peat_status status = PEAT_OK;
@@ -29,10 +31,14 @@ enum peat_status pt_log_region_open(struct pt_arena *arena, uint64_t size, uint6
             break;
         size = size / 2 > size_min ? pt_round_up(size / 2, PT_REGION_UNIT) : size_min;
     }
+    if (status == PEAT_NO_SPACE && keep_size != PT_KEEP_ALL)
+        status =
+            pt_arena_alloc_reserved(arena, size_min, size_min, keep_size, &region->extent, NULL);
     if (status < 0)
         goto done;
     PT_ASSERT(region->extent.size >= size);
-    pt_random(&region->nonce, sizeof(region->nonce));
+    if (!PT_BUG(NONCE_REPEATED))
+        pt_random(&region->nonce, sizeof(region->nonce));
     region->used = pt_log_data_start();
     region->synced = pt_log_data_start();
     if (mapped)
@@ -119,8 +125,12 @@ enum peat_status pt_log_region_sync(const struct pt_log_region *region, struct p
                                     uint64_t from, uint64_t to)
 {
     uint64_t offset = region->extent.offset + from;
+    enum peat_status status;
 
     PT_ASSERT(from < to && to <= region->extent.size);
+    status = pt_arena_settle_size(arena, region->extent.offset + region->extent.size);
+    if (status < 0)
+        return status;
     /* Through the arena's mapping: a range of the file is synced, whoever wrote to it. The address is
      * only named, never written to. */
     return pt_file_sync_range(pt_arena_file(arena), offset,
@@ -140,6 +150,8 @@ enum peat_status pt_log_region_sync_left(const struct pt_log_region *region, str
     }
     if (size - from > TAIL_SIZE_MAX)
         from = pt_log_data_end(size);
+    if (PT_BUG(LINK_SYNC_DROPPED))
+        return status;
     if (status == PEAT_OK)
         status = pt_log_region_sync(region, arena, from, size);
     if (status == PEAT_OK)

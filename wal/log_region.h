@@ -23,15 +23,18 @@ struct pt_log_region {
     uint64_t used;      /* bytes from its start: where the next record goes */
     uint64_t synced;    /* bytes from its start: on disk; a block boundary while all is synced */
     uint64_t populated; /* bytes from its start: may be stored to; the appender's */
+    uint64_t detached;  /* bytes from its start: full, out of the page tables; the appender's */
     bool left;          /* linked to the next one: nothing is written here any more */
 };
 
 /*
- * A fresh region of @p size bytes, or less, down to @p size_min, if the disk is too full for that.
+ * A fresh region of @p size bytes, or less, down to @p size_min, if the disk is too full for that. It
+ * may come from the arena's reserve if that keeps @p keep_size bytes (PT_KEEP_ALL: not from there).
  * PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY.
  */
 enum peat_status pt_log_region_open(struct pt_arena *arena, uint64_t size, uint64_t size_min,
-                                    bool mapped, struct pt_log_region **region_out);
+                                    uint64_t keep_size, bool mapped,
+                                    struct pt_log_region **region_out);
 void pt_log_region_close(struct pt_log_region *region); /* NULL is allowed; the space stays */
 void pt_log_region_unmap(struct pt_log_region *region);
 

@@ -91,7 +91,8 @@ static enum peat_status region_make(struct pt_log *log, uint64_t size_hint, bool
         size = ZERO_ALONE_SIZE;
     if (size < LATER_REGION_SIZE_MIN)
         size = LATER_REGION_SIZE_MIN;
-    status = pt_log_region_open(log->arena, size, LATER_REGION_SIZE_MIN, !log->pwrite, &region);
+    status = pt_log_region_open(log->arena, size, LATER_REGION_SIZE_MIN,
+                                waiting ? log->keep_size : PT_KEEP_ALL, !log->pwrite, &region);
     if (status < 0)
         return status;
     region->zero_wanted = zero;
@@ -219,8 +220,8 @@ enum peat_status pt_log_first_region_open(struct pt_log *log, struct pt_log_regi
     enum peat_status status;
 
     *region_out = NULL;
-    status =
-        pt_log_region_open(log->arena, log->region_size_min, PT_REGION_UNIT, !log->pwrite, &region);
+    status = pt_log_region_open(log->arena, log->region_size_min, PT_REGION_UNIT, 0, !log->pwrite,
+                                &region);
     if (status < 0)
         return status;
     status = pt_log_region_zero(region, log->arena, region->extent.size, false);

@@ -4,6 +4,8 @@
  */
 #include "wal/log_parts.h"
 
+#include "core/base/bug.h"
+
 /* What a sync makes durable: everything before this point. */
 struct cut {
     struct pt_log_region *region;
@@ -78,7 +80,8 @@ static struct cut tail_cut_locked(struct pt_log *log) PT_REQUIRES(log->sync_mute
     PT_REQUIRES(log->push_mutex) PT_REQUIRES(log->tail_mutex)
 {
     struct pt_log_region *region = log->current;
-    uint64_t padded = pt_round_up(region->used, PT_LOG_BLOCK);
+    uint64_t padded =
+        PT_BUG(TAIL_NOT_MOVED) ? region->used : pt_round_up(region->used, PT_LOG_BLOCK);
     struct cut cut = {.region = region, .used = padded, .position = log->end.position};
 
     cut.stage = stage_take_locked(log);
@@ -92,13 +95,20 @@ static struct cut tail_cut_locked(struct pt_log *log) PT_REQUIRES(log->sync_mute
 /* Write what was staged; all of its last block, which then need not be read, if it is the sync. */
 static enum peat_status cut_write(struct pt_log *log, const struct cut *cut)
 {
-    uint64_t offset = cut->region->extent.offset + cut->stage.offset;
+    const struct pt_log_region *region = cut->region;
+    uint64_t offset = region->extent.offset + cut->stage.offset;
     uint64_t padded = cut->used - cut->stage.offset;
+    enum peat_status status;
 
     if (!cut->alone)
         return pt_file_write(log->file, offset, cut->stage.data, cut->stage.size);
     PT_ASSERT(padded >= cut->stage.size && padded <= PT_LOG_STAGE_SIZE);
     memset(cut->stage.data + cut->stage.size, 0, padded - cut->stage.size);
+    status = pt_arena_settle_size(log->arena, region->extent.offset + region->extent.size);
+    if (status < 0)
+        return status;
+    if (PT_BUG(LOG_SYNC_DROPPED))
+        return pt_file_write(log->file, offset, cut->stage.data, padded);
     return pt_file_write_durable(log->file, offset, cut->stage.data, padded);
 }
 
@@ -121,7 +131,7 @@ static enum peat_status regions_sync(struct pt_log *log, const struct cut *cut)
         pt_mutex_unlock(&log->tail_mutex);
         if (left)
             status = pt_log_region_sync_left(region, log->arena, from, to);
-        else if (from < to)
+        else if (from < to && !PT_BUG(LOG_RANGE_SYNC_DROPPED))
             status = pt_log_region_sync(region, log->arena, from, to);
         if (status < 0 || !left)
             return status;

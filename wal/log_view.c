@@ -1,5 +1,6 @@
 #include "wal/log_view.h"
 
+#include "core/base/bug.h"
 #include "wal/log.h"
 
 enum {
@@ -61,7 +62,8 @@ static bool checksum_holds(const struct pt_log_view *view, const void *bytes)
 {
     const uint8_t *checked = (const uint8_t *)bytes + PT_LOG_CHECKED_OFFSET;
 
-    return pt_siphash(&view->nonce, checked, PT_LOG_CHECKED_SIZE) == pt_read_le64(bytes);
+    return PT_BUG(LOG_UNCHECKED) ||
+           pt_siphash(&view->nonce, checked, PT_LOG_CHECKED_SIZE) == pt_read_le64(bytes);
 }
 
 static bool header_holds(const struct pt_log_view *view, uint64_t offset,

@@ -13,12 +13,12 @@
  * Everything in the file from PT_ARENA_START on is in one of these states. While trim punches an
  * extent, or alloc gives blocks to one, it is "in use" by them, so that the mutex need not be held.
  */
-#include "core/arena/arena.h"
+#include "core/arena/arena_parts.h"
 
-#include "core/arena/free_space.h"
 #include "core/arena/process_locks.h"
 #include "core/arena/superblock_format.h"
 #include "core/base/alloc.h"
+#include "core/base/bug.h"
 #include "core/base/endian.h"
 #include "core/base/thread.h"
 
@@ -26,61 +26,13 @@
 #include <inttypes.h>
 
 enum {
-    RESERVE_UNIT = 2097152,    /* bytes: what pt_file_reserve() takes */
-    GROW_FROM_SIZE = 16777216, /* bytes: a smaller file grows by just what is asked for */
-    GROW_SHARE = 16,           /* a larger one by at least 1/16 of itself, */
-    GROW_SIZE_MAX = 67108864,  /* bytes: but for no more than this */
-    /* Regions of segments: written in pieces of 2 MiB at such offsets, the page cache holds them in
-     * huge pages, and the first touch of each maps all of it. */
-    LARGE_SIZE_MIN = 8388608, /* bytes */
-    LARGE_ALIGN = 2097152     /* bytes */
+    RESERVE_UNIT = 2097152,   /* bytes: what pt_file_reserve() takes */
+    OVERDRAFT_SIZE = 2097152, /* bytes */
+    HOLD_TRIES = 1000         /* a writer may install faster than we look, but not for ever */
 };
 
 #define RESERVE_SIZE_DEFAULT (UINT64_C(1) << 40)
 #define RESERVE_SIZE_MIN     (UINT64_C(1) << 32)
-
-/* A region that waits for rule 3. */
-struct retired_region {
-    struct pt_extent extent;
-    uint64_t generation; /* the first that no longer names it */
-    bool has_holes;      /* it must be allocated before it is used again */
-};
-
-/* A generation held against reuse by the writer, in a read-only arena. */
-struct held_generation {
-    uint64_t generation;
-    size_t count; /* how often it was asked for; at least 1 */
-};
-
-struct pt_arena {
-    /* Immutable once opened. */
-    struct pt_file *file; /* owned */
-    uint8_t *base;        /* owned: reserved_size bytes of address space */
-    uint64_t reserved_size;
-    uint64_t opened_generation; /* what ruled on disk at open; 0: nothing did */
-    bool writable;
-
-    struct pt_mutex mutex; /* guards all that follows */
-    /* Bytes that regions may occupy; writable: a multiple of PT_REGION_UNIT. */
-    uint64_t file_size;
-    uint64_t mapped_size; /* bytes from base; never shrinks */
-    bool claims_ended;    /* what was not claimed is free, or retired */
-    struct pt_free_space free_space;
-    struct retired_region *retired; /* in no order; owned */
-    size_t retired_count;
-    size_t retired_capacity;
-    uint64_t retired_size;        /* bytes */
-    struct held_generation *held; /* in no order; owned */
-    size_t held_count;
-    size_t held_capacity;
-};
-
-static bool is_region(struct pt_extent extent)
-{
-    return extent.offset % PT_REGION_UNIT == 0 && extent.offset >= PT_ARENA_START &&
-           extent.size % PT_REGION_UNIT == 0 && extent.size > 0 &&
-           extent.size <= UINT64_MAX - extent.offset;
-}
 
 /* ---- Opening ---- */
 
@@ -98,8 +50,8 @@ static enum peat_status file_open(const char *path, unsigned flags, struct pt_fi
 }
 
 /* Nothing but reading has been done to the file before this says that it is ours. */
-static enum peat_status file_recognise(struct pt_file *file, unsigned flags, bool *new_out,
-                                       struct pt_superblock *superblock_out)
+static enum peat_status file_recognise(struct pt_file *file, unsigned flags, bool any_superblock,
+                                       bool *new_out, struct pt_superblock *superblock_out)
 {
     struct pt_file_info info;
     enum peat_status status = pt_file_info(file, &info);
@@ -111,8 +63,16 @@ static enum peat_status file_recognise(struct pt_file *file, unsigned flags, boo
         return pt_fail(PEAT_INVALID, "%s is not a regular file", pt_file_name(file));
     if ((flags & PEAT_READ_ONLY) == 0)
         status = pt_process_locks_be_writer(file);
+    else if (any_superblock)
+        status = pt_process_locks_no_writer(file);
     if (status >= 0)
         status = pt_superblock_read(file, superblock_out, NULL);
+    if (any_superblock && info.size > 0 &&
+        (status == PEAT_CORRUPT || status == PEAT_INVALID || status == PEAT_NOT_FOUND ||
+         status == PEAT_IO)) {
+        superblock_out->generation = 0;
+        return PEAT_OK;
+    }
     if (status != PEAT_NOT_FOUND)
         return status;
     if ((flags & PEAT_CREATE) == 0 || (flags & PEAT_READ_ONLY) != 0)
@@ -124,8 +84,14 @@ static enum peat_status file_recognise(struct pt_file *file, unsigned flags, boo
 /* Room for the superblocks, and nothing else. */
 static enum peat_status file_make(struct pt_file *file, const char *path)
 {
-    enum peat_status status = pt_file_truncate(file, 0);
+    struct pt_file_info info;
+    enum peat_status status = pt_file_info(file, &info);
 
+    if (status >= 0)
+        status = pt_file_truncate(file, 0);
+    /* What a making that was cut short has written must not come back in a file of another size. */
+    if (status >= 0 && info.size > 0)
+        status = pt_file_sync(file);
     if (status >= 0)
         status = pt_file_allocate(file, 0, PT_SUPERBLOCK_COUNT * PT_SUPERBLOCK_SIZE);
     if (status >= 0)
@@ -137,7 +103,9 @@ static enum peat_status file_make(struct pt_file *file, const char *path)
 
 static enum peat_status reserve(struct pt_arena *arena, uint64_t wanted_size, uint64_t file_size)
 {
-    uint64_t size = pt_round_up(wanted_size, RESERVE_UNIT);
+    uint64_t size = wanted_size > UINT64_MAX - RESERVE_UNIT /* no system grants that */
+                        ? wanted_size / RESERVE_UNIT * RESERVE_UNIT
+                        : pt_round_up(wanted_size, RESERVE_UNIT);
     enum peat_status status;
 
     if (wanted_size > 0 && size < file_size)
@@ -159,9 +127,7 @@ static enum peat_status reserve(struct pt_arena *arena, uint64_t wanted_size, ui
     return status;
 }
 
-/* Map the file up to @p size, in whole units. */
-static enum peat_status map_to_locked(struct pt_arena *arena, uint64_t size)
-    PT_REQUIRES(arena->mutex)
+enum peat_status pt_arena_map_to_locked(struct pt_arena *arena, uint64_t size)
 {
     uint64_t start = arena->mapped_size;
     uint64_t end = pt_round_up(size, PT_MAP_UNIT);
@@ -190,7 +156,10 @@ static enum peat_status adopt_file(struct pt_arena *arena, uint64_t address_spac
     pt_mutex_lock(&arena->mutex);
     /* What a cut-short growth left behind the last whole unit is covered by the next growth. */
     arena->file_size = arena->writable ? pt_round_down(info.size, PT_REGION_UNIT) : info.size;
-    status = map_to_locked(arena, info.size);
+    /* A file that was there has been synced. */
+    arena->settled_size = arena->file_size > PT_ARENA_START ? arena->file_size : 0;
+    arena->opened_size = arena->file_size;
+    status = pt_arena_map_to_locked(arena, info.size);
     if (status >= 0 && arena->writable && arena->file_size > PT_ARENA_START) {
         struct pt_free_extent all = {.offset = PT_ARENA_START,
                                      .size = arena->file_size - PT_ARENA_START,
@@ -226,7 +195,7 @@ enum peat_status pt_arena_open(const char *path, const struct pt_arena_options *
     status = file_open(path, flags, &arena->file);
     if (status != PEAT_OK)
         goto done;
-    status = file_recognise(arena->file, flags, &is_new, &superblock);
+    status = file_recognise(arena->file, flags, options->any_superblock, &is_new, &superblock);
     if (status != PEAT_OK)
         goto done;
     if (is_new)
@@ -239,6 +208,9 @@ enum peat_status pt_arena_open(const char *path, const struct pt_arena_options *
     if (status < 0)
         goto done;
     arena->opened_generation = is_new ? 0 : superblock.generation;
+    arena->file_size_max = options->file_size_max;
+    if (options->file_size_max > 0 && arena->opened_size > options->file_size_max)
+        arena->overdraft_size = arena->opened_size + OVERDRAFT_SIZE - options->file_size_max;
 
     *arena_out = arena;
     *created_out = is_new;
@@ -256,6 +228,7 @@ void pt_arena_close(struct pt_arena *arena) PT_NO_ANALYSIS /* nobody else has it
         pt_file_unreserve(arena->base, arena->reserved_size);
     pt_file_close(arena->file);
     pt_free_space_fini(&arena->free_space);
+    pt_free_space_fini(&arena->reserve);
     pt_free(arena->retired);
     pt_free(arena->held);
     pt_mutex_fini(&arena->mutex);
@@ -297,11 +270,37 @@ enum peat_status pt_arena_refresh_size(struct pt_arena *arena)
                        "%s has outgrown the %" PRIu64 " bytes of address space reserved for it",
                        pt_file_name(arena->file), arena->reserved_size);
     pt_mutex_lock(&arena->mutex);
-    status = map_to_locked(arena, info.size);
+    status = pt_arena_map_to_locked(arena, info.size);
     if (status >= 0)
         arena->file_size = info.size;
     pt_mutex_unlock(&arena->mutex);
     return status;
+}
+
+enum peat_status pt_arena_settle_size(struct pt_arena *arena, uint64_t end)
+{
+    enum peat_status status;
+    uint64_t growth_count;
+    uint64_t size;
+    bool settled;
+
+    pt_mutex_lock(&arena->mutex);
+    PT_ASSERT(arena->writable && end <= arena->file_size);
+    settled = end <= arena->settled_size;
+    size = arena->file_size;
+    growth_count = arena->growth_count;
+    pt_mutex_unlock(&arena->mutex);
+    if (settled || PT_BUG(SIZE_NOT_SETTLED))
+        return PEAT_OK;
+    status = pt_file_sync(arena->file);
+    if (status < 0)
+        return status;
+    pt_mutex_lock(&arena->mutex);
+    /* If it has grown again meanwhile, it may have shrunk before: then the next call syncs, too. */
+    if (arena->growth_count == growth_count)
+        arena->settled_size = size < arena->file_size ? size : arena->file_size;
+    pt_mutex_unlock(&arena->mutex);
+    return PEAT_OK;
 }
 
 enum peat_status pt_arena_claim(struct pt_arena *arena, struct pt_extent extent)
@@ -311,7 +310,7 @@ enum peat_status pt_arena_claim(struct pt_arena *arena, struct pt_extent extent)
 
     pt_mutex_lock(&arena->mutex);
     PT_ASSERT(!arena->claims_ended);
-    inside = is_region(extent) && extent.offset + extent.size <= arena->file_size;
+    inside = pt_is_region(extent) && extent.offset + extent.size <= arena->file_size;
     if (inside && arena->writable)
         status = pt_free_space_take(&arena->free_space, extent.offset, extent.size, NULL);
     pt_mutex_unlock(&arena->mutex);
@@ -326,6 +325,14 @@ enum peat_status pt_arena_claim(struct pt_arena *arena, struct pt_extent extent)
                        "%s: the region of %" PRIu64 " bytes at %" PRIu64 " overlaps another",
                        pt_file_name(arena->file), extent.size, extent.offset);
     return status;
+}
+
+void pt_arena_claims_doubtful(struct pt_arena *arena)
+{
+    pt_mutex_lock(&arena->mutex);
+    PT_ASSERT(arena->writable && !arena->claims_ended);
+    arena->claims_doubtful = true;
+    pt_mutex_unlock(&arena->mutex);
 }
 
 /* ---- From claimed and unclaimed to used and free ---- */
@@ -347,7 +354,7 @@ static bool make_room(void **items, size_t item_size, size_t count, size_t *capa
 }
 
 /* Note @p region as retired; false: no memory. */
-static bool retire_locked(struct pt_arena *arena, struct retired_region region)
+static bool retire_locked(struct pt_arena *arena, struct pt_retired_region region)
     PT_REQUIRES(arena->mutex)
 {
     void *items = arena->retired;
@@ -363,10 +370,10 @@ static bool retire_locked(struct pt_arena *arena, struct retired_region region)
 /*
  * The first change after open: everything is claimed that the ruling generation names. The rest is
  * free, unless a reader in another process still holds an older generation, from before this writer
- * came: then rule 3 applies to it as to any retired region. What cannot be noted is lost until the
- * next open.
+ * came: then rule 3 applies to it as to any retired region. Where claims are doubtful a reader of the
+ * opened generation itself may be using it. What cannot be noted is lost until the next open.
  */
-static void end_claims_locked(struct pt_arena *arena) PT_REQUIRES(arena->mutex)
+void pt_arena_end_claims_locked(struct pt_arena *arena)
 {
     uint64_t generation = arena->opened_generation;
     uint64_t lowest;
@@ -375,11 +382,13 @@ static void end_claims_locked(struct pt_arena *arena) PT_REQUIRES(arena->mutex)
     if (arena->claims_ended)
         return;
     arena->claims_ended = true;
-    if (generation == 0 ||
-        (pt_process_locks_lowest(arena->file, generation, &lowest) >= 0 && lowest == generation))
+    if (arena->claims_doubtful)
+        generation++; /* the first that surely does not name it */
+    else if (generation == 0 || (pt_process_locks_lowest(arena->file, generation, &lowest) >= 0 &&
+                                 lowest == generation))
         return;
     while ((extent = pt_free_space_next(&arena->free_space, 0)) != NULL) {
-        struct retired_region region = {
+        struct pt_retired_region region = {
             {extent->offset, extent->size}, generation, extent->has_holes};
 
         (void)retire_locked(arena, region);
@@ -388,163 +397,27 @@ static void end_claims_locked(struct pt_arena *arena) PT_REQUIRES(arena->mutex)
     }
 }
 
-/* ---- Allocation ---- */
+/* ---- Releasing ---- */
 
-/* Note @p extent as free. If there is no room to note it, it is lost until the next open. */
-static void free_locked(struct pt_arena *arena, struct pt_extent extent, bool has_blocks,
-                        bool has_holes) PT_REQUIRES(arena->mutex)
+void pt_arena_free_locked(struct pt_arena *arena, struct pt_extent extent, bool has_blocks,
+                          bool has_holes)
 {
     struct pt_free_extent freed = {.offset = extent.offset,
                                    .size = extent.size,
                                    .has_blocks = has_blocks,
                                    .has_holes = has_holes};
 
-    PT_ASSERT(is_region(extent) && extent.offset + extent.size <= arena->file_size);
+    PT_ASSERT(pt_is_region(extent) && extent.offset + extent.size <= arena->file_size);
     (void)pt_free_space_add(&arena->free_space, freed);
-}
-
-/*
- * Make the file end at @p end, with blocks from @p start on; the space that is new is free then.
- * After a failure the file is as large as before.
- */
-static enum peat_status grow_locked(struct pt_arena *arena, uint64_t start, uint64_t end)
-    PT_REQUIRES(arena->mutex)
-{
-    uint64_t before = arena->file_size;
-    struct pt_free_extent grown = {
-        .offset = before, .size = end - before, .has_blocks = true, .has_holes = start > before};
-    enum peat_status status;
-
-    PT_ASSERT(end > before && end % PT_REGION_UNIT == 0);
-    if (end > arena->reserved_size)
-        return pt_fail(PEAT_NO_SPACE,
-                       "%s cannot grow to %" PRIu64 " bytes: the address space reserved for it is "
-                       "%" PRIu64,
-                       pt_file_name(arena->file), end, arena->reserved_size);
-    status = pt_file_allocate(arena->file, start, end - start);
-    if (status >= 0)
-        status = map_to_locked(arena, end);
-    if (status >= 0 && !pt_free_space_add(&arena->free_space, grown))
-        status = pt_fail(PEAT_NO_MEMORY, "list of free space");
-    if (status < 0) {
-        (void)pt_file_truncate(arena->file, before); /* the first error counts */
-        return status;
-    }
-    arena->file_size = end;
-    return PEAT_OK;
-}
-
-/* How far a file that must reach @p end_min should grow at once. */
-static uint64_t generous_end(const struct pt_arena *arena, uint64_t end_min)
-    PT_REQUIRES(arena->mutex)
-{
-    uint64_t step = pt_round_up(arena->file_size / GROW_SHARE, PT_MAP_UNIT);
-
-    if (arena->file_size <= GROW_FROM_SIZE)
-        return end_min;
-    if (step > GROW_SIZE_MAX)
-        step = GROW_SIZE_MAX;
-    if (arena->file_size + step > arena->reserved_size)
-        return end_min;
-    return end_min > arena->file_size + step ? end_min : arena->file_size + step;
-}
-
-/* Take @p size bytes at the end of the file, which has to grow for that: to where a multiple of
- * @p alignment and then a generous end allow, else just as far as it must. */
-static enum peat_status take_at_end_locked(struct pt_arena *arena, uint64_t size,
-                                           uint64_t alignment, struct pt_free_extent *taken_out)
-    PT_REQUIRES(arena->mutex)
-{
-    uint64_t tail = pt_free_space_tail(&arena->free_space, arena->file_size);
-    uint64_t start = pt_round_up(tail, alignment);
-    uint64_t generous = generous_end(arena, start + size);
-    enum peat_status status = grow_locked(arena, start, generous);
-
-    if (status == PEAT_NO_SPACE && generous > tail + size) {
-        start = tail;
-        status = grow_locked(arena, start, start + size);
-    }
-    if (status >= 0)
-        status = pt_free_space_take(&arena->free_space, start, size, taken_out);
-    PT_ASSERT(status != PEAT_NOT_FOUND);
-    if (status >= 0)
-        taken_out->has_holes = false; /* growth gave it blocks from its start on */
-    return status;
-}
-
-/* Take @p size free bytes from the front, or from the end of a file that grows. Alignment is a wish:
- * for it the file grows by less than one LARGE_ALIGN more, but never where something fits. */
-static enum peat_status take(struct pt_arena *arena, uint64_t size, bool without_holes,
-                             struct pt_free_extent *taken_out)
-{
-    uint64_t alignment = size >= LARGE_SIZE_MIN ? LARGE_ALIGN : PT_REGION_UNIT;
-    const struct pt_free_space *space = &arena->free_space;
-    enum peat_status status;
-    uint64_t offset;
-
-    pt_mutex_lock(&arena->mutex);
-    end_claims_locked(arena);
-    if (pt_free_space_find(space, size, alignment, without_holes, &offset) ||
-        pt_free_space_find(space, size, PT_REGION_UNIT, without_holes, &offset))
-        status = pt_free_space_take(&arena->free_space, offset, size, taken_out);
-    else if (without_holes)
-        status = PEAT_NOT_FOUND;
-    else
-        status = take_at_end_locked(arena, size, alignment, taken_out);
-    pt_mutex_unlock(&arena->mutex);
-    return status;
-}
-
-/*
- * Space that was in use before may still be cached and mapped in small pages, and then stays so when
- * it is written again in large pieces. Without this less than half of a store of 10 M entries that
- * was just loaded lay in huge pages, and a get took half as long again.
- */
-static void prepare_pages(struct pt_arena *arena, struct pt_extent extent)
-{
-    if (extent.size >= LARGE_SIZE_MIN)
-        pt_file_forget(arena->file, extent.offset, arena->base + extent.offset, extent.size);
-}
-
-enum peat_status pt_arena_alloc(struct pt_arena *arena, uint64_t size, struct pt_extent *extent_out)
-{
-    struct pt_free_extent taken;
-    struct pt_extent extent;
-    enum peat_status status;
-
-    PT_ASSERT(arena->writable && size > 0);
-    if (size > arena->reserved_size)
-        return pt_fail(PEAT_NO_SPACE, "%s: a region of %" PRIu64 " bytes",
-                       pt_file_name(arena->file), size);
-    size = pt_round_up(size, PT_REGION_UNIT);
-    status = take(arena, size, false, &taken);
-    if (status < 0)
-        return status;
-    extent = (struct pt_extent){taken.offset, taken.size};
-    if (taken.has_holes)
-        status = pt_file_allocate(arena->file, taken.offset, taken.size);
-    if (status >= 0) {
-        prepare_pages(arena, extent);
-        *extent_out = extent;
-        return PEAT_OK;
-    }
-    pt_mutex_lock(&arena->mutex);
-    free_locked(arena, extent, true, true);
-    pt_mutex_unlock(&arena->mutex);
-    /* The disk is full, but there may be free space that kept its blocks. */
-    if (status == PEAT_NO_SPACE && take(arena, size, true, &taken) == PEAT_OK) {
-        *extent_out = (struct pt_extent){taken.offset, taken.size};
-        status = PEAT_OK;
-    }
-    return status;
 }
 
 void pt_arena_release(struct pt_arena *arena, struct pt_extent extent)
 {
     pt_mutex_lock(&arena->mutex);
     PT_ASSERT(arena->writable);
-    end_claims_locked(arena);
-    free_locked(arena, extent, true, false);
+    pt_arena_end_claims_locked(arena);
+    pt_arena_free_locked(arena, extent, true, false);
+    arena->freed_count++;
     pt_mutex_unlock(&arena->mutex);
 }
 
@@ -553,13 +426,14 @@ void pt_arena_release(struct pt_arena *arena, struct pt_extent extent)
 enum peat_status pt_arena_retire(struct pt_arena *arena, struct pt_extent extent,
                                  uint64_t generation)
 {
-    struct retired_region region = {extent, generation, false};
+    /* What was in the file when it was opened may be sparse: a copy of it was, perhaps. */
+    struct pt_retired_region region = {extent, generation, extent.offset < arena->opened_size};
     enum peat_status status = PEAT_OK;
 
     pt_mutex_lock(&arena->mutex);
     PT_ASSERT(arena->writable);
-    PT_ASSERT(is_region(extent) && extent.offset + extent.size <= arena->file_size);
-    end_claims_locked(arena);
+    PT_ASSERT(pt_is_region(extent) && extent.offset + extent.size <= arena->file_size);
+    pt_arena_end_claims_locked(arena);
     if (!retire_locked(arena, region))
         status = pt_fail(PEAT_NO_MEMORY, "list of retired regions");
     pt_mutex_unlock(&arena->mutex);
@@ -572,14 +446,15 @@ static void reclaim_locked(struct pt_arena *arena, uint64_t generation) PT_REQUI
     size_t kept_count = 0;
 
     for (size_t i = 0; i < arena->retired_count; i++) {
-        struct retired_region region = arena->retired[i];
+        struct pt_retired_region region = arena->retired[i];
 
         if (region.generation > generation) {
             arena->retired[kept_count++] = region;
             continue;
         }
         arena->retired_size -= region.extent.size;
-        free_locked(arena, region.extent, true, region.has_holes);
+        arena->freed_count++;
+        pt_arena_free_locked(arena, region.extent, true, region.has_holes);
     }
     arena->retired_count = kept_count;
 }
@@ -590,6 +465,7 @@ void pt_arena_reclaim(struct pt_arena *arena, uint64_t durable_generation)
     bool waiting = false;
 
     pt_mutex_lock(&arena->mutex);
+    arena->reclaimed_generation = durable_generation;
     for (size_t i = 0; i < arena->retired_count && !waiting; i++)
         waiting = arena->retired[i].generation <= durable_generation;
     pt_mutex_unlock(&arena->mutex);
@@ -598,6 +474,8 @@ void pt_arena_reclaim(struct pt_arena *arena, uint64_t durable_generation)
         return;
     /* Whoever holds the lowest does not see what was retired at it or before. A reader that locks an
      * older one after our question finds, checking, that a newer one rules, and gives it up. */
+    if (PT_BUG(READER_IGNORED))
+        lowest = durable_generation;
     pt_mutex_lock(&arena->mutex);
     for (size_t i = 0; i < arena->held_count; i++) { /* this process's own, which no query shows */
         if (arena->held[i].generation < lowest)
@@ -616,7 +494,7 @@ static enum peat_status truncate_tail(struct pt_arena *arena)
     uint64_t tail;
 
     pt_mutex_lock(&arena->mutex);
-    end_claims_locked(arena);
+    pt_arena_end_claims_locked(arena);
     tail = pt_free_space_tail(&arena->free_space, arena->file_size);
     if (tail < arena->file_size) {
         status = pt_file_truncate(arena->file, tail);
@@ -624,6 +502,8 @@ static enum peat_status truncate_tail(struct pt_arena *arena)
             PT_ASSERT(pt_free_space_take(&arena->free_space, tail, arena->file_size - tail,
                                          &taken) == PEAT_OK);
             arena->file_size = tail;
+            if (arena->settled_size > tail)
+                arena->settled_size = tail;
         }
     }
     pt_mutex_unlock(&arena->mutex);
@@ -663,7 +543,7 @@ enum peat_status pt_arena_trim(struct pt_arena *arena)
     while (status >= 0 && take_unpunched(arena, &cursor, &extent)) {
         status = pt_file_punch(arena->file, extent.offset, extent.size);
         pt_mutex_lock(&arena->mutex);
-        free_locked(arena, extent, status < 0, true);
+        pt_arena_free_locked(arena, extent, status < 0, true);
         pt_mutex_unlock(&arena->mutex);
     }
     return status;
@@ -679,13 +559,17 @@ void pt_arena_space(struct pt_arena *arena, struct pt_arena_space *space_out)
     pt_mutex_lock(&arena->mutex);
     space_out->file_size = arena->file_size;
     space_out->free_size = arena->free_space.size;
+    space_out->reserve_size = arena->reserve.size;
     space_out->retired_size = arena->retired_size;
+    for (size_t i = 0; i < arena->retired_count; i++)
+        if (arena->retired[i].generation <= arena->reclaimed_generation)
+            space_out->reader_size += arena->retired[i].extent.size;
     pt_mutex_unlock(&arena->mutex);
 }
 
 /* ---- Generations held by a reader: counted here, since the byte locks do not count ---- */
 
-static struct held_generation *held_locked(struct pt_arena *arena, uint64_t generation)
+static struct pt_held_generation *held_locked(struct pt_arena *arena, uint64_t generation)
     PT_REQUIRES(arena->mutex)
 {
     for (size_t i = 0; i < arena->held_count; i++)
@@ -696,7 +580,7 @@ static struct held_generation *held_locked(struct pt_arena *arena, uint64_t gene
 
 enum peat_status pt_arena_hold_generation(struct pt_arena *arena, uint64_t generation)
 {
-    struct held_generation *held;
+    struct pt_held_generation *held;
     enum peat_status status = PEAT_OK;
     void *items;
 
@@ -711,7 +595,7 @@ enum peat_status pt_arena_hold_generation(struct pt_arena *arena, uint64_t gener
         arena->held = items;
         status = pt_process_locks_hold(arena->file, generation);
         if (status >= 0)
-            arena->held[arena->held_count++] = (struct held_generation){generation, 1};
+            arena->held[arena->held_count++] = (struct pt_held_generation){generation, 1};
     }
     pt_mutex_unlock(&arena->mutex);
     return status;
@@ -719,7 +603,7 @@ enum peat_status pt_arena_hold_generation(struct pt_arena *arena, uint64_t gener
 
 enum peat_status pt_arena_unhold_generation(struct pt_arena *arena, uint64_t generation)
 {
-    struct held_generation *held;
+    struct pt_held_generation *held;
     enum peat_status status = PEAT_OK;
 
     pt_mutex_lock(&arena->mutex);
@@ -731,5 +615,30 @@ enum peat_status pt_arena_unhold_generation(struct pt_arena *arena, uint64_t gen
         status = pt_process_locks_unhold(arena->file, generation);
     }
     pt_mutex_unlock(&arena->mutex);
+    return status;
+}
+
+/* A writer that installs another generation between our look and our hold may free what the first
+ * names, so after holding it must still rule. */
+enum peat_status pt_arena_hold_newest(struct pt_arena *arena, struct pt_superblock *superblock_out,
+                                      bool *damaged_out)
+{
+    enum peat_status status = pt_superblock_read(arena->file, superblock_out, damaged_out);
+
+    for (unsigned i = 0; i < HOLD_TRIES && status == PEAT_OK; i++) {
+        uint64_t generation = superblock_out->generation;
+
+        status = pt_arena_hold_generation(arena, generation);
+        if (status < 0)
+            return status;
+        status = pt_superblock_read(arena->file, superblock_out, damaged_out);
+        if (status == PEAT_OK && superblock_out->generation == generation)
+            return PEAT_OK;
+        (void)pt_arena_unhold_generation(arena, generation);
+    }
+    if (status == PEAT_OK)
+        status = pt_fail(PEAT_BUSY, "the writer installs generations faster than they can be read");
+    else if (status == PEAT_NOT_FOUND)
+        status = pt_fail(PEAT_CORRUPT, "both superblocks are gone");
     return status;
 }

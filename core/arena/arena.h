@@ -9,8 +9,8 @@
  *  3. A region that the newest manifest no longer names is retired with that manifest's generation,
  *     once nothing in this process uses it. It becomes free when that generation's superblock is
  *     durable and no other process holds an older generation.
- *  4. Free space is reused first-fit from the front. At the end of the file it is truncated away,
- *     in the middle its blocks are given back (punched), both by pt_arena_trim().
+ *  4. Free space is reused from the front, by a close fit if there is one. At the end of the file it is
+ *     truncated away, in the middle its blocks are given back (punched), both by pt_arena_trim().
  *
  * core/arena/README.md has the rules in full.
  *
@@ -40,13 +40,17 @@ struct pt_arena_options {
     unsigned flags;              /* PEAT_CREATE, PEAT_READ_ONLY, PEAT_EXCLUSIVE */
     uint64_t address_space_size; /* bytes to reserve, rounded up to 2 MiB; 0: 1 TiB, or less if that
                                     is refused */
+    uint64_t file_size_max;      /* bytes; 0: as far as the address space goes */
+    bool any_superblock;         /* read-only: it may hold no valid superblock */
 };
 
 struct pt_arena_space {
     uint64_t file_size;      /* bytes */
     uint64_t allocated_size; /* bytes of disk */
-    uint64_t free_size;      /* bytes free inside the file */
+    uint64_t free_size;      /* bytes free inside the file, the reserve not counted */
+    uint64_t reserve_size;   /* bytes of the reserve */
     uint64_t retired_size;   /* bytes waiting by rule 3 */
+    uint64_t reader_size; /* bytes of these that wait for other processes, as of the last reclaim */
 };
 
 /*
@@ -75,15 +79,64 @@ uint64_t pt_arena_size(struct pt_arena *arena);
  * PEAT_NO_MEMORY: it outgrew the address space reserved. PEAT_IO. */
 enum peat_status pt_arena_refresh_size(struct pt_arena *arena);
 
+/*
+ * The file's size is on disk at least up to byte @p end, which a sync of a range does not see to. Cheap
+ * unless the file has grown since the last call; then everything is synced. Fails as pt_file_sync().
+ */
+enum peat_status pt_arena_settle_size(struct pt_arena *arena, uint64_t end);
+
 /* Mark what the manifest names as used. PEAT_CORRUPT if it is misaligned, outside the file or
  * overlaps another claim. Only between open and the first allocation. In a read-only arena it may be
  * called at any time, keeps nothing, and so does not see overlaps. PEAT_NO_MEMORY. */
 enum peat_status pt_arena_claim(struct pt_arena *arena, struct pt_extent extent);
 
+/* Not all that the ruling generation names could be read: what was not claimed may be of it, so it is
+ * retired with the next generation instead of being free. Between claims and the first allocation. */
+void pt_arena_claims_doubtful(struct pt_arena *arena);
+
 /* A free region of at least @p size bytes (above 0), with disk blocks, mapped; what it holds is not
- * defined. PEAT_NO_SPACE (also: the address space reserved is used up), PEAT_NO_MEMORY, PEAT_IO. */
+ * defined. PEAT_NO_SPACE (also: the address space reserved, file_size_max or RLIMIT_FSIZE is used up),
+ * PEAT_NO_MEMORY, PEAT_IO. */
 enum peat_status pt_arena_alloc(struct pt_arena *arena, uint64_t size,
                                 struct pt_extent *extent_out);
+/* The same for what will be free again soon: it takes the last space that fits, not the first, so that it
+ * does not break up what large regions need. */
+enum peat_status pt_arena_alloc_brief(struct pt_arena *arena, uint64_t size,
+                                      struct pt_extent *extent_out);
+/*
+ * The reserve: space with blocks that is kept back for what gives space back, so that there is some
+ * when the disk is full. It is not on disk that it is one: at the next open it is free space like any
+ * other, and its blocks are found again.
+ *
+ * A region for such use, from @p size_min to @p size bytes: as pt_arena_alloc(), or if there is no
+ * space from the reserve, of which @p keep_size bytes are left alone. *drawn_out (may be NULL) is
+ * increased by what came from there.
+ */
+enum peat_status pt_arena_alloc_reserved(struct pt_arena *arena, uint64_t size, uint64_t size_min,
+                                         uint64_t keep_size, struct pt_extent *extent_out,
+                                         uint64_t *drawn_out);
+/* Back to the reserve, what came from it and was not needed. */
+void pt_arena_release_reserved(struct pt_arena *arena, struct pt_extent extent);
+/* Of more than there can be: nothing is taken from the reserve. */
+#define PT_KEEP_ALL UINT64_MAX
+/* Whether pt_arena_alloc_reserved() can take @p size bytes from the reserve. */
+bool pt_arena_reserve_has(struct pt_arena *arena, uint64_t size, uint64_t keep_size);
+/* Make the reserve at least @p size bytes large. Cheap if it is. PEAT_NO_SPACE: it is as large as it can
+ * be. PEAT_NO_MEMORY, PEAT_IO. */
+enum peat_status pt_arena_reserve_fill(struct pt_arena *arena, uint64_t size);
+/* Make what is beyond @p size bytes free space. */
+void pt_arena_reserve_cut(struct pt_arena *arena, uint64_t size);
+/* Move it to the front, out of the way of pt_arena_trim(), if there is room. */
+void pt_arena_reserve_settle(struct pt_arena *arena);
+uint64_t pt_arena_reserve_size(struct pt_arena *arena);
+/* Bytes of the file that are neither free nor in the reserve. */
+uint64_t pt_arena_used_size(struct pt_arena *arena);
+/* Bytes that can be allocated, about, by all that bounds them: a hint. */
+uint64_t pt_arena_room(struct pt_arena *arena);
+/* Whether space has run short: something was drawn from the reserve and it could not be filled since, or there is
+ * hardly any left below file_size_max and the like. */
+bool pt_arena_is_short(struct pt_arena *arena);
+
 /* Free at once: for what no manifest ever named (a failed or shortened allocation). */
 void pt_arena_release(struct pt_arena *arena, struct pt_extent extent);
 /* Free by rule 3; @p generation is the first that no longer names it. PEAT_NO_MEMORY: the space is
@@ -105,5 +158,12 @@ void pt_arena_space(struct pt_arena *arena, struct pt_arena_space *space_out);
  */
 enum peat_status pt_arena_hold_generation(struct pt_arena *arena, uint64_t generation);
 enum peat_status pt_arena_unhold_generation(struct pt_arena *arena, uint64_t generation);
+/*
+ * Hold the generation that rules: what *superblock_out names stays in place until
+ * pt_arena_unhold_generation(). *damaged_out (may be NULL) as from pt_superblock_read(). PEAT_BUSY: a
+ * writer installs faster than can be read. PEAT_CORRUPT, PEAT_NO_MEMORY, PEAT_IO.
+ */
+enum peat_status pt_arena_hold_newest(struct pt_arena *arena, struct pt_superblock *superblock_out,
+                                      bool *damaged_out);
 
 #endif

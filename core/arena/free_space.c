@@ -3,7 +3,11 @@
 #include "core/base/alloc.h"
 #include "core/base/endian.h"
 
-enum { CAPACITY_MIN = 16 };
+enum {
+    CAPACITY_MIN = 16,
+    CLOSE_FIT =
+        2 /* an extent of less than so many times what is wanted is taken before larger ones */
+};
 
 static uint64_t end_of(const struct pt_free_extent *extent)
 {
@@ -153,16 +157,35 @@ enum peat_status pt_free_space_take(struct pt_free_space *space, uint64_t offset
 bool pt_free_space_find(const struct pt_free_space *space, uint64_t size, uint64_t alignment,
                         bool without_holes, uint64_t *offset_out)
 {
+    bool found = false;
+
     for (size_t i = 0; i < space->count; i++) {
         const struct pt_free_extent *extent = &space->extents[i];
         uint64_t offset = pt_round_up(extent->offset, alignment);
+        bool is_close = extent->size / CLOSE_FIT < size;
 
-        if (without_holes && extent->has_holes)
+        if ((without_holes && extent->has_holes) || (found && !is_close))
             continue;
         if (offset < end_of(extent) && end_of(extent) - offset >= size) {
             *offset_out = offset;
-            return true;
+            found = true;
+            if (is_close)
+                break;
         }
+    }
+    return found;
+}
+
+bool pt_free_space_find_last(const struct pt_free_space *space, uint64_t size, bool without_holes,
+                             uint64_t *offset_out)
+{
+    for (size_t i = space->count; i > 0; i--) {
+        const struct pt_free_extent *extent = &space->extents[i - 1];
+
+        if ((without_holes && extent->has_holes) || extent->size < size)
+            continue;
+        *offset_out = end_of(extent) - size;
+        return true;
     }
     return false;
 }

@@ -39,9 +39,14 @@ enum peat_status pt_free_space_take(struct pt_free_space *space, uint64_t offset
                                     struct pt_free_extent *taken_out);
 
 /* The lowest offset that is a multiple of @p alignment (a power of 2) and has @p size free bytes
- * behind it; @p without_holes: in an extent that surely has blocks. False: there is none. */
+ * behind it, in an extent less than twice as large if there is one; @p without_holes: in an extent
+ * that surely has blocks. False: there is none. */
 bool pt_free_space_find(const struct pt_free_space *space, uint64_t size, uint64_t alignment,
                         bool without_holes, uint64_t *offset_out);
+
+/* The highest offset that has @p size free bytes behind it; as above. */
+bool pt_free_space_find_last(const struct pt_free_space *space, uint64_t size, bool without_holes,
+                             uint64_t *offset_out);
 
 /* The first extent that ends above @p offset; NULL if none. Valid until the next change. */
 const struct pt_free_extent *pt_free_space_next(const struct pt_free_space *space, uint64_t offset);

@@ -10,6 +10,18 @@ enum peat_status pt_process_locks_be_writer(struct pt_file *file)
     return pt_file_lock(file, WRITER_BYTE, 1, true);
 }
 
+enum peat_status pt_process_locks_no_writer(struct pt_file *file)
+{
+    return pt_file_lock(file, WRITER_BYTE, 1, false);
+}
+
+enum peat_status pt_process_locks_writer(struct pt_file *file, bool *there_is_out)
+{
+    uint64_t found;
+
+    return pt_file_lock_query(file, WRITER_BYTE, 1, there_is_out, &found);
+}
+
 enum peat_status pt_process_locks_hold(struct pt_file *file, uint64_t generation)
 {
     PT_ASSERT(generation < PT_GENERATION_END);

@@ -13,6 +13,11 @@
 
 /* Become the one writer, until the file is closed. PEAT_BUSY names the process that is it. */
 enum peat_status pt_process_locks_be_writer(struct pt_file *file);
+/* There is no writer, and none comes as long as the file is open. PEAT_BUSY, PEAT_IO. */
+enum peat_status pt_process_locks_no_writer(struct pt_file *file);
+
+/* Whether another open file is the writer's, now. PEAT_IO. */
+enum peat_status pt_process_locks_writer(struct pt_file *file, bool *there_is_out);
 
 /* Hold a generation. Not counted: giving it up once gives it up. PEAT_IO. */
 enum peat_status pt_process_locks_hold(struct pt_file *file, uint64_t generation);

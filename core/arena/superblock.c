@@ -2,6 +2,7 @@
 
 #include "core/arena/arena.h"
 #include "core/arena/superblock_format.h"
+#include "core/base/bug.h"
 
 #include <inttypes.h>
 
@@ -75,7 +76,8 @@ static struct page_view page_decode(const struct pt_superblock_page *page)
         view.state = PAGE_ZEROS;
     if (magic || magic_again)
         view.state = PAGE_DAMAGED;
-    if (!magic || !magic_again || !pt_checksum_equal(&checksum, &page->checksum) ||
+    if (!magic || !magic_again ||
+        (!PT_BUG(SUPERBLOCK_UNCHECKED) && !pt_checksum_equal(&checksum, &page->checksum)) ||
         view.version == 0 || view.superblock.generation == 0 ||
         view.superblock.generation >= PT_GENERATION_END)
         return view;
@@ -168,19 +170,22 @@ enum peat_status pt_superblock_read(struct pt_file *file, struct pt_superblock *
     struct page_view views[PT_SUPERBLOCK_COUNT];
     const struct page_view *rules = NULL;
     uint64_t file_size = 0;
+    bool damaged = true; /* or half written: then the next try finds it whole */
 
-    for (unsigned i = 0; i < READ_TRIES && rules == NULL; i++) {
+    for (unsigned i = 0; i < READ_TRIES && damaged; i++) {
         enum peat_status status = pages_read(file, pages, &file_size);
 
         if (status < 0)
             return status;
-        for (unsigned j = 0; j < PT_SUPERBLOCK_COUNT; j++)
+        damaged = false;
+        for (unsigned j = 0; j < PT_SUPERBLOCK_COUNT; j++) {
             views[j] = page_decode(&pages[j]);
+            damaged = damaged || views[j].state == PAGE_FOREIGN || views[j].state == PAGE_DAMAGED;
+        }
         rules = newest(views);
     }
     if (damaged_out != NULL)
-        *damaged_out = views[0].state == PAGE_FOREIGN || views[0].state == PAGE_DAMAGED ||
-                       views[1].state == PAGE_FOREIGN || views[1].state == PAGE_DAMAGED;
+        *damaged_out = damaged;
     if (rules == NULL)
         return judge_file_without(file, file_size, views);
     if (rules->state == PAGE_NEWER)
@@ -188,6 +193,13 @@ enum peat_status pt_superblock_read(struct pt_file *file, struct pt_superblock *
                        pt_file_name(file), rules->version, PT_FORMAT_VERSION);
     *superblock_out = rules->superblock;
     return PEAT_OK;
+}
+
+void pt_superblock_encode(const struct pt_superblock *superblock, void *page)
+{
+    struct pt_superblock_page encoded = page_encode(superblock);
+
+    memcpy(page, &encoded, sizeof(encoded));
 }
 
 static enum peat_status page_write(struct pt_file *file, uint64_t index,
@@ -200,41 +212,62 @@ static enum peat_status page_write(struct pt_file *file, uint64_t index,
 enum peat_status pt_superblock_write(struct pt_file *file, const struct pt_superblock *superblock)
 {
     struct pt_superblock_page page = page_encode(superblock);
-    uint64_t first = superblock->generation % PT_SUPERBLOCK_COUNT;
+    uint64_t first = PT_BUG(ONE_SUPERBLOCK) ? 1 : superblock->generation % PT_SUPERBLOCK_COUNT;
     enum peat_status status;
 
     PT_ASSERT(superblock->generation > 0 && superblock->generation < PT_GENERATION_END);
     PT_ASSERT(superblock->manifest_offset >= PT_ARENA_START);
     PT_ASSERT(superblock->manifest_size > 0);
     status = page_write(file, first, &page);
-    if (status < 0)
-        return status;
-    status = pt_file_sync(file);
-    if (status < 0)
-        return status;
-    status = page_write(file, 1 - first, &page);
-    if (status >= 0 && superblock->generation == 1)
+    if (status >= 0 && !PT_BUG(SUPERBLOCK_SYNC_DROPPED))
+        status = pt_file_sync(file);
+    if (status >= 0 && !(PT_BUG(ONE_SUPERBLOCK) && superblock->generation > 1))
+        status = page_write(file, 1 - first, &page);
+    if (status >= 0 && !PT_BUG(REPETITION_SYNC_DROPPED))
         status = pt_file_sync(file);
     return status;
 }
 
+/*
+ * What a page holds may be in the page cache only: the process that wrote it was killed, or its sync failed,
+ * after which no sync brings it to disk but that of another write. It is the last page written, and the
+ * pages tell which:
+ *
+ *   the other page        last written   on disk
+ *   ------------------------------------------------------------------------------------------
+ *   the same generation   the other      this one: it was synced before
+ *   damaged               the other      this one: the power was cut while the other was written
+ *   an older generation   this one       the other, and all that it leads to: nothing of it is
+ *                                        used again before both pages are on disk
+ *   zeros, of the first   this one       nothing, and nothing has been promised
+ *
+ * So a page is written only while the one that is not being written is good.
+ */
 enum peat_status pt_superblock_settle(struct pt_file *file, const struct pt_superblock *superblock)
 {
     struct pt_superblock_page page = page_encode(superblock);
     struct pt_superblock_page pages[PT_SUPERBLOCK_COUNT];
+    uint64_t first = superblock->generation % PT_SUPERBLOCK_COUNT;
     uint64_t file_size;
-    bool written = false;
-    enum peat_status status = pt_file_sync(file);
+    enum page_state other;
+    bool repeated;
+    bool older;
+    enum peat_status status = pages_read(file, pages, &file_size);
 
-    if (status >= 0)
-        status = pages_read(file, pages, &file_size);
-    for (unsigned i = 0; i < PT_SUPERBLOCK_COUNT && status >= 0; i++) {
-        if (memcmp(&pages[i], &page, sizeof(page)) == 0)
-            continue;
-        status = page_write(file, i, &page);
-        written = true;
+    if (status < 0)
+        return status;
+    repeated = memcmp(&pages[1 - first], &page, sizeof(page)) == 0;
+    other = page_decode(&pages[1 - first]).state;
+    older =
+        !repeated && (other == PAGE_VALID || (other == PAGE_ZEROS && superblock->generation == 1));
+    if (memcmp(&pages[first], &page, sizeof(page)) != 0 || older) {
+        status = page_write(file, first, &page);
+        if (status >= 0 && !PT_BUG(SETTLE_SYNC_DROPPED))
+            status = pt_file_sync(file);
     }
-    if (status >= 0 && written)
+    if (status >= 0)
+        status = page_write(file, 1 - first, &page);
+    if (status >= 0)
         status = pt_file_sync(file);
     return status;
 }

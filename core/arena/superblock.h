@@ -3,14 +3,12 @@
  *
  *  1. A generation is first written to the page that its parity picks (odd: the second), and synced.
  *     Until then the other page rules, which the write does not touch.
- *  2. Then it is repeated in the other page. So in a store in use both pages hold the newest
- *     generation most of the time, and damage to one page does not take the store back to an older
- *     one.
- *  3. Generation 1 is repeated and synced before the store is used. So a page of zeros means that
- *     making the store was cut short, and nothing was ever promised.
- *  4. Who opens a store for writing first makes what rules durable and repeats it (settling): it may
- *     come from a process that was killed before its sync, and space that only older generations
- *     name must not be reused before.
+ *  2. Then it is repeated in the other page, and synced again, before anything that only older
+ *     generations name is used again. So damage to one page does not take a store in use back to an
+ *     older generation; and where the pages differ, both of their generations are whole.
+ *  3. So a page of zeros means that making the store was cut short, and nothing was ever promised.
+ *  4. Who opens a store for writing first makes what rules durable in both pages (settling): it may
+ *     come from a process that was killed before its sync, or whose sync failed.
  */
 #ifndef PEAT_CORE_ARENA_SUPERBLOCK_H
 #define PEAT_CORE_ARENA_SUPERBLOCK_H
@@ -39,6 +37,10 @@ struct pt_superblock {
  */
 enum peat_status pt_superblock_read(struct pt_file *file, struct pt_superblock *superblock_out,
                                     bool *damaged_out);
+
+/* The page that says @p superblock, PT_SUPERBLOCK_SIZE bytes, for a file that is written from front to
+ * back by others. */
+void pt_superblock_encode(const struct pt_superblock *superblock, void *page);
 
 /* Write, make durable and repeat. The caller has made everything durable that it leads to. After a
  * failure it is not known which generation rules. PEAT_IO, PEAT_NO_SPACE. */

@@ -1,9 +1,13 @@
 #include "core/base/alloc.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
-enum { BLOCK_PAGES_MIN = 512 * 1024 /* bytes: the heap has blocks below */ };
+enum {
+    BLOCK_PAGES_MIN = 128 * 1024,    /* bytes: the heap has blocks below */
+    BLOCK_HUGE_MIN = 4 * 1024 * 1024 /* bytes: below, huge pages would round too much up */
+};
 
 static bool (*allocation_hook)(size_t size);
 
@@ -56,15 +60,16 @@ void pt_pages_unmap(void *memory, size_t size)
         PT_ASSERT(munmap(memory, size) == 0);
 }
 
-void pt_pages_prefer_huge(void *memory, size_t size)
-{
-    (void)madvise(memory, size, MADV_HUGEPAGE);
-}
-
 void pt_pages_populate(void *memory, size_t size)
 {
     (void)madvise(memory, size,
                   MADV_POPULATE_WRITE); /* Linux 5.14; without it pages fault singly */
+}
+
+/* All of it will be used: huge pages, where the system grants them. */
+static void prefer_huge(void *memory, size_t size)
+{
+    (void)madvise(memory, size, MADV_HUGEPAGE);
 }
 
 void *pt_block_alloc(size_t size)
@@ -74,9 +79,41 @@ void *pt_block_alloc(size_t size)
     if (size < BLOCK_PAGES_MIN)
         return pt_calloc(1, size);
     memory = pt_pages_map(size);
-    if (memory != NULL)
-        pt_pages_prefer_huge(memory, size);
+    if (memory != NULL && size >= BLOCK_HUGE_MIN)
+        prefer_huge(memory, size);
     return memory;
+}
+
+/* Pages are moved, not copied. */
+static void *pages_remap(void *memory, size_t size, size_t size_new)
+{
+    void *moved;
+
+    if (!allowed(size_new))
+        return NULL;
+    moved = mremap(memory, size, size_new, MREMAP_MAYMOVE);
+    if (moved == MAP_FAILED)
+        return NULL;
+    if (size_new >= BLOCK_HUGE_MIN)
+        prefer_huge(moved, size_new);
+    return moved;
+}
+
+void *pt_block_grow(void *memory, size_t size, size_t size_new)
+{
+    void *moved;
+
+    PT_ASSERT(size_new >= size);
+    if (memory != NULL && size >= BLOCK_PAGES_MIN)
+        return pages_remap(memory, size, size_new);
+    if (size_new < BLOCK_PAGES_MIN)
+        return pt_realloc(memory, size_new);
+    moved = pt_block_alloc(size_new);
+    if (moved != NULL && memory != NULL) {
+        memcpy(moved, memory, size);
+        pt_free(memory);
+    }
+    return moved;
 }
 
 void pt_block_free(void *memory, size_t size)

@@ -15,13 +15,15 @@ void pt_free(void *memory);
  * the page size. */
 void *pt_pages_map(size_t size);
 void pt_pages_unmap(void *memory, size_t size);
-/* Advice on pages of a mapping by pt_pages_map(), all of which will be used: take huge ones where
- * the system grants them; or have them now, instead of a fault for each. Both make no promise. */
-void pt_pages_prefer_huge(void *memory, size_t size);
+/* Have memory for pages of a mapping by pt_pages_map() now, instead of by a fault for each. No promise. */
 void pt_pages_populate(void *memory, size_t size);
 
-/* Zeroed memory for one structure of any size: a large one has pages of its own, preferably huge. */
+/* Zeroed memory for one structure of any size: a large one has pages of its own, preferably huge, and
+ * so goes back to the system when it is freed, which heaps put off. */
 void *pt_block_alloc(size_t size) __attribute__((malloc));
+/* Make it larger; what is new in it is not zeroed. @p memory NULL with @p size 0 is allowed. NULL: no
+ * memory, and the block is as it was. */
+void *pt_block_grow(void *memory, size_t size, size_t size_new);
 void pt_block_free(void *memory, size_t size); /* NULL is allowed */
 
 /* Tests only: called before each allocation; false fails it. NULL takes it back. Set while no other

@@ -44,7 +44,8 @@ enum pt_key_purpose {
     PT_KEY_MANIFEST = 2,       /* a: generation */
     PT_KEY_SEGMENT_CHUNK = 3,  /* a: segment id, b: chunk number */
     PT_KEY_SEGMENT_FOOTER = 4, /* a: segment id */
-    PT_KEY_SEGMENT_TABLE = 5   /* a: segment id: the chunk checksums */
+    PT_KEY_SEGMENT_TABLE = 5,  /* a: segment id: the chunk checksums */
+    PT_KEY_BACKUP = 16         /* a: commit */
 };
 
 /* Once before anything else here; safe to repeat. PEAT_UNSUPPORTED if libsodium does not start. */

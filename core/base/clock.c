@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+static unsigned clock_speed = 1;
+
 static uint64_t clock_us(clockid_t clock)
 {
     struct timespec now;
@@ -12,7 +14,7 @@ static uint64_t clock_us(clockid_t clock)
 
 uint64_t pt_clock_monotonic_us(void)
 {
-    return clock_us(CLOCK_MONOTONIC);
+    return clock_us(CLOCK_MONOTONIC) * clock_speed;
 }
 
 uint64_t pt_clock_wall_us(void)
@@ -22,9 +24,20 @@ uint64_t pt_clock_wall_us(void)
 
 void pt_clock_sleep_us(uint64_t duration_us)
 {
-    struct timespec rest = {.tv_sec = (time_t)(duration_us / 1000000),
-                            .tv_nsec = (long)(duration_us % 1000000) * 1000};
+    uint64_t system_us = pt_clock_system_us(duration_us);
+    struct timespec rest = {.tv_sec = (time_t)(system_us / 1000000),
+                            .tv_nsec = (long)(system_us % 1000000) * 1000};
 
     while (clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, &rest) != 0)
         ;
+}
+
+void pt_clock_set_speed(unsigned speed)
+{
+    clock_speed = speed;
+}
+
+uint64_t pt_clock_system_us(uint64_t time_us)
+{
+    return time_us / clock_speed;
 }

@@ -5,6 +5,7 @@
 #include "core/base/file.h"
 
 #include "core/base/alloc.h"
+#include "core/base/bug.h"
 #include "core/base/endian.h"
 #include "core/base/lock_holder.h"
 
@@ -18,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -36,10 +38,11 @@ enum {
     RESERVE_ALIGN = 2097152      /* bytes: so that the kernel can map files with huge pages */
 };
 
-/* Immutable once opened. */
+/* Immutable once opened, but for the mark. */
 struct pt_file {
     int fd;
-    char name[]; /* for messages */
+    atomic_bool sync_failed; /* set once, never taken back */
+    char name[];             /* for messages */
 };
 
 /* ---- The system calls ---- */
@@ -95,6 +98,16 @@ static int real_info(int fd, struct pt_file_info *info)
     info->device = (uint64_t)about.st_dev;
     info->inode = (uint64_t)about.st_ino;
     info->regular = S_ISREG(about.st_mode);
+    return 0;
+}
+
+static int real_room(int fd, uint64_t *size)
+{
+    struct statvfs about;
+
+    if (fstatvfs(fd, &about) != 0)
+        return -1;
+    *size = (uint64_t)about.f_bavail * about.f_frsize;
     return 0;
 }
 
@@ -194,6 +207,20 @@ static int real_sync_directory(const char *path)
     return result;
 }
 
+static int real_rename(const char *from, const char *to, bool replace)
+{
+    if (replace)
+        return rename(from, to);
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -1;
+    if (link(from, to) != 0) /* a file system that cannot do it in one step */
+        return -1;
+    (void)unlink(from); /* two names for one file: no harm */
+    return 0;
+}
+
 static void *real_map(int fd, uint64_t offset, void *place, uint64_t size, bool writable)
 {
     return mmap(place, size, writable ? PROT_READ | PROT_WRITE : PROT_READ,
@@ -255,6 +282,7 @@ static const struct pt_file_calls real_calls = {
     .memory = real_memory,
     .close = close,
     .info = real_info,
+    .room = real_room,
     .read = real_read,
     .write = real_write,
     .write_durable = real_write_durable,
@@ -265,6 +293,8 @@ static const struct pt_file_calls real_calls = {
     .sync = fdatasync,
     .sync_range = real_sync_range,
     .sync_directory = real_sync_directory,
+    .rename = real_rename,
+    .remove = unlink,
     .map = real_map,
     .populate = real_populate,
     .forget = real_forget,
@@ -303,6 +333,7 @@ static enum peat_status file_new(const char *name, struct pt_file **file_out)
     if (file == NULL)
         return pt_fail(PEAT_NO_MEMORY, "file handle for %s", name);
     file->fd = -1;
+    atomic_init(&file->sync_failed, false);
     memcpy(file->name, name, name_size);
     return PEAT_OK;
 }
@@ -372,6 +403,13 @@ enum peat_status pt_file_info(struct pt_file *file, struct pt_file_info *info_ou
     return PEAT_OK;
 }
 
+enum peat_status pt_file_room(struct pt_file *file, uint64_t *size_out)
+{
+    if (calls()->room(file->fd, size_out) != 0)
+        return pt_fail_errno(errno, "look how much room %s has", file->name);
+    return PEAT_OK;
+}
+
 /* ---- Reading and writing ---- */
 
 enum peat_status pt_file_read(struct pt_file *file, uint64_t offset, void *buffer, size_t size)
@@ -420,12 +458,6 @@ static enum peat_status write_all(struct pt_file *file,
 enum peat_status pt_file_write(struct pt_file *file, uint64_t offset, const void *data, size_t size)
 {
     return write_all(file, calls()->write, offset, data, size);
-}
-
-enum peat_status pt_file_write_durable(struct pt_file *file, uint64_t offset, const void *data,
-                                       size_t size)
-{
-    return write_all(file, calls()->write_durable, offset, data, size);
 }
 
 void pt_file_store(struct pt_file *file, uint64_t offset, void *place, const void *data,
@@ -494,32 +526,92 @@ enum peat_status pt_file_punch(struct pt_file *file, uint64_t offset, uint64_t s
     return PEAT_OK;
 }
 
-/* ---- Syncing: never retried but for signals, a second try may succeed without the data ---- */
+/*
+ * ---- Syncing ----
+ *
+ * Never retried but for signals: a second try may succeed without the data. The kernel tells of a page
+ * that it could not write once, to the sync that asks first, whichever range that was for. So once a sync
+ * has failed none of this file is believed any more, nor one that ran beside it.
+ */
+
+static enum peat_status syncs_believed(struct pt_file *file)
+{
+    if (!atomic_load_explicit(&file->sync_failed, memory_order_acquire))
+        return PEAT_OK;
+    return pt_fail(PEAT_POISONED, "a sync of %s failed earlier: reopen the store", file->name);
+}
+
+static enum peat_status sync_lost(struct pt_file *file, enum peat_status status)
+{
+    atomic_store_explicit(&file->sync_failed, !PT_BUG(POISON_FORGOTTEN), memory_order_release);
+    return status;
+}
 
 enum peat_status pt_file_sync(struct pt_file *file)
 {
-    while (calls()->sync(file->fd) != 0)
-        if (errno != EINTR)
-            return pt_fail_errno(errno, "sync %s", file->name);
-    return PEAT_OK;
+    enum peat_status status = syncs_believed(file);
+
+    while (status == PEAT_OK && calls()->sync(file->fd) != 0) {
+        if (PT_BUG(SYNC_ERROR_IGNORED))
+            break;
+        if (errno != EINTR && !PT_BUG(SYNC_RETRIED))
+            status = sync_lost(file, pt_fail_errno(errno, "sync %s", file->name));
+    }
+    return status == PEAT_OK ? syncs_believed(file) : status;
 }
 
 enum peat_status pt_file_sync_range(struct pt_file *file, uint64_t offset, void *place, size_t size)
 {
-    while (calls()->sync_range(file->fd, offset, place, size) != 0)
-        if (errno != EINTR)
-            return pt_fail_errno(errno, "sync %zu bytes at %" PRIu64 " of %s", size, offset,
-                                 file->name);
-    return PEAT_OK;
+    enum peat_status status = syncs_believed(file);
+
+    while (status == PEAT_OK && calls()->sync_range(file->fd, offset, place, size) != 0) {
+        if (PT_BUG(SYNC_ERROR_IGNORED))
+            break;
+        if (errno != EINTR && !PT_BUG(SYNC_RETRIED))
+            status = sync_lost(file, pt_fail_errno(errno, "sync %zu bytes at %" PRIu64 " of %s",
+                                                   size, offset, file->name));
+    }
+    return status == PEAT_OK ? syncs_believed(file) : status;
+}
+
+enum peat_status pt_file_write_durable(struct pt_file *file, uint64_t offset, const void *data,
+                                       size_t size)
+{
+    enum peat_status status = syncs_believed(file);
+
+    if (status < 0)
+        return status;
+    status = write_all(file, calls()->write_durable, offset, data, size);
+    return status < 0 ? sync_lost(file, status) : syncs_believed(file);
 }
 
 enum peat_status pt_file_sync_directory(const char *path)
 {
-    while (calls()->sync_directory(path) != 0) {
+    while (!PT_BUG(DIRECTORY_SYNC_DROPPED) && calls()->sync_directory(path) != 0) {
         if (errno == EINVAL) /* the filesystem has no such thing as an unsynced directory */
             return PEAT_OK;
         if (errno != EINTR)
             return pt_fail_errno(errno, "sync the directory of %s", path);
+    }
+    return PEAT_OK;
+}
+
+enum peat_status pt_file_rename(const char *from, const char *to, bool replace)
+{
+    while (calls()->rename(from, to, replace) != 0) {
+        if (errno == EEXIST)
+            return pt_fail(PEAT_EXISTS, "%s is there already", to);
+        if (errno != EINTR)
+            return pt_fail_errno(errno, "rename %s to %s", from, to);
+    }
+    return PEAT_OK;
+}
+
+enum peat_status pt_file_remove(const char *path)
+{
+    while (calls()->remove(path) != 0) {
+        if (errno != EINTR)
+            return pt_fail_errno(errno, "remove %s", path);
     }
     return PEAT_OK;
 }
@@ -577,6 +669,11 @@ enum peat_status pt_file_map_writable(struct pt_file *file, uint64_t offset, uin
 void pt_file_unmap(uint8_t *place, uint64_t size)
 {
     PT_ASSERT(munmap(place, size) == 0);
+}
+
+void pt_file_detach(uint8_t *place, uint64_t size)
+{
+    (void)madvise(place, size, MADV_DONTNEED); /* the pages stay mapped: no harm */
 }
 
 void pt_file_forget(struct pt_file *file, uint64_t offset, void *place, uint64_t size)

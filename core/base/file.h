@@ -34,6 +34,8 @@ void pt_file_close(struct pt_file *file); /* NULL is allowed; gives up its locks
 const char *pt_file_name(const struct pt_file *file);
 
 enum peat_status pt_file_info(struct pt_file *file, struct pt_file_info *info_out);
+/* Bytes that the file system has left for this process: a hint, others take from them too. */
+enum peat_status pt_file_room(struct pt_file *file, uint64_t *size_out);
 
 /* All @p size bytes, or an error (PEAT_CORRUPT if the file ends before). */
 enum peat_status pt_file_read(struct pt_file *file, uint64_t offset, void *buffer, size_t size);
@@ -55,6 +57,9 @@ enum peat_status pt_file_truncate(struct pt_file *file, uint64_t size);
  * cannot, nothing happens: PEAT_OK. */
 enum peat_status pt_file_punch(struct pt_file *file, uint64_t offset, uint64_t size);
 
+/* Once one of the syncs of a file has failed (pt_file_write_durable() is one, too), all that follow give
+ * PEAT_POISONED: see file.c. */
+
 /* fdatasync: all data and the size. */
 enum peat_status pt_file_sync(struct pt_file *file);
 /* msync: the mapped range that starts at @p place, @p offset in the file, and nothing else. Page
@@ -63,6 +68,11 @@ enum peat_status pt_file_sync_range(struct pt_file *file, uint64_t offset, void 
                                     size_t size);
 /* fsync of the directory that holds @p path: the new file's name is durable. */
 enum peat_status pt_file_sync_directory(const char *path);
+/* Give the file @p from the name @p to, in the same directory. What had that name is gone if
+ * @p replace; else PEAT_EXISTS if there is anything. */
+enum peat_status pt_file_rename(const char *from, const char *to, bool replace);
+/* Take the name away. */
+enum peat_status pt_file_remove(const char *path);
 
 /* @p size bytes of address space, 2 MiB-aligned, without access and without cost. PEAT_NO_MEMORY. */
 enum peat_status pt_file_reserve(uint64_t size, uint8_t **base_out);
@@ -74,6 +84,10 @@ enum peat_status pt_file_map(struct pt_file *file, uint64_t offset, uint8_t *pla
 enum peat_status pt_file_map_writable(struct pt_file *file, uint64_t offset, uint64_t size,
                                       uint8_t **place_out);
 void pt_file_unmap(uint8_t *place, uint64_t size);
+/* Drop whole pages of a mapping from the page tables, with one flush of address translations for all:
+ * the page cache keeps what was stored through them, and a later sync finds no page to take the dirty
+ * mark from, which costs a flush each. They may be touched again. */
+void pt_file_detach(uint8_t *place, uint64_t size);
 /* Fault the pages of a mapped range in, for reading or writing: an I/O error, a truncated file or a
  * full disk is a status here (PEAT_IO), where touching would be a signal. A kernel that does not know
  * how (before 5.14) does nothing: PEAT_OK. */
@@ -103,6 +117,7 @@ struct pt_file_calls {
     int (*memory)(const char *name);
     int (*close)(int fd);
     int (*info)(int fd, struct pt_file_info *info);
+    int (*room)(int fd, uint64_t *size);
     ssize_t (*read)(int fd, void *buffer, size_t size, uint64_t offset);
     ssize_t (*write)(int fd, const void *data, size_t size, uint64_t offset);
     ssize_t (*write_durable)(int fd, const void *data, size_t size, uint64_t offset);
@@ -113,6 +128,8 @@ struct pt_file_calls {
     int (*sync)(int fd);
     int (*sync_range)(int fd, uint64_t offset, void *place, size_t size);
     int (*sync_directory)(const char *path);
+    int (*rename)(const char *from, const char *to, bool replace);
+    int (*remove)(const char *path);
     void *(*map)(int fd, uint64_t offset, void *place, uint64_t size, bool writable);
     int (*populate)(int fd, void *place, uint64_t size, bool writing);
     int (*forget)(int fd, uint64_t offset, void *place, uint64_t size);

@@ -50,6 +50,45 @@ static inline uint64_t pt_hash(uint64_t seed, const void *data, size_t size)
     return pt_hash_fold(state ^ PT_HASH_3, size ^ PT_HASH_2);
 }
 
+/*
+ * pt_hash() of two parts one behind the other: @p head_size bytes (below 8), which are @p head's lowest, its
+ * other bytes zero; and @p tail, of 8 bytes or more.
+ *
+ * For a key that was put together a moment ago. A load that takes its bytes from two stores waits until
+ * both have left the processor's store queue, and so for everything before them: hashed from where it was
+ * put together, a key kept its lookup from beginning before the cache misses of the last one had ended.
+ */
+static inline uint64_t pt_hash_joined(uint64_t seed, uint64_t head, size_t head_size,
+                                      const void *tail, size_t tail_size)
+{
+    const uint8_t *bytes = tail;
+    const uint8_t *end = bytes + tail_size;
+    uint64_t state = seed ^ PT_HASH_1;
+    uint64_t a = head | pt_read_le64(bytes) << (8 * head_size); /* bytes 0 to 7 of both */
+    uint64_t b = 0;
+    size_t rest = head_size + tail_size;
+
+    if (rest > 16) {
+        do {
+            state = pt_hash_fold(a ^ PT_HASH_2, pt_read_le64(end - rest + 8) ^ state);
+            rest -= 16;
+            a = rest >= 8 ? pt_read_le64(end - rest) : 0;
+        } while (rest > 16);
+    }
+    if (rest >= 8) {
+        b = pt_read_le64(end - 8);
+    } else if (rest >= 4) {
+        a = pt_read_le32(end - rest);
+        b = pt_read_le32(end - 4);
+    } else {
+        const uint8_t *last = end - rest;
+
+        a = (uint64_t)last[0] << 16 | (uint64_t)last[rest >> 1] << 8 | last[rest - 1];
+    }
+    state = pt_hash_fold(a ^ PT_HASH_2, b ^ state);
+    return pt_hash_fold(state ^ PT_HASH_3, (head_size + tail_size) ^ PT_HASH_2);
+}
+
 /* @p hash spread over 0 .. count - 1, by its high bits. */
 static inline uint64_t pt_hash_spread(uint64_t hash, uint64_t count)
 {

@@ -10,6 +10,7 @@
 enum { ERROR_SIZE_MAX = 512 };
 
 static _Thread_local char last_error[ERROR_SIZE_MAX];
+static _Thread_local uint64_t failure_count;
 static void (*_Atomic panic_callback)(const char *message);
 
 static const char *base_name(const char *file)
@@ -23,6 +24,7 @@ static void record(const char *file, int line, enum peat_status status, const ch
 {
     char origin[96];
 
+    failure_count++;
     (void)snprintf(origin, sizeof(origin), " (%s at %s:%d)", peat_status_name(status),
                    base_name(file), line);
     (void)snprintf(last_error, sizeof(last_error), "%.*s%s",
@@ -66,7 +68,13 @@ enum peat_status pt_fail_passed_on(enum peat_status status, const char *words)
 {
     PT_ASSERT(status != PEAT_OK);
     (void)snprintf(last_error, sizeof(last_error), "%s", words);
+    failure_count++;
     return status;
+}
+
+uint64_t pt_failure_count(void)
+{
+    return failure_count;
 }
 
 enum peat_status pt_status_of_errno(int error_number)

@@ -24,8 +24,14 @@ enum peat_status pt_fail_errno_at(const char *file, int line, int error_number, 
 /* Hand on a failure that another thread recorded: @p words are its peat_last_error(), origin and all. */
 enum peat_status pt_fail_passed_on(enum peat_status status, const char *words);
 
+/* How often this thread has failed: tells whether something else did since. */
+uint64_t pt_failure_count(void);
+
 /* What an errno value means in peat's terms: ENOSPC is PEAT_NO_SPACE, most others PEAT_IO. */
 enum peat_status pt_status_of_errno(int error_number);
+
+/* The caller gave NULL where peat.h does not allow it: at the top of a public call. PEAT_INVALID. */
+#define pt_fail_null() pt_fail(PEAT_INVALID, "%s() was given NULL", __func__)
 
 /*
  * A promise of peat's own. Stays on in release: in a store a stopped program beats a wrong file.

@@ -1,5 +1,7 @@
 #include "core/base/thread.h"
 
+#include "core/base/clock.h"
+
 #include <signal.h>
 #include <time.h>
 
@@ -51,8 +53,9 @@ void pt_condition_wait(struct pt_condition *condition, struct pt_mutex *mutex)
 bool pt_condition_wait_until(struct pt_condition *condition, struct pt_mutex *mutex,
                              uint64_t time_us)
 {
-    struct timespec until = {.tv_sec = (time_t)(time_us / 1000000),
-                             .tv_nsec = (long)(time_us % 1000000) * 1000};
+    uint64_t system_us = pt_clock_system_us(time_us);
+    struct timespec until = {.tv_sec = (time_t)(system_us / 1000000),
+                             .tv_nsec = (long)(system_us % 1000000) * 1000};
 
     return pthread_cond_timedwait(&condition->handle, &mutex->handle, &until) == 0;
 }

@@ -42,6 +42,8 @@ void peat_batch_free(struct peat_batch *batch)
 
 void peat_batch_clear(struct peat_batch *batch)
 {
+    if (batch == NULL)
+        return;
     for (size_t i = 0; i < batch->collection_count; i++)
         peat_collection_close(batch->collections[i]);
     batch->collection_count = 0;
@@ -52,12 +54,12 @@ void peat_batch_clear(struct peat_batch *batch)
 
 size_t peat_batch_count(const struct peat_batch *batch)
 {
-    return batch->count;
+    return batch == NULL ? 0 : batch->count;
 }
 
 size_t peat_batch_size(const struct peat_batch *batch)
 {
-    return batch->size;
+    return batch == NULL ? 0 : batch->size;
 }
 
 /* Room for @p size more bytes. */
@@ -81,7 +83,8 @@ static enum peat_status reserve(struct peat_batch *batch, uint64_t size)
 enum peat_status pt_check_bytes(struct peat_bytes key, struct peat_bytes value)
 {
     if ((key.data == NULL && key.size > 0) || (value.data == NULL && value.size > 0))
-        return pt_fail(PEAT_INVALID, "NULL given as %zu bytes", key.size + value.size);
+        return pt_fail(PEAT_INVALID, "NULL given as %zu bytes",
+                       key.data == NULL && key.size > 0 ? key.size : value.size);
     if (key.size > PEAT_KEY_SIZE_MAX)
         return pt_fail(PEAT_TOO_LARGE, "a key of %zu bytes: at most %zu", key.size,
                        PEAT_KEY_SIZE_MAX);
@@ -129,6 +132,9 @@ static enum peat_status note_collection(struct peat_batch *batch,
         if (batch->collections[i - 1] == collection)
             return PEAT_OK;
     }
+    if (batch->collection_count > 0 &&
+        !pt_collection_is_of(collection, batch->collections[0]->catalogue))
+        return pt_fail_foreign();
     if (batch->collection_count == batch->collection_capacity) {
         size_t capacity = batch->collection_capacity == 0 ? 4 : 2 * batch->collection_capacity;
         struct peat_collection **collections =
@@ -151,6 +157,8 @@ static enum peat_status add(struct peat_batch *batch, enum pt_op op,
     const struct pt_id_prefix *prefix = pt_collection_prefix(collection);
     enum peat_status status = pt_check_bytes(key, value);
 
+    if (batch == NULL)
+        return pt_fail(PEAT_INVALID, "NULL given as batch");
     if (status == PEAT_OK)
         status = note_collection(batch, collection);
     if (status == PEAT_OK)
@@ -169,11 +177,11 @@ enum peat_status peat_batch_put_reserve(struct peat_batch *batch,
                                         size_t value_size, void **value_out)
 {
     const struct pt_id_prefix *prefix = pt_collection_prefix(collection);
-    enum peat_status status = pt_check_bytes(key, pt_bytes("", 0));
+    enum peat_status status = pt_check_bytes(key, pt_bytes("", value_size));
 
+    if (batch == NULL || value_out == NULL)
+        return pt_fail_null();
     *value_out = NULL;
-    if (status == PEAT_OK)
-        status = pt_check_bytes(key, pt_bytes("", value_size));
     if (status == PEAT_OK)
         status = note_collection(batch, collection);
     if (status == PEAT_OK)
@@ -213,6 +221,8 @@ enum peat_status peat_batch_delete_range(struct peat_batch *batch,
     struct peat_bytes stored_high = pt_bytes(NULL, 0);
     enum peat_status status = pt_check_bytes(low, high);
 
+    if (batch == NULL)
+        return pt_fail_null();
     if (status == PEAT_OK && high.size > PEAT_KEY_SIZE_MAX)
         status = pt_fail(PEAT_TOO_LARGE, "a bound of %zu bytes: at most %zu", high.size,
                          PEAT_KEY_SIZE_MAX);

@@ -19,7 +19,7 @@ void pt_buffer_cursor_init(struct pt_buffer_cursor *cursor, const struct pt_buff
     *cursor = (struct pt_buffer_cursor){.view = view, .run = pt_buffer_view_run(view, run)};
 }
 
-static void prefetch_entry(const struct pt_sorted_run *run, size_t i)
+static PT_ALWAYS_INLINE void prefetch_entry(const struct pt_sorted_run *run, size_t i)
 {
     const uint8_t *entry;
 
@@ -31,7 +31,7 @@ static void prefetch_entry(const struct pt_sorted_run *run, size_t i)
 }
 
 /* Prefetch from a place that a walk comes to, at index @p i. */
-static void prefetch_start(struct pt_buffer_cursor *cursor, size_t i, bool forward)
+static PT_ALWAYS_INLINE void prefetch_start(struct pt_buffer_cursor *cursor, size_t i, bool forward)
 {
     for (size_t n = 0; n <= PREFETCH_DISTANCE_MIN; n++)
         prefetch_entry(cursor->run, forward ? i + n : i - n);
@@ -39,7 +39,7 @@ static void prefetch_start(struct pt_buffer_cursor *cursor, size_t i, bool forwa
 }
 
 /* The same as it goes on, to index @p i. */
-static void prefetch_next(struct pt_buffer_cursor *cursor, size_t i, bool forward)
+static PT_ALWAYS_INLINE void prefetch_next(struct pt_buffer_cursor *cursor, size_t i, bool forward)
 {
     size_t first = cursor->fetched;
 

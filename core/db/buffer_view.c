@@ -57,7 +57,7 @@ static void set_load(struct pt_buffer_view *view, struct pt_write_buffer *buffer
 }
 
 /* Sort the tail for this view alone. */
-static enum peat_status own_load(struct pt_buffer_view *view, const struct pt_write_buffer *buffer,
+static enum peat_status own_load(struct pt_buffer_view *view, struct pt_write_buffer *buffer,
                                  const struct published *published)
 {
     uint64_t begin = view->set == NULL ? PT_AREA_START : view->set->end;
@@ -66,7 +66,8 @@ static enum peat_status own_load(struct pt_buffer_view *view, const struct pt_wr
     view->run_count = view->set == NULL ? 0 : view->set->count;
     if (count == 0)
         return PEAT_OK;
-    view->own = pt_sorted_run_new(buffer->area, begin, published->end, count);
+    view->own =
+        pt_sorted_run_new(buffer->area, begin, published->end, count, &buffer->kept.memory_size);
     if (view->own == NULL)
         return pt_fail(PEAT_NO_MEMORY, "a sorted run of a write buffer");
     if (view->own->count > 0) {

@@ -79,6 +79,11 @@ enum peat_status pt_catalogue_handle(struct pt_catalogue *catalogue, uint64_t id
     return collection == NULL ? pt_fail(PEAT_NO_MEMORY, "collection handle") : PEAT_OK;
 }
 
+enum peat_status pt_fail_foreign(void)
+{
+    return pt_fail(PEAT_INVALID, "the collection was opened in another store");
+}
+
 void peat_collection_close(struct peat_collection *collection)
 {
     struct pt_catalogue *catalogue;
@@ -123,6 +128,35 @@ void pt_catalogue_mark_dropped(struct pt_catalogue *catalogue, uint64_t id)
     pt_mutex_unlock(&catalogue->mutex);
 }
 
+static bool has_id(const uint64_t *ids, size_t count, uint64_t id)
+{
+    size_t begin = 0;
+
+    while (count > 0) {
+        size_t half = count / 2;
+
+        if (ids[begin + half] == id)
+            return true;
+        if (ids[begin + half] < id) {
+            begin += half + 1;
+            count -= half + 1;
+        } else {
+            count = half;
+        }
+    }
+    return false;
+}
+
+void pt_catalogue_replace(struct pt_catalogue *catalogue, const uint64_t *ids, size_t count)
+{
+    pt_mutex_lock(&catalogue->mutex);
+    for (struct peat_collection *collection = catalogue->handles; collection != NULL;
+         collection = collection->next)
+        atomic_store_explicit(&collection->dropped, !has_id(ids, count, collection->id),
+                              memory_order_release);
+    pt_mutex_unlock(&catalogue->mutex);
+}
+
 void pt_catalogue_note(struct pt_catalogue *catalogue, const struct pt_entry *entry)
 {
     const uint8_t *key = entry->key.data;
@@ -138,15 +172,18 @@ void pt_catalogue_note(struct pt_catalogue *catalogue, const struct pt_entry *en
 
 /* ---- The catalogue's entries ---- */
 
-/* The key of a child of @p parent in the catalogue, without the catalogue's own prefix. */
-static enum peat_status entry_key(const struct pt_id_prefix *parent, const char *name,
+/* The key of a child of @p parent in @p catalogue, without the catalogue's own prefix. */
+static enum peat_status entry_key(const struct pt_catalogue *catalogue,
+                                  const struct peat_collection *parent, const char *name,
                                   struct pt_stored_key *key_out)
 {
     size_t size = strnlen(name, PEAT_NAME_SIZE_MAX + 1);
 
+    if (!pt_collection_is_of(parent, catalogue))
+        return pt_fail_foreign();
     if (size == 0 || size > PEAT_NAME_SIZE_MAX)
         return pt_fail(PEAT_INVALID, "a collection's name has 1 to %zu bytes", PEAT_NAME_SIZE_MAX);
-    return pt_stored_key_init(key_out, parent, pt_bytes(name, size));
+    return pt_stored_key_init(key_out, pt_collection_prefix(parent), pt_bytes(name, size));
 }
 
 static struct pt_id_prefix catalogue_prefix(void)
@@ -154,17 +191,17 @@ static struct pt_id_prefix catalogue_prefix(void)
     return pt_id_prefix(PT_CATALOGUE_ID);
 }
 
-/* The id that the catalogue gives @p key now. */
-static enum peat_status find_id(struct peat_db *db, struct peat_bytes key, uint64_t *id_out)
+/* The id that the catalogue gave @p key as of @p commit. */
+static enum peat_status find_id_in(struct peat_db *db, const struct pt_stack *stack,
+                                   uint64_t commit, struct peat_bytes key, uint64_t *id_out)
 {
     struct pt_id_prefix prefix = catalogue_prefix();
-    struct pt_pin pin = pt_shelf_pin(&db->shelf);
     struct pt_stored_key stored;
-    struct peat_bytes value;
+    struct peat_bytes value = pt_bytes(NULL, 0);
     enum peat_status status = pt_stored_key_init(&stored, &prefix, key);
 
     if (status == PEAT_OK) {
-        status = pt_stack_get(pin.stack, pt_stack_commit(pin.stack), stored.bytes,
+        status = pt_stack_get(stack, commit, stored.bytes,
                               pt_hash(db->hash_seed, stored.bytes.data, stored.bytes.size), &value);
         pt_stored_key_fini(&stored);
     }
@@ -172,6 +209,15 @@ static enum peat_status find_id(struct peat_db *db, struct peat_bytes key, uint6
         status = pt_fail(PEAT_CORRUPT, "the catalogue holds an id of %zu bytes", value.size);
     if (status == PEAT_OK)
         *id_out = pt_read_le64(value.data);
+    return status;
+}
+
+/* The id that it gives @p key now. */
+static enum peat_status find_id(struct peat_db *db, struct peat_bytes key, uint64_t *id_out)
+{
+    struct pt_pin pin = pt_shelf_pin(&db->shelf);
+    enum peat_status status = find_id_in(db, pin.stack, pt_stack_commit(pin.stack), key, id_out);
+
     pt_shelf_unpin(&db->shelf, pin);
     return status;
 }
@@ -210,12 +256,16 @@ enum peat_status peat_collection_open(struct peat_db *db, struct peat_collection
                                       const char *name, unsigned flags,
                                       struct peat_collection **collection_out)
 {
-    const struct pt_id_prefix *parent_prefix = pt_collection_prefix(parent);
     struct pt_stored_key key;
     uint64_t id = 0;
-    enum peat_status status = entry_key(parent_prefix, name, &key);
+    enum peat_status status;
 
+    if (db == NULL || name == NULL || collection_out == NULL)
+        return pt_fail_null();
     *collection_out = NULL;
+    if ((flags & ~PEAT_CREATE) != 0)
+        return pt_fail(PEAT_INVALID, "unknown flags 0x%x for a collection", flags);
+    status = entry_key(db->catalogue, parent, name, &key);
     if (status < 0)
         return status;
     /* Held also when only looking, so that a handle is made before a drop marks it, or after. */
@@ -228,6 +278,39 @@ enum peat_status peat_collection_open(struct peat_db *db, struct peat_collection
         status = create(db, parent, key.bytes, &id);
     if (status == PEAT_OK)
         status = pt_catalogue_handle(db->catalogue, id, key.bytes, collection_out);
+    pt_mutex_unlock(&db->catalogue->change_mutex);
+    pt_stored_key_fini(&key);
+    return status;
+}
+
+enum peat_status peat_collection_open_at(const struct peat_snapshot *snapshot,
+                                         struct peat_collection *parent, const char *name,
+                                         struct peat_collection **collection_out)
+{
+    struct peat_db *db;
+    struct pt_stored_key key;
+    uint64_t newest_id = 0;
+    uint64_t id = 0;
+    enum peat_status newest = PEAT_OK;
+    enum peat_status status;
+
+    if (snapshot == NULL || name == NULL || collection_out == NULL)
+        return pt_fail_null();
+    *collection_out = NULL;
+    db = snapshot->db;
+    status = entry_key(db->catalogue, parent, name, &key);
+    if (status < 0)
+        return status;
+    pt_mutex_lock(&db->catalogue->change_mutex); /* as in peat_collection_open() */
+    status = find_id_in(db, snapshot->pin.stack, snapshot->commit, key.bytes, &id);
+    if (status == PEAT_OK)
+        newest = find_id(db, key.bytes, &newest_id);
+    if (newest < 0)
+        status = newest;
+    if (status == PEAT_OK)
+        status = pt_catalogue_handle(db->catalogue, id, key.bytes, collection_out);
+    if (status == PEAT_OK && (newest == PEAT_NOT_FOUND || newest_id != id))
+        pt_catalogue_mark_dropped(db->catalogue, id);
     pt_mutex_unlock(&db->catalogue->change_mutex);
     pt_stored_key_fini(&key);
     return status;
@@ -267,7 +350,8 @@ static enum peat_status drop_add(struct drop *drop, uint64_t id)
 static enum peat_status drop_children(const struct peat_snapshot *snapshot, struct drop *drop,
                                       uint64_t id)
 {
-    struct peat_collection catalogue = {.prefix = catalogue_prefix()};
+    struct peat_collection catalogue = {.catalogue = snapshot->db->catalogue,
+                                        .prefix = catalogue_prefix()};
     struct pt_id_prefix prefix = pt_id_prefix(id);
     struct pt_id_prefix end = pt_id_prefix_end(prefix);
     struct peat_range range = {pt_id_prefix_bytes(&prefix), pt_id_prefix_bytes(&end), 0};
@@ -300,6 +384,10 @@ enum peat_status peat_collection_drop(struct peat_db *db, struct peat_collection
     struct pt_id_prefix prefix = catalogue_prefix();
     enum peat_status status;
 
+    if (db == NULL)
+        return pt_fail_null();
+    if (!pt_collection_is_of(collection, db->catalogue))
+        return pt_fail_foreign();
     if (collection == NULL)
         return pt_fail(PEAT_INVALID, "the root collection cannot be dropped: delete its range");
     pt_batch_init(&drop.batch);
@@ -331,9 +419,15 @@ enum peat_status peat_collection_list(const struct peat_snapshot *snapshot,
     struct pt_id_prefix end = pt_id_prefix_end(prefix);
     struct peat_range range = {pt_id_prefix_bytes(&prefix), pt_id_prefix_bytes(&end), 0};
     struct peat_iterator *iterator = NULL;
-    enum peat_status status = peat_iterator_open(snapshot, &catalogue, &range, &iterator);
+    enum peat_status status;
     bool wanted = true;
 
+    if (snapshot == NULL || callback == NULL)
+        return pt_fail_null();
+    if (!pt_collection_is_of(parent, snapshot->db->catalogue))
+        return pt_fail_foreign();
+    catalogue.catalogue = snapshot->db->catalogue;
+    status = peat_iterator_open(snapshot, &catalogue, &range, &iterator);
     if (status == PEAT_OK)
         status = peat_iterator_first(iterator);
     while (status == PEAT_OK && wanted) {

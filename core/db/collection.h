@@ -44,6 +44,8 @@ enum peat_status pt_catalogue_handle(struct pt_catalogue *catalogue, uint64_t id
                                      struct peat_collection **collection_out);
 /* Mark the handle of @p id, if there is one. */
 void pt_catalogue_mark_dropped(struct pt_catalogue *catalogue, uint64_t id);
+/* The collections are those of @p ids (ascending) from now on: mark all handles as dropped or not. */
+void pt_catalogue_replace(struct pt_catalogue *catalogue, const uint64_t *ids, size_t count);
 /* An entry of the catalogue was read back from the log: its id is taken. */
 void pt_catalogue_note(struct pt_catalogue *catalogue, const struct pt_entry *entry);
 
@@ -53,6 +55,16 @@ static inline void pt_collection_pin(struct peat_collection *collection)
 }
 
 extern const struct pt_id_prefix pt_root_prefix;
+
+/* Whether the store of @p catalogue gave it out; the root (NULL) is every store's. */
+static inline bool pt_collection_is_of(const struct peat_collection *collection,
+                                       const struct pt_catalogue *catalogue)
+{
+    return collection == NULL || collection->catalogue == catalogue;
+}
+
+/* PEAT_INVALID, in words. */
+enum peat_status pt_fail_foreign(void) __attribute__((cold));
 
 /* The prefix of its keys; NULL is the root collection. */
 static inline const struct pt_id_prefix *pt_collection_prefix(

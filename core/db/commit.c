@@ -13,6 +13,8 @@
  */
 #include "core/db/db.h"
 
+#include "core/base/alloc.h"
+#include "core/base/bug.h"
 #include "core/base/clock.h"
 
 enum {
@@ -118,10 +120,11 @@ enum peat_status pt_replay_batch(struct peat_db *db, struct pt_held_buffer *acti
     return PEAT_OK;
 }
 
-/* Entries to expect in a buffer after @p full: what it had, or none yet. */
+/* Entries to expect in a buffer after @p full, which has no room for @p count more: what it had. None
+ * if it was not full. */
 static size_t index_hint_after(const struct pt_held_buffer *full, size_t count)
 {
-    uint64_t before = full == NULL ? 0 : pt_write_buffer_entry_count(full->buffer);
+    uint64_t before = count == 0 ? 0 : pt_write_buffer_entry_count(full->buffer);
 
     return before > count ? (size_t)before : count;
 }
@@ -169,6 +172,7 @@ enum peat_status pt_seal(struct peat_db *db, const struct pt_log_point *start, s
     pt_mutex_unlock(&db->shelf.mutex);
     pt_held_buffer_unpin(fresh); /* the stack's now */
     (void)pt_shelf_reap(&db->shelf);
+    (void)pt_memory_look(db);
     return status;
 }
 
@@ -188,98 +192,74 @@ static struct pt_commit_request *group_next(const struct commit_group *group,
     return request == group->last ? NULL : request->next;
 }
 
-/*
- * Back-pressure. Write buffers may take five eighths of memory_size_max without anybody waiting; from
- * there on a commit is delayed in proportion to its size and to how far the rest is used up, so that
- * writing slows down smoothly to the pace of the flushes; near the end it waits for one. If flushing
- * fails then (a full disk), so does the commit, until a later try succeeds.
- */
-static enum peat_status wait_for_memory(struct peat_db *db, uint64_t size)
-{
-    uint64_t limit = db->options.memory_size_max;
-    uint64_t free_use = limit / 8 * 5;
-    uint64_t used = atomic_load_explicit(&db->buffer_memory, memory_order_relaxed) + size;
-    enum peat_status status = PEAT_OK;
-    uint64_t begin_us;
-    uint64_t delay_us;
-
-    /* Nothing sealed: flushing cannot help, the active buffer is sealed when it is full. */
-    if (used <= free_use || atomic_load_explicit(&db->sealed_size, memory_order_relaxed) == 0)
-        return PEAT_OK;
-    begin_us = pt_clock_monotonic_us();
-    if (used > limit - limit / 8) {
-        status = pt_merger_status(db);
-        if (status == PEAT_OK)
-            status = pt_merger_wait(db, false, begin_us + 1000000);
-    } else {
-        /* 4 us per KiB is 256 MB/s, about a flush's pace; up to four times that when nearly full. */
-        delay_us = size / 256 * (used - free_use) / (limit / 8);
-        if (delay_us < 50)
-            return PEAT_OK; /* below what a sleep can do: the next commits make up for it */
-        pt_clock_sleep_us(delay_us < 20000 ? delay_us : 20000);
-    }
-    count_up(&db->counters.stalls, 1);
-    count_up(&db->counters.stall_time_us, pt_clock_monotonic_us() - begin_us);
-    return status < 0 ? status : PEAT_OK;
-}
-
-/* A stack has places for so many buffers only: where they are small, that is reached before memory
- * is short. */
-static enum peat_status wait_for_place(struct peat_db *db)
-{
-    enum peat_status status = PEAT_OK;
-    uint64_t begin_us;
-
-    if (!pt_shelf_full(&db->shelf))
-        return PEAT_OK;
-    begin_us = pt_clock_monotonic_us();
-    while (status >= 0 && pt_shelf_full(&db->shelf))
-        status = pt_merger_wait(db, false, pt_clock_monotonic_us() + 1000000);
-    count_up(&db->counters.stalls, 1);
-    count_up(&db->counters.stall_time_us, pt_clock_monotonic_us() - begin_us);
-    return status < 0 ? status : PEAT_OK;
-}
-
 /* End the active buffer here: the log says so, and what follows goes to a new one. */
 static enum peat_status seal_active(struct peat_db *db, size_t count, size_t size)
 {
     struct pt_log_point point;
-    enum peat_status status = wait_for_place(db);
+    enum peat_status status = pt_wait_for_place(db);
 
-    if (status == PEAT_OK)
-        status =
-            pt_log_append(db->log, PT_RECORD_SEAL, db->queue.commit, db->queue.time_us, NULL, 0);
     if (status < 0)
+        return status;
+    status = pt_log_append(db->log, PT_RECORD_SEAL, db->queue.commit, db->queue.time_us, NULL, 0);
+    if (status < 0 && status != PEAT_NO_SPACE) /* a full log is to be flushed, told or not */
         return status;
     point = pt_log_point(db->log);
     status = pt_seal(db, &point, count, size);
-    if (status == PEAT_OK)
-        pt_merger_wake(db);
+    if (status < 0)
+        return status;
+    pt_log_budget_seal(&db->log_budget, point.position);
+    pt_merger_wake(db);
     return status;
+}
+
+/* Whether the active buffer has had its share: of memory, of the log's budget, of range deletes. */
+static bool active_full(const struct peat_db *db)
+{
+    const struct pt_write_buffer *buffer = db->queue.active->buffer;
+    const struct pt_log_budget *budget = &db->log_budget;
+
+    return pt_write_buffer_data_size(buffer) >= pt_buffer_size_max(db) ||
+           pt_write_buffer_range_count(buffer) >= BUFFER_RANGES_MAX ||
+           pt_log_budget_used(budget) - pt_log_budget_sealed(budget) >=
+               db->options.log_size_max / PT_LOG_BUDGET_BUFFERS;
 }
 
 /* Find room for @p count operations of @p size bytes, in the active buffer or a new one. */
 static enum peat_status make_room(struct peat_db *db, size_t count, size_t size,
                                   struct pt_held_buffer **active_out)
 {
-    struct pt_held_buffer *active = db->queue.active;
-    uint64_t data_size = pt_write_buffer_data_size(active->buffer);
-    enum peat_status status = wait_for_memory(db, size);
+    bool full = active_full(db);
+    enum peat_status status = PEAT_TOO_LARGE;
 
-    *active_out = active;
-    if (status < 0)
-        return status;
-    status = PEAT_TOO_LARGE;
-    if (data_size < db->options.write_buffer_size &&
-        pt_write_buffer_range_count(active->buffer) < BUFFER_RANGES_MAX)
-        status = pt_write_buffer_reserve(active->buffer, count, size);
+    *active_out = db->queue.active;
+    if (!full) {
+        status = pt_wait_for_room(db, count, size);
+        if (status == PEAT_OK)
+            status = pt_write_buffer_reserve(db->queue.active->buffer, count, size);
+    }
     if (status != PEAT_TOO_LARGE)
         return status;
     status = seal_active(db, count, size);
+    if (status == PEAT_OK && full)
+        status = pt_wait_for_room(db, count, size);
     if (status < 0)
         return status;
     *active_out = db->queue.active;
     return pt_write_buffer_reserve(db->queue.active->buffer, count, size);
+}
+
+/* Whether the log may cost @p count operations of @p size bytes more before it is flushed. */
+static enum peat_status check_reserve(struct peat_db *db, size_t count, size_t size, bool relief)
+{
+    uint64_t cost = pt_log_budget_used(&db->log_budget) + pt_log_cost(count, size);
+    enum peat_status status;
+
+    if (cost <= atomic_load_explicit(&db->reserve.covered, memory_order_relaxed))
+        return PEAT_OK;
+    status = pt_reserve_cover(db, cost, relief);
+    if (status == PEAT_IO) /* as for the log's own space */
+        atomic_store_explicit(&db->poisoned, true, memory_order_release);
+    return status;
 }
 
 static enum peat_status check_collections(const struct pt_commit_request *request)
@@ -319,6 +299,7 @@ static enum peat_status append(struct peat_db *db, const struct pt_held_buffer *
     if (status < 0 || status == PEAT_NOT_FOUND)
         return status;
     request->commit = ++queue->commit;
+    pt_log_budget_spend(&db->log_budget, pt_log_cost(request->count, request->payload.size));
     for (size_t i = 0; i < request->dropped_count; i++)
         pt_catalogue_mark_dropped(db->catalogue, request->dropped_ids[i]);
     return PEAT_OK;
@@ -331,7 +312,7 @@ static enum peat_status make_durable(struct peat_db *db, enum peat_durability du
     uint64_t begin_us;
 
     if (durability < PEAT_DISK) {
-        status = durability == PEAT_OS ? pt_log_push(db->log) : PEAT_OK;
+        status = durability == PEAT_OS && !PT_BUG(OS_KEPT_BACK) ? pt_log_push(db->log) : PEAT_OK;
         pt_syncer_note(db, pt_log_prepare_wanted(db->log));
         return status;
     }
@@ -411,6 +392,10 @@ static void lead(struct peat_db *db, const struct commit_group *group)
         status = pt_fail(PEAT_POISONED, "an earlier write or sync failed: reopen the store");
     if (status == PEAT_OK && count > 0)
         status = make_room(db, count, size, &active);
+    if (status == PEAT_OK && count > 0)
+        status = check_reserve(db, count, size, group->first->relief);
+    if (group->first->relief)
+        pt_log_use_reserve(db->log, pt_reserve_for_relief(db));
     pt_log_stage(db->log, durability >= PEAT_DISK || size >= STAGE_SIZE_MIN);
     if (now_us > db->queue.time_us) /* commit times never go back */
         db->queue.time_us = now_us;
@@ -426,6 +411,9 @@ static void lead(struct peat_db *db, const struct commit_group *group)
         if (appended < 0) /* the log is full or broken: what follows fails alike */
             status = appended;
     }
+    pt_log_use_reserve(db->log, PT_KEEP_ALL);
+    if (group->first->relief) /* perhaps it has drawn */
+        pt_reserve_drawn(db);
     if (db->queue.commit != before) {
         status = make_durable(db, durability);
         if (status == PEAT_OK)
@@ -469,7 +457,9 @@ static struct commit_group group_form_locked(const struct pt_commit_queue *queue
     struct commit_group group = {queue->head, queue->head, 1};
     size_t size = queue->head->payload.size;
 
-    while (group.last->next != NULL && group.count < GROUP_MEMBERS_MAX &&
+    while (group.first->alone == NULL && group.last->next != NULL &&
+           group.last->next->alone == NULL && group.last->next->relief == group.first->relief &&
+           group.count < GROUP_MEMBERS_MAX &&
            size + group.last->next->payload.size <= GROUP_SIZE_MAX) {
         group.last = group.last->next;
         group.count++;
@@ -500,13 +490,9 @@ static void group_dismiss_locked(struct pt_commit_queue *queue, const struct com
     }
 }
 
-static void commit_request(struct peat_db *db, struct pt_commit_request *request)
+static void enqueue_locked(struct pt_commit_queue *queue, struct pt_commit_request *request)
+    PT_REQUIRES(queue->mutex)
 {
-    struct pt_commit_queue *queue = &db->queue;
-    struct commit_group group;
-
-    pt_condition_init(&request->wake);
-    pt_mutex_lock(&queue->mutex);
     if (queue->tail == NULL)
         queue->head = request;
     else
@@ -515,17 +501,37 @@ static void commit_request(struct peat_db *db, struct pt_commit_request *request
     queue->waiting++;
     if (queue->leader_wants != 0 && queue->waiting >= queue->leader_wants)
         pt_condition_signal(&queue->arrived);
+}
+
+/* Lead @p group, whose first is ours. */
+static void lead_locked(struct peat_db *db, struct pt_commit_queue *queue,
+                        const struct commit_group *group) PT_REQUIRES(queue->mutex)
+{
+    queue->waiting -= group->count;
+    pt_mutex_unlock(&queue->mutex);
+    if (group->first->alone != NULL)
+        group->first->status = group->first->alone(db, group->first->context);
+    else
+        lead(db, group);
+    pt_mutex_lock(&queue->mutex);
+    queue->last_group = group->count;
+    group_dismiss_locked(queue, group);
+}
+
+static void commit_request(struct peat_db *db, struct pt_commit_request *request)
+{
+    struct pt_commit_queue *queue = &db->queue;
+    struct commit_group group;
+
+    pt_condition_init(&request->wake);
+    pt_mutex_lock(&queue->mutex);
+    enqueue_locked(queue, request);
     while (!request->done && queue->head != request)
         pt_condition_wait(&request->wake, &queue->mutex);
     if (!request->done) {
         wait_for_group_locked(queue, request->durability);
         group = group_form_locked(queue);
-        queue->waiting -= group.count;
-        pt_mutex_unlock(&queue->mutex);
-        lead(db, &group);
-        pt_mutex_lock(&queue->mutex);
-        queue->last_group = group.count;
-        group_dismiss_locked(queue, &group);
+        lead_locked(db, queue, &group);
     }
     pt_mutex_unlock(&queue->mutex);
     pt_condition_fini(&request->wake);
@@ -545,6 +551,24 @@ static enum peat_status check_writable(struct peat_db *db, enum peat_durability 
     return PEAT_OK;
 }
 
+/* There was no space for it. Try once more, if anything may be different then. */
+static void retry(struct peat_db *db, struct pt_commit_request *request)
+{
+    bool relieved = pt_reserve_relieve(db, false);
+
+    request->relief = pt_reserve_is_relief(request->payload);
+    if (!relieved && !request->relief)
+        return;
+    request->done = false;
+    commit_request(db, request);
+    if (request->status != PEAT_NO_SPACE || !request->relief)
+        return;
+    (void)pt_reserve_relieve(db, true);
+    pt_reserve_regain(db);
+    request->done = false;
+    commit_request(db, request);
+}
+
 enum peat_status pt_commit(struct peat_db *db, struct peat_batch *batch,
                            enum peat_durability durability, const uint64_t *dropped_ids,
                            size_t dropped_count, uint64_t *commit_out)
@@ -561,6 +585,9 @@ enum peat_status pt_commit(struct peat_db *db, struct peat_batch *batch,
 
     if (status < 0)
         return status;
+    /* A batch is of one store, so its first collection speaks for all. */
+    if (batch->collection_count > 0 && !pt_collection_is_of(batch->collections[0], db->catalogue))
+        return pt_fail_foreign();
     if (durability == PEAT_DEFAULT)
         request.durability = db->options.durability;
     if (batch->count == 0) {
@@ -572,6 +599,8 @@ enum peat_status pt_commit(struct peat_db *db, struct peat_batch *batch,
         return PEAT_OK;
     }
     commit_request(db, &request);
+    if (request.status == PEAT_NO_SPACE)
+        retry(db, &request);
     if (request.status != PEAT_OK)
         return pt_fail_passed_on(request.status, request.error);
     if (commit_out != NULL)
@@ -589,36 +618,95 @@ enum peat_status pt_commit_seal(struct peat_db *db)
     return PEAT_OK;
 }
 
+enum peat_status pt_commit_alone(struct peat_db *db,
+                                 enum peat_status (*alone)(struct peat_db *db, void *context),
+                                 void *context)
+{
+    struct pt_commit_request request = {
+        .durability = PEAT_MEMORY, .alone = alone, .context = context};
+
+    commit_request(db, &request); /* it is always its own leader, so the words are this thread's */
+    return request.status;
+}
+
+enum peat_status pt_commit_seal_alone(struct peat_db *db)
+{
+    if (atomic_load_explicit(&db->poisoned, memory_order_acquire))
+        return pt_fail(PEAT_POISONED, "an earlier write or sync failed: reopen the store");
+    if (pt_write_buffer_entry_count(db->queue.active->buffer) == 0)
+        return PEAT_OK;
+    return seal_active(db, 0, 0);
+}
+
+enum peat_status pt_commit_seal_idle(struct peat_db *db)
+{
+    struct pt_commit_request request = {.durability = PEAT_MEMORY, .seal = true};
+    struct commit_group alone = {&request, &request, 1};
+    struct pt_commit_queue *queue = &db->queue;
+
+    pt_condition_init(&request.wake);
+    pt_mutex_lock(&queue->mutex);
+    if (queue->head != NULL || pt_shelf_full(&db->shelf)) {
+        request.status = PEAT_DONE;
+    } else {
+        enqueue_locked(queue, &request);
+        lead_locked(db, queue, &alone);
+    }
+    pt_mutex_unlock(&queue->mutex);
+    pt_condition_fini(&request.wake);
+    return request.status;
+}
+
 enum peat_status peat_write(struct peat_db *db, struct peat_batch *batch,
                             enum peat_durability durability, uint64_t *commit_out)
 {
+    if (db == NULL || batch == NULL)
+        return pt_fail_null();
     return pt_commit(db, batch, durability, NULL, 0, commit_out);
+}
+
+/* Commit a batch of one operation, encoded at @p place, which has room for it. */
+static enum peat_status write_at(struct peat_db *db, struct peat_collection *collection,
+                                 enum pt_op op, struct peat_bytes key, struct peat_bytes value,
+                                 void *place, size_t capacity)
+{
+    struct peat_batch batch;
+    enum peat_status status;
+
+    pt_batch_init(&batch);
+    batch.collections = &collection;
+    batch.collection_count = collection != NULL;
+    batch.data = place;
+    batch.capacity = capacity;
+    status = pt_batch_add(&batch, op, pt_collection_prefix(collection), key, value, NULL);
+    PT_ASSERT(batch.data == place); /* it has not grown */
+    if (status == PEAT_OK)
+        status = pt_commit(db, &batch, PEAT_DEFAULT, NULL, 0, NULL);
+    return status;
 }
 
 /* A batch of one operation in memory of the caller's stack where it fits. */
 static enum peat_status write_one(struct peat_db *db, struct peat_collection *collection,
                                   enum pt_op op, struct peat_bytes key, struct peat_bytes value)
 {
-    const struct pt_id_prefix *prefix = pt_collection_prefix(collection);
     enum peat_status status = pt_check_bytes(key, value);
-    uint64_t size = pt_entry_size(prefix->size + key.size, value.size);
     uint64_t place[256]; /* 2 KiB, aligned */
-    struct peat_batch batch;
+    size_t size;
+    void *block;
 
     if (status < 0)
         return status;
-    pt_batch_init(&batch);
-    batch.collections = &collection;
-    batch.collection_count = collection != NULL;
-    if (size <= sizeof(place)) {
-        batch.data = (uint8_t *)place;
-        batch.capacity = sizeof(place);
-    }
-    status = pt_batch_add(&batch, op, prefix, key, value, NULL);
-    if (status == PEAT_OK)
-        status = pt_commit(db, &batch, PEAT_DEFAULT, NULL, 0, NULL);
-    if (batch.data != (uint8_t *)place)
-        pt_free(batch.data);
+    if (db == NULL)
+        return pt_fail(PEAT_INVALID, "NULL given as store");
+    size = pt_entry_size(pt_collection_prefix(collection)->size + key.size, value.size);
+    if (size <= sizeof(place))
+        return write_at(db, collection, op, key, value, place, sizeof(place));
+    pt_put_memory_take(db, size);
+    block = pt_block_alloc(size);
+    status = block == NULL ? pt_fail(PEAT_NO_MEMORY, "a copy of %zu bytes to commit", size)
+                           : write_at(db, collection, op, key, value, block, size);
+    pt_block_free(block, size);
+    pt_put_memory_give(db, size);
     return status;
 }
 
@@ -645,8 +733,13 @@ enum peat_status peat_sync(struct peat_db *db)
 {
     enum peat_status status;
 
+    if (db == NULL)
+        return pt_fail_null();
     if (db->read_only)
         return pt_fail(PEAT_NOT_WRITABLE, "the store was opened read-only");
+    /* The log knows of its own failures only, not of an install's. */
+    if (atomic_load_explicit(&db->poisoned, memory_order_acquire))
+        return pt_fail(PEAT_POISONED, "an earlier write or sync failed: reopen the store");
     status = pt_log_sync(db->log);
     atomic_fetch_add_explicit(&db->counters.syncs, 1, memory_order_relaxed);
     if (status < 0)

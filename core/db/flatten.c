@@ -4,51 +4,6 @@
 
 #include <stdlib.h>
 
-enum peat_status pt_range_bag_add(struct pt_range_bag *bag, struct peat_bytes low,
-                                  struct peat_bytes high)
-{
-    if (bag->count == bag->capacity) {
-        size_t capacity = bag->capacity == 0 ? 16 : 2 * bag->capacity;
-        struct pt_key_range *ranges = pt_realloc(bag->ranges, capacity * sizeof(*ranges));
-
-        if (ranges == NULL)
-            return pt_fail(PEAT_NO_MEMORY, "%zu range deletes", capacity);
-        bag->ranges = ranges;
-        bag->capacity = capacity;
-    }
-    PT_ASSERT(pt_bytes_compare(low, high) < 0);
-    bag->ranges[bag->count++] = (struct pt_key_range){low, high};
-    return PEAT_OK;
-}
-
-static int compare_lows(const void *a, const void *b)
-{
-    const struct pt_key_range *left = a;
-    const struct pt_key_range *right = b;
-
-    return pt_bytes_compare(left->low, right->low);
-}
-
-/* Sort, and join what overlaps or touches: sorted and disjoint after. */
-static void coalesce(struct pt_range_bag *bag)
-{
-    size_t kept = 0;
-
-    if (bag->count < 2)
-        return;
-    qsort(bag->ranges, bag->count, sizeof(*bag->ranges), compare_lows);
-    for (size_t i = 1; i < bag->count; i++) {
-        struct pt_key_range *last = &bag->ranges[kept];
-
-        if (pt_bytes_compare(bag->ranges[i].low, last->high) > 0) {
-            bag->ranges[++kept] = bag->ranges[i];
-        } else if (pt_bytes_compare(bag->ranges[i].high, last->high) > 0) {
-            last->high = bag->ranges[i].high;
-        }
-    }
-    bag->count = kept + 1;
-}
-
 /* Hand on the range deletes that begin at or below @p key (data NULL: all that are left). */
 static enum peat_status write_ranges(struct pt_flatten *flatten, struct pt_run_writer *writer,
                                      size_t *next, struct peat_bytes key)
@@ -63,6 +18,24 @@ static enum peat_status write_ranges(struct pt_flatten *flatten, struct pt_run_w
         status = pt_run_writer_add_range(writer, range->low, range->high);
         ++*next;
     }
+    return status;
+}
+
+/* Step behind @p key in all sources. */
+static enum peat_status pass(struct pt_flatten *flatten, struct peat_bytes key)
+{
+    struct pt_join *join = &flatten->join;
+    uint64_t prefix = pt_join_top(join)->prefix;
+    enum peat_status status;
+
+    do {
+        const struct pt_entry *entry = pt_join_top(join)->entry;
+
+        flatten->input += pt_entry_size(entry->key.size, entry->value.size);
+        status = pt_join_step(join);
+    } while (status == PEAT_OK && join->count > 1 && pt_join_top(join)->entry != NULL &&
+             pt_join_top(join)->prefix == prefix &&
+             pt_bytes_equal(pt_join_top(join)->entry->key, key));
     return status;
 }
 
@@ -82,11 +55,26 @@ static enum peat_status write_top(struct pt_flatten *flatten, struct pt_run_writ
         return status;
     if (cover != NULL)
         return pt_join_skip(join, cover->high);
+    if (pt_join_at_gap(join))
+        return pt_join_fail(join, 0, NULL);
     if (entry->op == PT_OP_PUT || !flatten->bottom)
         status = pt_run_writer_add(writer, entry);
     if (status == PEAT_OK)
-        status = join->count == 1 ? pt_join_step(join) : pt_join_pass(join, key);
+        status = pass(flatten, key);
     return status;
+}
+
+/* Whether to leave @p entry and all behind it to another time. */
+static bool enough(const struct pt_flatten *flatten, const struct pt_run_writer *writer,
+                   uint64_t size_before, const struct pt_entry *entry)
+{
+    if (writer->gives_back && writer->drawn > 0) /* the further, the more it gives back */
+        return pt_run_writer_at_end(writer, entry) && pt_run_writer_is_exhausted(writer);
+    if (flatten->input_max != 0 && flatten->input >= flatten->input_max)
+        return true;
+    return flatten->size_max != 0 &&
+           pt_run_writer_size(writer) - size_before >= flatten->size_max &&
+           pt_run_writer_at_end(writer, entry);
 }
 
 enum peat_status pt_flatten_run(struct pt_flatten *flatten, struct pt_run_writer *writer,
@@ -99,19 +87,17 @@ enum peat_status pt_flatten_run(struct pt_flatten *flatten, struct pt_run_writer
     *stopped_out = pt_bytes(NULL, 0);
     if (flatten->bottom)
         flatten->ranges.count = 0;
-    coalesce(&flatten->ranges);
+    pt_range_bag_unite(&flatten->ranges);
     while (status == PEAT_OK && pt_join_top(&flatten->join)->entry != NULL) {
-        struct peat_bytes key = pt_join_top(&flatten->join)->entry->key;
+        const struct pt_entry *entry = pt_join_top(&flatten->join)->entry;
 
-        if (flatten->size_max != 0 &&
-            pt_run_writer_size(writer) - size_before >= flatten->size_max &&
-            pt_run_writer_at_end(writer, pt_join_top(&flatten->join)->entry)) {
-            *stopped_out = key;
-            status = write_ranges(flatten, writer, &next_range, key); /* those before it */
+        if (enough(flatten, writer, size_before, entry)) {
+            *stopped_out = entry->key;
+            status = write_ranges(flatten, writer, &next_range, entry->key); /* those before it */
             break;
         }
         if (next_range < flatten->ranges.count)
-            status = write_ranges(flatten, writer, &next_range, key);
+            status = write_ranges(flatten, writer, &next_range, entry->key);
         if (status == PEAT_OK)
             status = write_top(flatten, writer);
     }

@@ -9,14 +9,8 @@
 
 #include "core/db/cover.h"
 #include "core/db/join.h"
+#include "core/db/range_bag.h"
 #include "core/db/run_writer.h"
-
-/* A growing list of range deletes; the keys are borrowed. */
-struct pt_range_bag {
-    struct pt_key_range *ranges; /* owned */
-    size_t count;
-    size_t capacity;
-};
 
 /* What is flattened. Sources and covers are added by the caller. */
 struct pt_flatten {
@@ -25,13 +19,11 @@ struct pt_flatten {
     size_t cover_count;
     struct pt_range_bag ranges; /* of all layers, in any order, until pt_flatten_run() */
     bool bottom;                /* nothing older is below */
-    uint64_t size_max; /* bytes of output after which to stop, when the segment that is being
-                                   written is full; 0: never */
+    uint64_t size_max;  /* bytes of output after which to stop, when the segment that is being
+                           written is full; 0: never */
+    uint64_t input_max; /* bytes of input after which to stop at once; 0: never */
+    uint64_t input;     /* bytes read so far, without what range deletes cover */
 };
-
-/* PEAT_NO_MEMORY. */
-enum peat_status pt_range_bag_add(struct pt_range_bag *bag, struct peat_bytes low,
-                                  struct peat_bytes high);
 
 /*
  * Write everything through @p writer. *stopped_out: the first key not written, or data NULL if all

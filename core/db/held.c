@@ -37,6 +37,25 @@ static enum peat_status summary_agrees(const struct pt_held_segment *held)
     return PEAT_OK;
 }
 
+/* Without its segment yet; NULL: no memory. */
+static struct pt_held_segment *held_new(struct pt_arena *arena, uint64_t id,
+                                        struct pt_extent extent,
+                                        const struct pt_segment_summary *summary,
+                                        const _Atomic uint64_t *generation)
+{
+    struct pt_held_segment *held = pt_calloc(1, sizeof(*held));
+
+    if (held == NULL)
+        return NULL;
+    atomic_init(&held->pins, 1);
+    held->arena = arena;
+    held->generation = generation;
+    held->extent = extent;
+    held->summary = *summary;
+    held->id = id;
+    return held;
+}
+
 enum peat_status pt_held_segment_open(struct pt_arena *arena, const struct pt_id *store_id,
                                       uint64_t id, struct pt_extent extent,
                                       const struct pt_segment_summary *summary,
@@ -52,17 +71,11 @@ enum peat_status pt_held_segment_open(struct pt_arena *arena, const struct pt_id
     status = segment_map(arena, id, extent, summary, &map);
     if (status < 0)
         goto done;
-    held = pt_calloc(1, sizeof(*held));
+    held = held_new(arena, id, extent, summary, generation);
     if (held == NULL) {
         status = pt_fail(PEAT_NO_MEMORY, "handle of segment %" PRIu64, id);
         goto done;
     }
-    atomic_init(&held->pins, 1);
-    held->arena = arena;
-    held->generation = generation;
-    held->extent = extent;
-    held->summary = *summary;
-    held->id = id;
     status = pt_segment_open(map, &identity, pt_arena_file(arena), extent.offset, &held->segment);
     if (status < 0)
         goto done;
@@ -76,6 +89,28 @@ done:
     if (held != NULL)
         pt_segment_close(held->segment);
     pt_free(held);
+    return status;
+}
+
+enum peat_status pt_held_segment_open_lost(struct pt_arena *arena, const struct pt_id *store_id,
+                                           uint64_t id, struct pt_extent extent,
+                                           const struct pt_segment_summary *summary,
+                                           enum peat_status why, const _Atomic uint64_t *generation,
+                                           struct pt_held_segment **held_out)
+{
+    struct pt_segment_identity identity = {*store_id, id};
+    struct pt_held_segment *held = held_new(arena, id, extent, summary, generation);
+    enum peat_status status;
+
+    *held_out = NULL;
+    if (held == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "handle of segment %" PRIu64, id);
+    status = pt_segment_open_lost(&identity, summary->size, why, pt_arena_file(arena),
+                                  extent.offset, &held->segment);
+    if (status < 0)
+        pt_free(held);
+    else
+        *held_out = held;
     return status;
 }
 
@@ -146,6 +181,7 @@ void pt_held_buffer_pin(struct pt_held_buffer *held)
 void pt_held_buffer_unpin(struct pt_held_buffer *held)
 {
     uint64_t before;
+    uint64_t size;
 
     if (held == NULL)
         return;
@@ -153,16 +189,21 @@ void pt_held_buffer_unpin(struct pt_held_buffer *held)
     PT_ASSERT(before > 0);
     if (before > 1)
         return;
-    atomic_fetch_sub_explicit(held->memory_size, held->memory_counted, memory_order_relaxed);
+    size = atomic_load_explicit(&held->memory_counted, memory_order_relaxed);
     pt_write_buffer_close(held->buffer);
+    atomic_fetch_sub_explicit(held->memory_size, size, memory_order_relaxed); /* now it is true */
     pt_free(held);
 }
 
 void pt_held_buffer_account(struct pt_held_buffer *held)
 {
     uint64_t size = pt_write_buffer_memory_size(held->buffer);
+    uint64_t before = atomic_load_explicit(&held->memory_counted, memory_order_relaxed);
 
-    /* The difference may be negative: unsigned arithmetic comes out right either way. */
-    atomic_fetch_add_explicit(held->memory_size, size - held->memory_counted, memory_order_relaxed);
-    held->memory_counted = size;
+    if (size == before)
+        return;
+    /* Each caller accounts for the step from what was counted before it to what it found. The
+     * difference may be negative: unsigned arithmetic comes out right either way. */
+    before = atomic_exchange_explicit(&held->memory_counted, size, memory_order_relaxed);
+    atomic_fetch_add_explicit(held->memory_size, size - before, memory_order_relaxed);
 }

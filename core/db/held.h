@@ -33,16 +33,23 @@ enum peat_status pt_held_segment_open(struct pt_arena *arena, const struct pt_id
                                       const struct pt_segment_summary *summary,
                                       const _Atomic uint64_t *generation,
                                       struct pt_held_segment **held_out);
+/* Hold a segment that cannot be opened, for the reason @p why (pt_segment_open_lost()): its region stays
+ * what it is, and reading it fails. PEAT_NO_MEMORY. */
+enum peat_status pt_held_segment_open_lost(struct pt_arena *arena, const struct pt_id *store_id,
+                                           uint64_t id, struct pt_extent extent,
+                                           const struct pt_segment_summary *summary,
+                                           enum peat_status why, const _Atomic uint64_t *generation,
+                                           struct pt_held_segment **held_out);
 void pt_held_segment_pin(struct pt_held_segment *held);
 void pt_held_segment_unpin(struct pt_held_segment *held); /* NULL is allowed */
 
 /* Immutable but for the count, and what the write buffer itself allows. */
 struct pt_held_buffer {
     _Atomic uint64_t pins;
-    struct pt_write_buffer *buffer; /* owned */
-    struct pt_log_point start;      /* the log from here on holds the buffer's commits and newer */
-    _Atomic uint64_t *memory_size;  /* the store's account of buffers' memory */
-    uint64_t memory_counted;        /* bytes of it that are this buffer's; guarded by its writer */
+    struct pt_write_buffer *buffer;  /* owned */
+    struct pt_log_point start;       /* the log from here on holds the buffer's commits and newer */
+    _Atomic uint64_t *memory_size;   /* the store's account of buffers' memory */
+    _Atomic uint64_t memory_counted; /* bytes of it that are this buffer's */
 };
 
 enum peat_status pt_held_buffer_open(size_t capacity, size_t index_hint, uint64_t hash_seed,
@@ -51,7 +58,7 @@ enum peat_status pt_held_buffer_open(size_t capacity, size_t index_hint, uint64_
                                      struct pt_held_buffer **held_out);
 void pt_held_buffer_pin(struct pt_held_buffer *held);
 void pt_held_buffer_unpin(struct pt_held_buffer *held); /* NULL is allowed */
-/* Bring the store's account up to date. The writer's thread. */
+/* Bring the store's account up to date. Any thread. */
 void pt_held_buffer_account(struct pt_held_buffer *held);
 
 #endif

@@ -7,19 +7,26 @@
  *     new manifest rules.
  *  3. Then only is retired what the old manifest alone named.
  *  4. The store itself pins the runs of the manifest that rules, so that a segment which the file
- *     names can never lose its last pin, whatever becomes of the stacks.
+ *     names can never lose its last pin, whatever becomes of the stacks. history.c does the same for
+ *     manifests that are kept.
  *
- * A failed sync poisons: the page cache can no longer be believed.
+ * A failed sync poisons: the page cache can no longer be believed. So does a superblock that could not
+ * be written, or not be repeated: it may rule or not. That is never PEAT_NO_SPACE, which says that
+ * nothing has changed.
  */
 #include "core/base/alloc.h"
+#include "core/base/bug.h"
+#include "core/base/clock.h"
 #include "core/db/db.h"
 
 enum { MANIFEST_SIZE_MAX = 1 << 30 }; /* bytes: what a superblock may claim */
 
-/* Encode the manifest and write it to a new region. */
+/* Encode the manifest and write it to a new region; *plan_out: what it keeps. */
 static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const *runs,
                                        size_t run_count, const struct pt_log_point *log_start,
-                                       uint64_t generation, struct pt_superblock *superblock_out,
+                                       uint64_t generation, const struct pt_history_change *change,
+                                       struct pt_history_plan *plan_out,
+                                       struct pt_superblock *superblock_out,
                                        struct pt_extent *extent_out)
 {
     struct pt_manifest manifest;
@@ -28,7 +35,11 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
     enum peat_status status = pt_manifest_describe(runs, run_count, &manifest);
 
     extent_out->size = 0;
+    if (status == PEAT_OK)
+        status = pt_history_plan(db, runs, run_count, log_start->commit, generation,
+                                 pt_clock_wall_us(), change, plan_out, &manifest);
     if (status == PEAT_OK) {
+        manifest.kind = PT_MANIFEST_STORE;
         manifest.store_id = db->store_id;
         manifest.generation = generation;
         manifest.next_segment_id = atomic_load_explicit(&db->next_segment_id, memory_order_relaxed);
@@ -43,7 +54,7 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
     }
     if (status == PEAT_OK) {
         pt_manifest_encode(&manifest, block);
-        status = pt_arena_alloc(db->arena, size, extent_out);
+        status = pt_arena_alloc_reserved(db->arena, size, size, 0, extent_out, NULL);
     }
     if (status == PEAT_OK)
         status = pt_file_write(pt_arena_file(db->arena), extent_out->offset, block, size);
@@ -76,12 +87,27 @@ void pt_installed_set(struct peat_db *db, struct pt_run **runs, size_t run_count
     db->installed_count = run_count;
 }
 
+/* Everything that the superblock will lead to is on disk. */
+static enum peat_status sync_before_superblock(struct peat_db *db, struct pt_extent manifest)
+{
+    struct pt_file *file = pt_arena_file(db->arena);
+
+    if (PT_BUG(DATA_SYNC_DROPPED) || PT_BUG(SUPERBLOCK_FIRST))
+        return PEAT_OK;
+    if (PT_BUG(RANGE_FOR_ALL))
+        return pt_file_sync_range(file, manifest.offset,
+                                  (void *)((uintptr_t)pt_arena_base(db->arena) + manifest.offset),
+                                  manifest.size);
+    return pt_file_sync(file);
+}
+
 enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size_t run_count,
-                            const struct pt_log_point *log_start)
+                            const struct pt_log_point *log_start,
+                            const struct pt_history_change *change)
 {
     uint64_t generation = atomic_load_explicit(&db->generation, memory_order_relaxed) + 1;
     struct pt_log_point start = *log_start; /* it may be db->log_start */
-    struct pt_extent before = db->manifest_extent;
+    struct pt_history_plan plan = {.kept = NULL};
     struct pt_run **copy = NULL;
     struct pt_superblock superblock;
     struct pt_extent extent = {0, 0};
@@ -91,28 +117,39 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
         return pt_fail(PEAT_POISONED, "an earlier write or sync failed: reopen the store");
     status = copy_runs(runs, run_count, &copy);
     if (status == PEAT_OK)
-        status = write_manifest(db, runs, run_count, &start, generation, &superblock, &extent);
+        status = write_manifest(db, runs, run_count, &start, generation, change, &plan, &superblock,
+                                &extent);
     if (status < 0) {
         if (extent.size > 0)
             pt_arena_release(db->arena, extent);
+        pt_history_plan_fini(&plan);
         pt_runs_free(copy, copy == NULL ? 0 : run_count);
         return status;
     }
-    status = pt_file_sync(pt_arena_file(db->arena));
+    if (PT_BUG(REUSED_EARLY) && db->log != NULL)
+        pt_log_retire(db->log, &start, generation - 1);
+    status = sync_before_superblock(db, extent);
     if (status == PEAT_OK)
         status = pt_superblock_write(pt_arena_file(db->arena), &superblock);
+    if (PT_BUG(SUPERBLOCK_FIRST) && status == PEAT_OK)
+        status = pt_file_sync(pt_arena_file(db->arena));
     if (status < 0) { /* which manifest rules is not known now: nothing is released any more */
         atomic_store_explicit(&db->poisoned, true, memory_order_release);
+        pt_history_plan_fini(&plan);
         pt_runs_free(copy, run_count);
+        if (status == PEAT_NO_SPACE && !PT_BUG(CHANGE_DENIED))
+            status = pt_fail(PEAT_POISONED, "no space for a superblock: reopen the store");
         return status;
     }
-    db->manifest_extent = extent;
     db->log_start = start;
+    atomic_store_explicit(&db->reserve.manifest_size, extent.size, memory_order_relaxed);
+    pt_log_budget_settle(&db->log_budget, start.position);
     /* Release pairs with held.c: what loses its last pin from here on is retired with it. */
     atomic_store_explicit(&db->generation, generation, memory_order_release);
     pt_installed_set(db, copy, run_count);
-    if (before.size > 0)
-        (void)pt_arena_retire(db->arena, before, generation);
+    pt_history_take(db, &plan, superblock.manifest_offset, superblock.manifest_size);
+    if (change->jump != NULL && !PT_BUG(JUMP_IGNORED))
+        pt_log_jump(db->log, change->jump);
     if (db->log != NULL)
         pt_log_retire(db->log, &start, generation);
     return PEAT_OK;
@@ -136,6 +173,8 @@ enum peat_status pt_publish_runs(struct peat_db *db, size_t flushed_count,
                               atomic_load_explicit(&db->generation, memory_order_relaxed), &stack);
         if (status == PEAT_OK) {
             pt_shelf_publish_locked(&db->shelf, stack);
+            /* Release pairs with checkpoint.c: who sees the number finds the stack. */
+            atomic_fetch_add_explicit(&db->checkpointer.published, 1, memory_order_release);
             atomic_fetch_sub_explicit(&db->sealed_size, flushed_size, memory_order_relaxed);
         }
     }
@@ -166,6 +205,11 @@ enum peat_status pt_manifest_load(struct peat_db *db, const struct pt_superblock
     if (status == PEAT_OK)
         status = pt_manifest_decode(pt_bytes(block, superblock->manifest_size),
                                     &superblock->store_id, superblock->generation, manifest_out);
+    if (status == PEAT_OK && manifest_out->kind == PT_MANIFEST_INCREMENT && !db->is_backup)
+        status = pt_fail(PEAT_INVALID,
+                         "%s is an increment of a backup: peat restore makes a store of "
+                         "it and what it is based on",
+                         pt_file_name(pt_arena_file(db->arena)));
     if (status < 0) {
         pt_manifest_fini(manifest_out);
         pt_free(block);
@@ -188,35 +232,56 @@ void pt_manifest_take(struct peat_db *db, const struct pt_manifest *manifest)
     atomic_store_explicit(&db->generation, manifest->generation, memory_order_release);
 }
 
-/* The segment @p id among the runs of @p known: pinned, or NULL. */
-static struct pt_held_segment *find_known(const struct pt_stack *known, uint64_t id)
+void pt_held_list_free(struct pt_held_segment **held, size_t count)
 {
-    for (size_t i = 0; known != NULL && i < known->run_count; i++) {
-        for (size_t k = 0; k < known->runs[i]->slice_count; k++) {
-            struct pt_held_segment *held = known->runs[i]->slices[k].held;
-
-            if (held->id == id) {
-                pt_held_segment_pin(held);
-                return held;
-            }
-        }
-    }
-    return NULL;
+    for (size_t i = 0; held != NULL && i < count; i++)
+        pt_held_segment_unpin(held[i]);
+    pt_free(held);
 }
 
-static enum peat_status open_segments(struct peat_db *db, const struct pt_manifest *manifest,
-                                      const struct pt_stack *known, struct pt_held_segment **held)
+/* Open one; @p around_damage: one that cannot be opened is held as lost. But what a writer cannot read for an
+ * I/O error may be readable the next time, and must not be taken for lost until it is opened again. */
+static enum peat_status hold_one(struct peat_db *db, const struct pt_manifest_segment *segment,
+                                 bool around_damage, struct pt_held_segment **held_out)
 {
+    const _Atomic uint64_t *generation = db->read_only ? NULL : &db->generation;
+    enum peat_status status =
+        pt_held_segment_open(db->arena, &db->store_id, segment->id, segment->extent,
+                             &segment->summary, generation, held_out);
+
+    if (around_damage && (status == PEAT_CORRUPT || (status == PEAT_IO && db->read_only)))
+        status = pt_held_segment_open_lost(db->arena, &db->store_id, segment->id, segment->extent,
+                                           &segment->summary, status, generation, held_out);
+    return status;
+}
+
+/* The segment of that id, if it is open; but one that a reader holds as lost for an I/O error is opened anew. */
+static struct pt_held_segment *find_open(const struct pt_known_segments *known, uint64_t id)
+{
+    struct pt_held_segment *held = pt_known_segments_find(known, id);
+
+    return held != NULL && held->segment->lost == PEAT_IO ? NULL : held;
+}
+
+enum peat_status pt_manifest_hold(struct peat_db *db, const struct pt_manifest *manifest,
+                                  const struct pt_known_segments *known, bool around_damage,
+                                  struct pt_held_segment ***held_out)
+{
+    struct pt_held_segment **held =
+        pt_calloc(manifest->segment_count + 1, sizeof(struct pt_held_segment *));
     enum peat_status status = PEAT_OK;
 
+    *held_out = held;
+    if (held == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "%zu segments", manifest->segment_count);
     for (size_t i = 0; i < manifest->segment_count && status == PEAT_OK; i++) {
         const struct pt_manifest_segment *segment = &manifest->segments[i];
 
-        held[i] = find_known(known, segment->id);
-        if (held[i] == NULL)
-            status = pt_held_segment_open(db->arena, &db->store_id, segment->id, segment->extent,
-                                          &segment->summary, db->read_only ? NULL : &db->generation,
-                                          &held[i]);
+        held[i] = find_open(known, segment->id);
+        if (held[i] != NULL)
+            pt_held_segment_pin(held[i]);
+        else
+            status = hold_one(db, segment, around_damage, &held[i]);
     }
     return status;
 }
@@ -228,22 +293,17 @@ void pt_runs_free(struct pt_run **runs, size_t run_count)
     pt_free(runs);
 }
 
-enum peat_status pt_manifest_runs(struct peat_db *db, const struct pt_manifest *manifest,
-                                  const struct pt_stack *known, struct pt_run ***runs_out)
+enum peat_status pt_manifest_build(const struct pt_manifest *manifest,
+                                   struct pt_held_segment *const *held, struct pt_run ***runs_out)
 {
-    struct pt_held_segment **held =
-        pt_calloc(manifest->segment_count + 1, sizeof(struct pt_held_segment *));
     struct pt_run **runs = pt_calloc(manifest->run_count + 1, sizeof(struct pt_run *));
     struct pt_slice *slices = pt_calloc(manifest->slice_count + 1, sizeof(*slices));
     size_t first = 0;
     enum peat_status status = PEAT_OK;
 
     *runs_out = NULL;
-    if (held == NULL || runs == NULL || slices == NULL) {
-        status = pt_fail(PEAT_NO_MEMORY, "%zu segments", manifest->segment_count);
-        goto done;
-    }
-    status = open_segments(db, manifest, known, held);
+    if (runs == NULL || slices == NULL)
+        status = pt_fail(PEAT_NO_MEMORY, "%zu slices", manifest->slice_count);
     for (size_t i = 0; i < manifest->run_count && status == PEAT_OK; i++) {
         for (size_t k = 0; k < manifest->run_slice_counts[i]; k++) {
             const struct pt_manifest_slice *slice = &manifest->slices[first + k];
@@ -258,11 +318,21 @@ enum peat_status pt_manifest_runs(struct peat_db *db, const struct pt_manifest *
         *runs_out = runs;
         runs = NULL; /* the caller's now */
     }
-done:
     pt_runs_free(runs, runs == NULL ? 0 : manifest->run_count);
-    for (size_t i = 0; held != NULL && i < manifest->segment_count; i++)
-        pt_held_segment_unpin(held[i]);
-    pt_free(held);
     pt_free(slices);
+    return status;
+}
+
+enum peat_status pt_manifest_runs(struct peat_db *db, const struct pt_manifest *manifest,
+                                  const struct pt_known_segments *known, bool around_damage,
+                                  struct pt_run ***runs_out)
+{
+    struct pt_held_segment **held = NULL;
+    enum peat_status status = pt_manifest_hold(db, manifest, known, around_damage, &held);
+
+    *runs_out = NULL;
+    if (status == PEAT_OK)
+        status = pt_manifest_build(manifest, held, runs_out);
+    pt_held_list_free(held, manifest->segment_count);
     return status;
 }

@@ -10,6 +10,7 @@
 #include "core/db/join.h"
 
 #include "core/base/alloc.h"
+#include "core/db/damage_report.h"
 
 enum { NOBODY = UINT32_MAX };
 
@@ -64,6 +65,18 @@ void pt_join_add_run(struct pt_join *join, unsigned layer, const struct pt_run *
 
 /* ---- One source ---- */
 
+/* The cursor stands on a gap: its key may be a bound, which need not begin as all keys do. */
+static enum peat_status settle_gap(struct pt_join *join, struct pt_source *source)
+{
+    const struct pt_entry *entry = &source->at.run.entry;
+
+    source->entry = entry;
+    source->prefix = source->high.data != NULL && pt_bytes_compare(entry->key, source->high) >= 0
+                         ? UINT64_MAX
+                         : pt_bytes_prefix(entry->key, join->common_size);
+    return PEAT_OK;
+}
+
 /* Take over what a cursor call came to. */
 static enum peat_status settle_run(struct pt_join *join, struct pt_source *source,
                                    enum peat_status status)
@@ -72,7 +85,7 @@ static enum peat_status settle_run(struct pt_join *join, struct pt_source *sourc
     if (status == PEAT_DONE)
         return PEAT_OK;
     if (status < 0)
-        return status;
+        return source->at.run.in_gap ? settle_gap(join, source) : status;
     source->entry = &source->at.run.entry;
     source->prefix = pt_bytes_prefix(source->entry->key, join->common_size);
     return PEAT_OK;
@@ -168,6 +181,8 @@ static bool before(const struct pt_join *join, uint32_t a, uint32_t b)
     if (left->prefix != right->prefix)
         return (left->prefix < right->prefix) != join->backward;
     order = pt_bytes_compare(left->entry->key, right->entry->key);
+    if (order == 0 && ((left->entry->op | right->entry->op) & PT_OP_LOST_PAST) != 0)
+        return right->entry->op == PT_OP_LOST_PAST && (left->entry->op != PT_OP_LOST_PAST || a < b);
     if (order == 0)
         return a < b;
     return (order < 0) != join->backward;
@@ -283,6 +298,18 @@ enum peat_status pt_join_pass(struct pt_join *join, struct peat_bytes key)
         status = pt_join_step(join);
     } while (status == PEAT_OK && pt_join_top(join)->entry != NULL &&
              pt_join_top(join)->prefix == prefix &&
-             pt_bytes_equal(pt_join_top(join)->entry->key, key));
+             pt_bytes_equal(pt_join_top(join)->entry->key, key) &&
+             pt_join_top(join)->entry->op != PT_OP_LOST_PAST);
     return status;
+}
+
+enum peat_status pt_join_fail(const struct pt_join *join, size_t skip, struct pt_gap *gap_out)
+{
+    const struct pt_source *top = pt_join_top(join);
+    const struct pt_run_cursor *cursor = &top->at.run;
+
+    PT_ASSERT(pt_join_at_gap(join) && !top->is_buffer && cursor->in_gap);
+    if (gap_out != NULL)
+        *gap_out = cursor->gap;
+    return pt_damage_fail(cursor->segment, &cursor->gap, skip);
 }

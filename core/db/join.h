@@ -2,7 +2,9 @@
  * A join: several sorted sources walked as one, in key order, and among equal keys newest first.
  *
  * It shows every source's entry, deletions and overwritten versions too: what to make of them is the
- * caller's matter (an iterator hides them, a merge keeps some).
+ * caller's matter (an iterator hides them, a merge keeps some). What a run has lost to damage shows at
+ * its place as well, as an entry of PT_OP_LOST or PT_OP_LOST_PAST (run_cursor.h): what newer sources say
+ * comes before it, and nothing that it may hide is shown unless the caller goes on past it.
  */
 #ifndef PEAT_CORE_DB_JOIN_H
 #define PEAT_CORE_DB_JOIN_H
@@ -52,11 +54,23 @@ static inline struct pt_source *pt_join_top(const struct pt_join *join)
     return &join->sources[join->losers[0]];
 }
 
+/* Whether the first source stands where it has lost something. */
+static inline bool pt_join_at_gap(const struct pt_join *join)
+{
+    const struct pt_entry *entry = pt_join_top(join)->entry;
+
+    return entry != NULL && entry->op >= PT_OP_LOST;
+}
+
+/* There: fail with what has been lost, keys without their first @p skip bytes; *gap_out (may be NULL). */
+enum peat_status pt_join_fail(const struct pt_join *join, size_t skip, struct pt_gap *gap_out)
+    __attribute__((cold));
+
 /* Move the first source one entry on, in the join's direction. */
 enum peat_status pt_join_step(struct pt_join *join);
 /* Move the first source to its first entry >= @p key (forward), or its last < @p key (backward). */
 enum peat_status pt_join_skip(struct pt_join *join, struct peat_bytes key);
-/* Step until the first source's key is another than @p key. */
+/* Step until the first source's key is another than @p key, or is just past it (PT_OP_LOST_PAST). */
 enum peat_status pt_join_pass(struct pt_join *join, struct peat_bytes key);
 
 #endif

@@ -76,11 +76,7 @@ static void replace_locked(struct pt_kept_runs *kept, struct pt_run_set *set)
     PT_REQUIRES(kept->mutex)
 {
     struct pt_run_set *old = atomic_load_explicit(&kept->current, memory_order_relaxed);
-    size_t memory_size = 0;
 
-    for (size_t i = 0; i < set->count; i++)
-        memory_size += set->runs[i]->memory_size;
-    atomic_store_explicit(&kept->memory_size, memory_size, memory_order_relaxed);
     atomic_store_explicit(&kept->current, set, memory_order_seq_cst); /* W1 */
     if (old != NULL) {
         old->next_replaced = kept->replaced; /* W2 */
@@ -150,7 +146,7 @@ static bool extend_locked(struct pt_kept_runs *kept, const uint8_t *area, uint64
 
     if (begin >= end)
         return true; /* another thread went further meanwhile */
-    run = pt_sorted_run_new(area, begin, end, entry_count_max - entry_count);
+    run = pt_sorted_run_new(area, begin, end, entry_count_max - entry_count, &kept->memory_size);
     if (run == NULL)
         return false;
     entry_count += run->entry_count;

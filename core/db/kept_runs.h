@@ -23,8 +23,8 @@ struct pt_run_set {
 
 struct pt_kept_runs {
     _Atomic(struct pt_run_set *) current; /* NULL: nothing kept yet */
-    _Atomic size_t arriving; /* readers between their load of current and their pin on it */
-    _Atomic size_t memory_size;
+    _Atomic size_t arriving;    /* readers between their load of current and their pin on it */
+    _Atomic size_t memory_size; /* bytes: all runs of the buffer that live, the views' own too */
     struct pt_mutex mutex;
     struct pt_run_set *replaced; /* guarded by mutex; each still with the pin of current */
 };

@@ -1,7 +1,6 @@
 #include "core/db/manifest.h"
 
 #include "core/base/alloc.h"
-#include "core/db/manifest_format.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,39 +12,51 @@ struct layout {
     uint64_t segments;
     uint64_t runs;
     uint64_t slices;
+    uint64_t kept;
     uint64_t keys;
+    uint64_t names;
     uint64_t checksum;
     uint64_t size; /* of the block */
 };
 
-/* The counts are bounded by memory or by a block's size: nothing overflows. */
-static struct layout layout_of(uint64_t segment_count, uint64_t run_count, uint64_t slice_count,
-                               uint64_t key_size)
+/* How much there is of each. The counts are bounded by memory or by a block's size: nothing
+ * overflows. */
+struct counts {
+    uint64_t segments;
+    uint64_t runs;
+    uint64_t slices;
+    uint64_t kept;
+    uint64_t key_size;  /* bytes */
+    uint64_t name_size; /* bytes */
+};
+
+static struct layout layout_of(const struct counts *counts)
 {
     struct layout layout;
 
     layout.segments = PT_MANIFEST_HEADER_SIZE;
-    layout.runs = layout.segments + segment_count * sizeof(struct pt_manifest_segment_row);
-    layout.slices = layout.runs + run_count * sizeof(struct pt_manifest_run_row);
-    layout.keys = layout.slices + slice_count * sizeof(struct pt_manifest_slice_row);
-    layout.checksum = layout.keys + key_size;
+    layout.runs = layout.segments + counts->segments * sizeof(struct pt_manifest_segment_row);
+    layout.slices = layout.runs + counts->runs * sizeof(struct pt_manifest_run_row);
+    layout.kept = layout.slices + counts->slices * sizeof(struct pt_manifest_slice_row);
+    layout.keys = layout.kept + counts->kept * sizeof(struct pt_manifest_kept_row);
+    layout.names = layout.keys + counts->key_size;
+    layout.checksum = layout.names + counts->name_size;
     layout.size = layout.checksum + PT_CHECKSUM_SIZE;
     return layout;
 }
 
-static uint64_t keys_size(const struct pt_manifest *manifest)
-{
-    uint64_t size = 0;
-
-    for (size_t i = 0; i < manifest->slice_count; i++)
-        size += manifest->slices[i].low.size + manifest->slices[i].high.size;
-    return size;
-}
-
 static struct layout manifest_layout(const struct pt_manifest *manifest)
 {
-    return layout_of(manifest->segment_count, manifest->run_count, manifest->slice_count,
-                     keys_size(manifest));
+    struct counts counts = {.segments = manifest->segment_count,
+                            .runs = manifest->run_count,
+                            .slices = manifest->slice_count,
+                            .kept = manifest->kept_count};
+
+    for (size_t i = 0; i < manifest->slice_count; i++)
+        counts.key_size += manifest->slices[i].low.size + manifest->slices[i].high.size;
+    for (size_t i = 0; i < manifest->kept_count; i++)
+        counts.name_size += manifest->kept[i].name.size;
+    return layout_of(&counts);
 }
 
 uint64_t pt_manifest_size(const struct pt_manifest *manifest)
@@ -53,10 +64,11 @@ uint64_t pt_manifest_size(const struct pt_manifest *manifest)
     return manifest_layout(manifest).size;
 }
 
-uint64_t pt_manifest_size_for(size_t segment_count, size_t run_count, size_t slice_count,
-                              uint64_t key_size)
+struct pt_extent pt_manifest_extent(uint64_t offset, uint64_t size)
 {
-    return layout_of(segment_count, run_count, slice_count, key_size).size;
+    struct pt_extent extent = {offset, pt_round_up(size, PT_REGION_UNIT)};
+
+    return extent;
 }
 
 static struct pt_checksum block_checksum(const struct pt_id *store_id, uint64_t generation,
@@ -101,7 +113,7 @@ static void header_encode(const struct pt_manifest *manifest, const struct layou
     struct pt_manifest_header header = {
         .magic = pt_le64(PT_MANIFEST_MAGIC),
         .version = pt_le32(PT_MANIFEST_VERSION),
-        .reserved = pt_le32(0),
+        .kind = pt_le32((uint32_t)manifest->kind),
         .size = pt_le64(layout->size),
         .store_id = manifest->store_id,
         .generation = pt_le64(manifest->generation),
@@ -112,7 +124,9 @@ static void header_encode(const struct pt_manifest *manifest, const struct layou
         .segment_count = pt_le64(manifest->segment_count),
         .run_count = pt_le64(manifest->run_count),
         .slice_count = pt_le64(manifest->slice_count),
-        .key_size = pt_le64(layout->checksum - layout->keys),
+        .key_size = pt_le64(layout->names - layout->keys),
+        .kept_count = pt_le64(manifest->kept_count),
+        .name_size = pt_le64(layout->checksum - layout->names),
     };
 
     PT_ASSERT(manifest->generation > 0);
@@ -180,6 +194,43 @@ static void slices_encode(const struct pt_manifest *manifest, uint8_t *runs, uin
     PT_ASSERT(number_in_all == manifest->slice_count);
 }
 
+/* Rule 4: whether the row of that kind has a place. */
+static bool kept_has_place(const struct pt_manifest *manifest, const struct pt_manifest_kept *kept)
+{
+    return kept->manifest_generation != manifest->generation &&
+           (kept->flags & PT_KEPT_DAMAGED) == 0;
+}
+
+static void kept_encode(const struct pt_manifest *manifest, uint8_t *rows, uint8_t *names)
+{
+    for (size_t i = 0; i < manifest->kept_count; i++) {
+        const struct pt_manifest_kept *kept = &manifest->kept[i];
+        bool has_place = kept_has_place(manifest, kept);
+        struct pt_manifest_kept_row row = {
+            .generation = pt_le64(kept->generation),
+            .manifest_generation = pt_le64(kept->manifest_generation),
+            .offset = pt_le64(has_place ? kept->offset : 0),
+            .size = pt_le64(has_place ? kept->size : 0),
+            .commit = pt_le64(kept->commit),
+            .time_us = pt_le64(kept->time_us),
+            .name_size = pt_le32(pt_u32(kept->name.size)),
+            .flags = pt_le32(kept->flags),
+        };
+
+        PT_ASSERT(kept->name.size <= PEAT_NAME_SIZE_MAX &&
+                  (kept->flags & ~(unsigned)PT_KEPT_FLAGS) == 0);
+        PT_ASSERT(kept->generation <= kept->manifest_generation);
+        PT_ASSERT(kept->manifest_generation <= manifest->generation);
+        if (i > 0)
+            PT_ASSERT(kept->generation > kept[-1].generation &&
+                      kept->manifest_generation > kept[-1].manifest_generation);
+        if (has_place)
+            PT_ASSERT(extent_is_valid(pt_manifest_extent(kept->offset, kept->size)));
+        memcpy(rows + i * sizeof(row), &row, sizeof(row));
+        names = key_encode(kept->name, names);
+    }
+}
+
 void pt_manifest_encode(const struct pt_manifest *manifest, uint8_t *block)
 {
     struct layout layout = manifest_layout(manifest);
@@ -188,6 +239,7 @@ void pt_manifest_encode(const struct pt_manifest *manifest, uint8_t *block)
     header_encode(manifest, &layout, block);
     segments_encode(manifest, block + layout.segments);
     slices_encode(manifest, block + layout.runs, block + layout.slices, block + layout.keys);
+    kept_encode(manifest, block + layout.kept, block + layout.names);
     checksum = block_checksum(&manifest->store_id, manifest->generation, block, layout.checksum);
     memcpy(block + layout.checksum, &checksum, sizeof(checksum));
 }
@@ -219,7 +271,7 @@ static enum peat_status block_check(struct peat_bytes block, const struct pt_id 
         return pt_fail(PEAT_VERSION,
                        "manifest %" PRIu64 " has version %u, this peat knows up to %d", generation,
                        version, PT_MANIFEST_VERSION);
-    if (version != PT_MANIFEST_VERSION || pt_le32_value(header->reserved) != 0 ||
+    if (version != PT_MANIFEST_VERSION || pt_le32_value(header->kind) > PT_MANIFEST_INCREMENT ||
         pt_le64_value(header->size) != block.size ||
         pt_le64_value(header->generation) != generation || generation == 0 ||
         memcmp(&header->store_id, store_id, sizeof(*store_id)) != 0)
@@ -232,24 +284,29 @@ static enum peat_status layout_decode(const struct pt_manifest_header *header,
                                       struct pt_manifest *manifest, struct layout *layout_out)
 {
     uint64_t size = pt_le64_value(header->size);
-    uint64_t segment_count = pt_le64_value(header->segment_count);
-    uint64_t run_count = pt_le64_value(header->run_count);
-    uint64_t slice_count = pt_le64_value(header->slice_count);
-    uint64_t key_size = pt_le64_value(header->key_size);
+    struct counts counts = {.segments = pt_le64_value(header->segment_count),
+                            .runs = pt_le64_value(header->run_count),
+                            .slices = pt_le64_value(header->slice_count),
+                            .kept = pt_le64_value(header->kept_count),
+                            .key_size = pt_le64_value(header->key_size),
+                            .name_size = pt_le64_value(header->name_size)};
 
-    if (segment_count > size / sizeof(struct pt_manifest_segment_row) ||
-        run_count > size / sizeof(struct pt_manifest_run_row) ||
-        slice_count > size / sizeof(struct pt_manifest_slice_row) || key_size > size)
+    if (counts.segments > size / sizeof(struct pt_manifest_segment_row) ||
+        counts.runs > size / sizeof(struct pt_manifest_run_row) ||
+        counts.slices > size / sizeof(struct pt_manifest_slice_row) ||
+        counts.kept > size / sizeof(struct pt_manifest_kept_row) || counts.key_size > size ||
+        counts.name_size > size)
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": a count exceeds its size",
                        manifest->generation);
-    *layout_out = layout_of(segment_count, run_count, slice_count, key_size);
+    *layout_out = layout_of(&counts);
     if (layout_out->size != size)
         return pt_fail(PEAT_CORRUPT,
                        "manifest %" PRIu64 ": its parts make %" PRIu64 " bytes, not %" PRIu64,
                        manifest->generation, layout_out->size, size);
-    manifest->segment_count = segment_count;
-    manifest->run_count = run_count;
-    manifest->slice_count = slice_count;
+    manifest->segment_count = counts.segments;
+    manifest->run_count = counts.runs;
+    manifest->slice_count = counts.slices;
+    manifest->kept_count = counts.kept;
     return PEAT_OK;
 }
 
@@ -278,6 +335,8 @@ static enum peat_status arrays_new(struct pt_manifest *manifest)
                            &manifest->run_slice_counts);
     if (status == PEAT_OK)
         status = array_new(manifest->slice_count, sizeof(*manifest->slices), &manifest->slices);
+    if (status == PEAT_OK)
+        status = array_new(manifest->kept_count, sizeof(*manifest->kept), &manifest->kept);
     return status;
 }
 
@@ -288,6 +347,7 @@ static enum peat_status header_decode(const struct pt_manifest_header *header,
 
     manifest->next_segment_id = pt_le64_value(header->next_segment_id);
     manifest->next_collection_id = pt_le64_value(header->next_collection_id);
+    manifest->kind = (enum pt_manifest_kind)pt_le32_value(header->kind);
     manifest->hash_seed = pt_le64_value(header->hash_seed);
     manifest->log.region.offset = pt_le64_value(log->region_offset);
     manifest->log.region.size = pt_le64_value(log->region_size);
@@ -301,6 +361,9 @@ static enum peat_status header_decode(const struct pt_manifest_header *header,
     if (manifest->log.region.size > 0 && (!extent_is_valid(manifest->log.region) ||
                                           manifest->log.offset > manifest->log.region.size))
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": the log cannot begin where it says",
+                       manifest->generation);
+    if (manifest->next_segment_id > INT64_MAX) /* they would begin anew, at ids that are in use */
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": segment ids have run out",
                        manifest->generation);
     return PEAT_OK;
 }
@@ -406,6 +469,78 @@ static enum peat_status slices_decode(const uint8_t *place, const uint8_t *keys,
     return PEAT_OK;
 }
 
+/* Rule 4, for one row: its numbers, its place, its name. */
+static bool kept_is_valid(const struct pt_manifest *manifest, size_t index)
+{
+    const struct pt_manifest_kept *kept = &manifest->kept[index];
+
+    if (kept->generation == 0 || kept->generation > kept->manifest_generation ||
+        kept->manifest_generation > manifest->generation ||
+        (kept->flags & ~(unsigned)PT_KEPT_FLAGS) != 0 ||
+        (index > 0 && (kept->generation <= kept[-1].generation ||
+                       kept->manifest_generation <= kept[-1].manifest_generation)))
+        return false;
+    if (kept->manifest_generation == manifest->generation && (kept->flags & PT_KEPT_DAMAGED) != 0)
+        return false;
+    if (!kept_has_place(manifest, kept))
+        return kept->offset == 0 && kept->size == 0;
+    return kept->size > 0 && kept->size <= INT64_MAX - 2 * PT_REGION_UNIT &&
+           extent_is_valid(pt_manifest_extent(kept->offset, kept->size));
+}
+
+static int name_order(const void *left, const void *right)
+{
+    const struct peat_bytes *a = left;
+    const struct peat_bytes *b = right;
+
+    return pt_bytes_compare(*a, *b);
+}
+
+static enum peat_status names_check(const struct pt_manifest *manifest)
+{
+    struct peat_bytes *names = NULL;
+    enum peat_status status = array_new(manifest->kept_count, sizeof(*names), &names);
+
+    for (size_t i = 0; i < manifest->kept_count && status == PEAT_OK; i++)
+        names[i] = manifest->kept[i].name;
+    if (status == PEAT_OK && manifest->kept_count > 1)
+        qsort(names, manifest->kept_count, sizeof(*names), name_order);
+    for (size_t i = 0; i < manifest->kept_count && status == PEAT_OK; i++)
+        if (names[i].size > 0 && (memchr(names[i].data, 0, names[i].size) != NULL ||
+                                  (i > 0 && pt_bytes_equal(names[i - 1], names[i]))))
+            status = pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": a name in its history is wrong",
+                             manifest->generation);
+    pt_free(names);
+    return status;
+}
+
+static enum peat_status kept_decode(const uint8_t *place, const uint8_t *names,
+                                    const uint8_t *names_end, struct pt_manifest *manifest)
+{
+    const struct pt_manifest_kept_row *rows = (const void *)place;
+
+    for (size_t i = 0; i < manifest->kept_count; i++) {
+        struct pt_manifest_kept *kept = &manifest->kept[i];
+        uint32_t name_size = pt_le32_value(rows[i].name_size);
+
+        kept->generation = pt_le64_value(rows[i].generation);
+        kept->manifest_generation = pt_le64_value(rows[i].manifest_generation);
+        kept->offset = pt_le64_value(rows[i].offset);
+        kept->size = pt_le64_value(rows[i].size);
+        kept->commit = pt_le64_value(rows[i].commit);
+        kept->time_us = pt_le64_value(rows[i].time_us);
+        kept->flags = pt_le32_value(rows[i].flags);
+        if (!kept_is_valid(manifest, i) || name_size > PEAT_NAME_SIZE_MAX ||
+            !key_decode(&names, names_end, name_size, &kept->name))
+            return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": row %zu of its history is wrong",
+                           manifest->generation, i);
+    }
+    if (names != names_end)
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": %zu bytes of names are no row's",
+                       manifest->generation, (size_t)(names_end - names));
+    return names_check(manifest);
+}
+
 /* Rule 3: each run's slices ascend. */
 static enum peat_status order_check(const struct pt_manifest *manifest)
 {
@@ -452,18 +587,22 @@ static int extent_order(const void *left, const void *right)
     return (a->offset > b->offset) - (a->offset < b->offset);
 }
 
-/* Rule 2: extents, the log's region among them, do not overlap. */
+/* Rules 2 and 4: extents, those of the log and of kept manifests among them, do not overlap. */
 static enum peat_status overlap_check(const struct pt_manifest *manifest)
 {
     size_t count = 0;
     struct pt_extent *extents = NULL;
     enum peat_status status;
 
-    status = array_new(manifest->segment_count + 1, sizeof(*extents), &extents);
+    status =
+        array_new(manifest->segment_count + manifest->kept_count + 1, sizeof(*extents), &extents);
     if (status < 0)
         goto done;
     for (size_t i = 0; i < manifest->segment_count; i++)
         extents[count++] = manifest->segments[i].extent;
+    for (size_t i = 0; i < manifest->kept_count; i++)
+        if (kept_has_place(manifest, &manifest->kept[i]))
+            extents[count++] = pt_manifest_extent(manifest->kept[i].offset, manifest->kept[i].size);
     if (manifest->log.region.size > 0)
         extents[count++] = manifest->log.region;
     if (count > 1)
@@ -501,8 +640,11 @@ enum peat_status pt_manifest_decode(struct peat_bytes block, const struct pt_id 
     if (status == PEAT_OK)
         status = runs_decode(bytes + layout.runs, manifest_out);
     if (status == PEAT_OK)
-        status = slices_decode(bytes + layout.slices, bytes + layout.keys, bytes + layout.checksum,
+        status = slices_decode(bytes + layout.slices, bytes + layout.keys, bytes + layout.names,
                                manifest_out);
+    if (status == PEAT_OK)
+        status = kept_decode(bytes + layout.kept, bytes + layout.names, bytes + layout.checksum,
+                             manifest_out);
     if (status == PEAT_OK)
         status = order_check(manifest_out);
     if (status == PEAT_OK)
@@ -517,6 +659,9 @@ void pt_manifest_fini(struct pt_manifest *manifest)
     pt_free(manifest->segments);
     pt_free(manifest->run_slice_counts);
     pt_free(manifest->slices);
+    pt_free(manifest->kept);
+    manifest->kept = NULL;
+    manifest->kept_count = 0;
     manifest->segments = NULL;
     manifest->run_slice_counts = NULL;
     manifest->slices = NULL;
@@ -570,6 +715,8 @@ enum peat_status pt_manifest_describe(struct pt_run *const *runs, size_t run_cou
     manifest_out->segments = NULL;
     manifest_out->run_slice_counts = NULL;
     manifest_out->slices = NULL;
+    manifest_out->kept = NULL;
+    manifest_out->kept_count = 0;
     manifest_out->run_count = run_count;
     manifest_out->slice_count = 0;
     for (size_t i = 0; i < run_count; i++)

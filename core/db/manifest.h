@@ -7,6 +7,7 @@
 #ifndef PEAT_CORE_DB_MANIFEST_H
 #define PEAT_CORE_DB_MANIFEST_H
 
+#include "core/db/manifest_format.h"
 #include "core/db/run.h"
 
 /* One segment as the manifest names it. */
@@ -23,8 +24,21 @@ struct pt_manifest_slice {
     struct peat_bytes high;
 };
 
+/* One state of the store that is kept, as the manifest names it. manifest_format.h has the rules. */
+struct pt_manifest_kept {
+    uint64_t generation;          /* its number: of the first manifest that showed it */
+    uint64_t manifest_generation; /* of the manifest that shows it now */
+    uint64_t offset;              /* bytes in the file: where that manifest is; 0: no place */
+    uint64_t size;                /* bytes of it, without padding */
+    uint64_t commit;
+    uint64_t time_us;       /* since 1970: when generation was made */
+    unsigned flags;         /* PT_KEPT_... */
+    struct peat_bytes name; /* size 0: none. Borrowed from the block or the history */
+};
+
 /* A manifest decoded, or about to be encoded. */
 struct pt_manifest {
+    enum pt_manifest_kind kind;
     struct pt_id store_id;
     uint64_t generation;
     uint64_t next_segment_id;
@@ -37,13 +51,14 @@ struct pt_manifest {
     size_t run_count;
     struct pt_manifest_slice *slices; /* of all runs, in order */
     size_t slice_count;
+    struct pt_manifest_kept *kept; /* oldest first; the last may be the manifest's own */
+    size_t kept_count;
 };
 
 /* Bytes that @p manifest takes. */
 uint64_t pt_manifest_size(const struct pt_manifest *manifest);
-/* The same by counts; @p key_size: bytes of all slices' keys. */
-uint64_t pt_manifest_size_for(size_t segment_count, size_t run_count, size_t slice_count,
-                              uint64_t key_size);
+/* The region that a manifest of @p size bytes at @p offset fills. */
+struct pt_extent pt_manifest_extent(uint64_t offset, uint64_t size);
 /* Encode into @p block, pt_manifest_size() bytes. What manifest_format.h calls valid is asserted. */
 void pt_manifest_encode(const struct pt_manifest *manifest, uint8_t *block);
 
@@ -57,8 +72,8 @@ enum peat_status pt_manifest_decode(struct peat_bytes block, const struct pt_id 
                                     uint64_t generation, struct pt_manifest *manifest_out);
 void pt_manifest_fini(struct pt_manifest *manifest);
 
-/* Describe @p runs: sets segments (each once), runs and slices; the rest is the caller's and is not
- * touched. The keys are borrowed from the runs. Release with pt_manifest_fini(). PEAT_NO_MEMORY. */
+/* Describe @p runs: sets segments (each once), runs and slices, and no kept ones; the rest is the
+ * caller's and is not touched. The keys are borrowed from the runs. Release with pt_manifest_fini(). PEAT_NO_MEMORY. */
 enum peat_status pt_manifest_describe(struct pt_run *const *runs, size_t run_count,
                                       struct pt_manifest *manifest_out);
 

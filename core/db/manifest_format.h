@@ -5,7 +5,9 @@
  *   segment rows       segment_count x 88 bytes, ascending by segment id
  *   run rows           run_count x 8 bytes, newest run first
  *   slice rows         slice_count x 16 bytes: the first run's in key order, then the next run's
+ *   history rows       kept_count x 56 bytes: the manifests that are kept, oldest first
  *   keys               key_size bytes: each slice's low, then its high, in the order of the rows
+ *   names              name_size bytes: each history row's, in the order of the rows
  *   checksum           16 bytes: Poly1305 of everything before it, keyed by store id and generation
  *
  * Valid if magic, version and checksum match, the parts fill the block exactly, and:
@@ -13,7 +15,12 @@
  *  1. segment ids ascend and are below next_segment_id, and every segment is named by a slice;
  *  2. extents are aligned as arena.h (1) wants it, hold their segment, and overlap neither each other
  *     nor the log's region;
- *  3. a run has at least one slice; its slices have low < high, ascend and do not overlap.
+ *  3. a run has at least one slice; its slices have low < high, ascend and do not overlap;
+ *  4. history rows ascend by generation and by manifest_generation, and a generation is at most its
+ *     manifest_generation; names are PEAT_NAME_SIZE_MAX bytes at most, without NUL, and no two are
+ *     the same but empty. A row has a place, aligned and overlapping nothing of (2), but for two
+ *     kinds: the last row may be the manifest's own, with its own generation as
+ *     manifest_generation; and a row flagged as damaged has lost its place.
  *
  * Changing any of this needs a new PT_MANIFEST_VERSION.
  */
@@ -25,7 +32,13 @@
 
 #define PT_MANIFEST_MAGIC UINT64_C(0x314e414d54414550) /* "PEATMAN1" */
 
-enum { PT_MANIFEST_VERSION = 1 };
+enum { PT_MANIFEST_VERSION = 2 };
+
+/* What the file is of which this is the manifest. */
+enum pt_manifest_kind {
+    PT_MANIFEST_STORE = 0,
+    PT_MANIFEST_INCREMENT = 1 /* what changed since a backup (backup_format.h): no store by itself */
+};
 
 /*
  * Where the log begins for whoever replays it (struct pt_log_point).
@@ -62,11 +75,11 @@ _Static_assert(offsetof(struct pt_manifest_log, chain) == 72, "on-disk offset");
  *   OFFSET  SIZE  FIELD
  *        0     8  magic               PT_MANIFEST_MAGIC
  *        8     4  version             PT_MANIFEST_VERSION
- *       12     4  reserved            zero
+ *       12     4  kind                enum pt_manifest_kind
  *       16     8  size                bytes of the block, checksum included
  *       24    16  store_id
  *       40     8  generation          at least 1
- *       48     8  next_segment_id     above every id in use
+ *       48     8  next_segment_id     above every id in use; below 2^63, so that ids never run out
  *       56     8  next_collection_id
  *       64     8  hash_seed           of the hash indexes
  *       72    88  log                 struct pt_manifest_log
@@ -74,11 +87,13 @@ _Static_assert(offsetof(struct pt_manifest_log, chain) == 72, "on-disk offset");
  *      168     8  run_count
  *      176     8  slice_count
  *      184     8  key_size            bytes of all keys
+ *      192     8  kept_count
+ *      200     8  name_size           bytes of all names
  */
 struct pt_manifest_header {
     struct pt_le64 magic;
     struct pt_le32 version;
-    struct pt_le32 reserved;
+    struct pt_le32 kind;
     struct pt_le64 size;
     struct pt_id store_id;
     struct pt_le64 generation;
@@ -90,12 +105,15 @@ struct pt_manifest_header {
     struct pt_le64 run_count;
     struct pt_le64 slice_count;
     struct pt_le64 key_size;
+    struct pt_le64 kept_count;
+    struct pt_le64 name_size;
 };
-enum { PT_MANIFEST_HEADER_SIZE = 192 };
+enum { PT_MANIFEST_HEADER_SIZE = 208 };
 _Static_assert(sizeof(struct pt_manifest_header) == PT_MANIFEST_HEADER_SIZE, "on-disk size");
 _Static_assert(offsetof(struct pt_manifest_header, store_id) == 24, "on-disk offset");
 _Static_assert(offsetof(struct pt_manifest_header, log) == 72, "on-disk offset");
 _Static_assert(offsetof(struct pt_manifest_header, segment_count) == 160, "on-disk offset");
+_Static_assert(offsetof(struct pt_manifest_header, kept_count) == 192, "on-disk offset");
 
 /*
  * One segment.
@@ -148,5 +166,38 @@ struct pt_manifest_slice_row {
     struct pt_le32 high_size;
 };
 _Static_assert(sizeof(struct pt_manifest_slice_row) == 16, "on-disk size");
+
+/* Flags of a history row. */
+enum {
+    PT_KEPT_DAMAGED = 1,       /* it could not be read, and its space may be in use again */
+    PT_KEPT_BEFORE_REVERT = 2, /* what the store showed before it was reverted */
+    PT_KEPT_FLAGS = 3          /* all that there are */
+};
+
+/*
+ * One state of the store that is kept.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  generation           that began to show the state; its number for the caller
+ *        8     8  manifest_generation  of the manifest that shows it: a merge replaces it
+ *       16     8  offset               bytes in the file; 0: see (4)
+ *       24     8  size                 bytes of the manifest, without padding; 0: see (4)
+ *       32     8  commit               the last one it shows
+ *       40     8  time_us              when that generation was made, microseconds since 1970
+ *       48     4  name_size            bytes; 0: it has no name
+ *       52     4  flags                PT_KEPT_...
+ */
+struct pt_manifest_kept_row {
+    struct pt_le64 generation;
+    struct pt_le64 manifest_generation;
+    struct pt_le64 offset;
+    struct pt_le64 size;
+    struct pt_le64 commit;
+    struct pt_le64 time_us;
+    struct pt_le32 name_size;
+    struct pt_le32 flags;
+};
+_Static_assert(sizeof(struct pt_manifest_kept_row) == 56, "on-disk size");
+_Static_assert(offsetof(struct pt_manifest_kept_row, name_size) == 48, "on-disk offset");
 
 #endif

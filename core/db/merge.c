@@ -9,33 +9,40 @@
  *                                                 a
  *
  *  1. A step takes [a, b): what the group says there is written (or moved) into its oldest run; the
- *     others lose [a, b). Every step is installed by itself, and what readers see never changes.
+ *     others lose [a, b). Every step is published by itself, and what readers see never changes.
  *  2. Where only one run has data, its slices move as they are, unless they are small (they would
  *     never grow together) or hold deletions that have nothing left to hide.
- *  3. A sweep goes on in the next step, also when new runs have been flushed on top meanwhile: the
- *     group is known by its place, counted from the bottom.
+ *  3. A step ends when it has written a segment or two, or read several times as much: so it is
+ *     bounded in time also where deletions leave nothing to write.
+ *  4. A segment is free once all that it holds has been swept. So the smaller the segments are, in
+ *     proportion to the group, the less is there twice.
  */
+#include "core/db/merge.h"
+
 #include "core/base/alloc.h"
+#include "core/base/bug.h"
 #include "core/db/flatten.h"
-#include "core/db/merge_policy.h"
+#include "core/db/pinned.h"
 
 enum {
-    STEP_SIZE = 48 << 20,    /* bytes: a step ends with the segment in which so many are written */
-    MOVE_SIZE_MIN = 16 << 20 /* bytes: smaller slices are rewritten together */
+    SEGMENTS_MIN = 16, /* what is merged is cut into so many segments, if it is large enough */
+    SEGMENT_SIZE_MIN = 8 << 20, /* bytes: smaller ones do not pay, and lie in small pages */
+    MOVE_SHARE = 4,             /* of a segment's size: smaller slices are rewritten together */
+    INPUT_SHARE = 4             /* times a step's output: read at most so much */
 };
 
 /* One step. */
 struct merge_step {
     struct peat_db *db;
     const struct pt_stack *stack;
+    const struct pt_merge_part *part;
     struct pt_run *const *group; /* newest first; borrowed from the stack */
-    size_t width;
-    size_t first;                /* the group's place in the stack's runs */
     bool bottom;                 /* nothing is below the group */
-    struct peat_bytes low;       /* a: data NULL: from the start */
-    struct peat_bytes high;      /* b: data NULL: to the end */
+    struct peat_bytes high;      /* b: data NULL: all to the last key */
     struct pt_slice_list output; /* what [a, b) has become */
     struct pt_run_writer writer;
+    uint64_t size_max;   /* bytes: it ends with the segment in which so many are written */
+    uint64_t input_left; /* bytes that it may still read */
     uint64_t moved_size;
 };
 
@@ -45,7 +52,9 @@ static bool may_move(const struct merge_step *step, const struct pt_slice *slice
 {
     const struct pt_segment_summary *summary = &slice->held->summary;
 
-    if (!slice->whole || slice->size < MOVE_SIZE_MIN)
+    if (!slice->whole || slice->size < step->writer.segment_size_max / MOVE_SHARE)
+        return false;
+    if (step->part->end.data != NULL && pt_bytes_compare(slice->high, step->part->end) > 0)
         return false;
     return !step->bottom || (summary->delete_count == 0 && summary->range_count == 0);
 }
@@ -53,7 +62,7 @@ static bool may_move(const struct merge_step *step, const struct pt_slice *slice
 /* Whether any run of the group but @p own has something in the slice's range. */
 static bool overlapped(const struct merge_step *step, size_t own, const struct pt_slice *slice)
 {
-    for (size_t i = 0; i < step->width; i++) {
+    for (size_t i = 0; i < step->part->width; i++) {
         const struct pt_run *run = step->group[i];
         size_t number;
 
@@ -71,7 +80,7 @@ static const struct pt_slice *next_move(const struct merge_step *step, struct pe
 {
     const struct pt_slice *best = NULL;
 
-    for (size_t i = 0; i < step->width; i++) {
+    for (size_t i = 0; i < step->part->width; i++) {
         const struct pt_run *run = step->group[i];
         size_t number = at.data == NULL ? 0 : pt_run_find(run, at);
 
@@ -92,60 +101,32 @@ static const struct pt_slice *next_move(const struct merge_step *step, struct pe
 
 /* ---- Writing ---- */
 
-/* Note the range deletes of @p run within [low, high), cut to them and to their slices. */
-static enum peat_status gather_ranges(const struct pt_run *run, struct peat_bytes low,
-                                      struct peat_bytes high, struct pt_range_bag *bag)
-{
-    enum peat_status status = PEAT_OK;
-
-    for (size_t i = 0; run->has_ranges && i < run->slice_count && status == PEAT_OK; i++) {
-        const struct pt_slice *slice = &run->slices[i];
-        struct pt_segment *segment = slice->held->segment;
-
-        for (uint64_t k = 0; k < segment->range_count && status == PEAT_OK; k++) {
-            struct pt_entry range;
-            struct peat_bytes from;
-            struct peat_bytes to;
-
-            status = pt_segment_range(segment, k, &range);
-            if (status < 0)
-                break;
-            from = pt_bytes_compare(range.key, slice->low) < 0 ? slice->low : range.key;
-            to = pt_bytes_compare(range.value, slice->high) > 0 ? slice->high : range.value;
-            if (low.data != NULL && pt_bytes_compare(from, low) < 0)
-                from = low;
-            if (high.data != NULL && pt_bytes_compare(to, high) > 0)
-                to = high;
-            if (pt_bytes_compare(from, to) < 0)
-                status = pt_range_bag_add(bag, from, to);
-        }
-    }
-    return status;
-}
-
 /* Write what the group says in [low, high); *stopped_out as in pt_flatten_run(). */
 static enum peat_status write_stretch(struct merge_step *step, struct peat_bytes low,
                                       struct peat_bytes high, struct peat_bytes *stopped_out)
 {
-    struct pt_cover *covers = pt_calloc(step->width, sizeof(*covers));
+    struct pt_cover *covers = pt_calloc(step->part->width, sizeof(*covers));
     struct pt_flatten flatten = {.covers = covers, .bottom = step->bottom};
     enum peat_status status = covers == NULL ? pt_fail(PEAT_NO_MEMORY, "covers") : PEAT_OK;
     uint64_t written = pt_run_writer_size(&step->writer);
 
-    flatten.size_max = written < STEP_SIZE ? STEP_SIZE - written : 1;
+    flatten.size_max = written < step->size_max ? step->size_max - written : 1;
+    flatten.input_max = step->input_left;
     if (status == PEAT_OK)
-        status = pt_join_init(&flatten.join, step->width, 0);
-    for (size_t i = 0; i < step->width && status == PEAT_OK; i++) {
+        status = pt_join_init(&flatten.join, step->part->width, 0);
+    for (size_t i = 0; i < step->part->width && status == PEAT_OK; i++) {
         struct pt_run *run = step->group[i];
 
         pt_join_add_run(&flatten.join, (unsigned)i, run, low, high);
         if (!run->has_ranges)
             continue;
         pt_cover_init_run(&covers[flatten.cover_count++], (unsigned)i, run);
-        status = gather_ranges(run, low, high, &flatten.ranges);
+        if (!step->bottom)
+            status = pt_range_bag_add_run(&flatten.ranges, run, low, high);
     }
     if (status == PEAT_OK)
         status = pt_flatten_run(&flatten, &step->writer, stopped_out);
+    step->input_left -= flatten.input < step->input_left ? flatten.input : step->input_left;
     pt_flatten_fini(&flatten);
     pt_free(covers);
     return status;
@@ -154,25 +135,25 @@ static enum peat_status write_stretch(struct merge_step *step, struct peat_bytes
 /* Write and move from low on, until the step is large enough or the end is reached: sets high. */
 static enum peat_status sweep(struct merge_step *step)
 {
-    struct peat_bytes at = step->low;
+    struct peat_bytes at = step->part->low;
     enum peat_status status = PEAT_OK;
 
     while (status == PEAT_OK) {
         const struct pt_slice *move = next_move(step, at);
-        struct peat_bytes until = move == NULL ? pt_bytes(NULL, 0) : move->low;
+        struct peat_bytes until = move == NULL ? step->part->end : move->low;
+        struct peat_bytes stopped = pt_bytes(NULL, 0);
 
-        if (move == NULL || at.data == NULL || pt_bytes_compare(at, until) < 0) {
-            status = write_stretch(step, at, until, &step->high);
-            if (status < 0 || step->high.data != NULL)
-                return status;
-        }
-        step->high = until;
-        if (move == NULL)
-            return PEAT_OK;
+        if (at.data == NULL || until.data == NULL || pt_bytes_compare(at, until) < 0)
+            status = write_stretch(step, at, until, &stopped);
+        step->high = stopped.data != NULL ? stopped : until;
+        if (status < 0 || stopped.data != NULL || move == NULL)
+            return status;
         status = pt_slice_list_add(&step->output, move->held, move->low, move->high);
         step->moved_size += move->size;
         at = step->high = move->high;
-        if (pt_run_writer_size(&step->writer) >= STEP_SIZE)
+        if (step->writer.drawn > 0) /* see pt_flatten_run(): as far as the reserve goes */
+            continue;
+        if (pt_run_writer_size(&step->writer) >= step->size_max || step->input_left == 0)
             return status;
     }
     return status;
@@ -200,6 +181,11 @@ static enum peat_status add_cut(struct pt_slice_list *list, const struct pt_slic
     status = pt_segment_seek(segment, low, &begin);
     if (status == PEAT_OK)
         status = pt_segment_seek(segment, high, &end);
+    if (status == PEAT_CORRUPT || status == PEAT_IO) { /* there may be something: it stays */
+        begin = 0;
+        end = 1;
+        status = PEAT_OK;
+    }
     if (status == PEAT_OK && (begin < end || segment->range_count > 0))
         status = pt_slice_list_add(list, slice->held, low, high);
     return status;
@@ -213,8 +199,9 @@ static enum peat_status replace_part(const struct merge_step *step, const struct
     enum peat_status status = PEAT_OK;
 
     *run_out = NULL;
-    for (size_t i = 0; step->low.data != NULL && i < run->slice_count && status == PEAT_OK; i++)
-        status = add_cut(&list, &run->slices[i], run->slices[i].low, step->low);
+    for (size_t i = 0; step->part->low.data != NULL && i < run->slice_count && status == PEAT_OK;
+         i++)
+        status = add_cut(&list, &run->slices[i], run->slices[i].low, step->part->low);
     for (size_t i = 0; output != NULL && i < output->count && status == PEAT_OK; i++)
         status = pt_slice_list_add(&list, output->slices[i].held, output->slices[i].low,
                                    output->slices[i].high);
@@ -242,13 +229,13 @@ static enum peat_status new_runs(const struct merge_step *step, struct pt_run **
     for (size_t i = 0; i < step->stack->run_count && status == PEAT_OK; i++) {
         struct pt_run *run = step->stack->runs[i];
 
-        if (i < step->first || i >= step->first + step->width) {
+        if (i < step->part->first || i >= step->part->first + step->part->width) {
             pt_run_pin(run);
             runs[count++] = run;
             continue;
         }
-        status = replace_part(step, run, i + 1 == step->first + step->width ? &step->output : NULL,
-                              &run);
+        status = replace_part(
+            step, run, i + 1 == step->part->first + step->part->width ? &step->output : NULL, &run);
         if (status == PEAT_OK && run != NULL) {
             runs[count++] = run;
             width++;
@@ -264,116 +251,122 @@ static enum peat_status new_runs(const struct merge_step *step, struct pt_run **
     return PEAT_OK;
 }
 
-/* ---- Steps and sweeps ---- */
+/* ---- Where space is short ---- */
 
-void pt_merge_forget_sweep(struct peat_db *db)
+/* What was drawn from the reserve must come back: bytes that the new runs free at the next checkpoint. */
+static enum peat_status check_gain(const struct merge_step *step, struct pt_run *const *runs,
+                                   size_t run_count)
 {
-    pt_bytes_fini(&db->merger.sweep_low);
-    db->merger.sweep_width = 0;
+    uint64_t gain = 0;
+    enum peat_status status =
+        pt_pinned_gain(step->db, step->group, step->part->width, runs, run_count, &gain);
+
+    if (status == PEAT_OK && gain < step->writer.drawn)
+        status = pt_fail(PEAT_NO_SPACE,
+                         "merging would take %llu bytes of the reserve to free %llu: close "
+                         "snapshots, drop kept states, delete more, or make room on the disk",
+                         (unsigned long long)step->writer.drawn, (unsigned long long)gain);
+    return status;
 }
 
-/* The group of the sweep that is under way, or the one policy picks now. */
-static bool choose(struct peat_db *db, const struct pt_stack *stack, enum pt_merge_load load,
-                   size_t *first_out, size_t *width_out)
-{
-    struct pt_merger *merger = &db->merger;
-    uint64_t sizes[2 * PT_RUNS_MAX_PRESSED];
-    size_t known = merger->sweep_width + merger->sweep_below;
+/* ---- The step ---- */
 
-    if (load == PT_MERGE_PRESSED && stack->run_count <= PT_RUNS_MAX_PRESSED)
-        return false; /* a sweep that is under way waits, too */
-    if (merger->sweep_width > 1 && known <= stack->run_count) {
-        *first_out = stack->run_count - known;
-        *width_out = merger->sweep_width;
-        return true;
+/* A planted bug: what was merged is free with the next generation, whoever still sees it. */
+static void retire_inputs(const struct merge_step *step)
+{
+    if (step->part->low.data != NULL || step->high.data != NULL)
+        return;
+    for (size_t i = 0; i < step->part->width; i++) {
+        for (size_t k = 0; k < step->group[i]->slice_count; k++) {
+            struct pt_held_segment *held = step->group[i]->slices[k].held;
+
+            if (held->generation != NULL)
+                (void)pt_arena_retire(held->arena, held->extent, atomic_load(held->generation) + 1);
+            held->generation = NULL;
+        }
     }
-    pt_merge_forget_sweep(db);
-    if (stack->run_count > sizeof(sizes) / sizeof(sizes[0])) { /* far behind: all of them */
-        *first_out = 0;
-        *width_out = stack->run_count;
-        return true;
-    }
-    for (size_t i = 0; i < stack->run_count; i++)
-        sizes[i] = stack->runs[i]->size;
-    return pt_merge_policy(sizes, stack->run_count, load, first_out, width_out);
 }
 
-/* Remember where the sweep goes on. */
-static enum peat_status note_sweep(struct peat_db *db, const struct merge_step *step, size_t width)
+/* Whether all of the part is done. */
+static bool at_end(const struct merge_step *step)
 {
-    struct peat_bytes low = pt_bytes(NULL, 0);
-    enum peat_status status = pt_bytes_copy(step->high, &low);
-
-    pt_merge_forget_sweep(db);
-    if (step->high.data == NULL || status < 0)
-        return status;
-    db->merger.sweep_low = low;
-    db->merger.sweep_width = width;
-    db->merger.sweep_below = step->stack->run_count - step->first - step->width;
-    return PEAT_OK;
+    return step->high.data == NULL ||
+           (step->part->end.data != NULL && pt_bytes_compare(step->high, step->part->end) >= 0);
 }
 
 /* If the oldest run of the group becomes empty and vanishes while others of it are left, they stand
  * in order all the same: what is swept next goes to the oldest of those. */
-static enum peat_status run_step(struct merge_step *step)
+static enum peat_status run_step(struct merge_step *step, struct pt_merge_result *result)
 {
     struct peat_db *db = step->db;
     struct pt_run **runs = NULL;
-    size_t run_count = 0;
-    size_t width = 0;
     enum peat_status status = sweep(step);
 
     if (status == PEAT_OK)
-        status = new_runs(step, &runs, &run_count, &width);
+        status = new_runs(step, &runs, &result->run_count, &result->width);
+    result->finished = at_end(step);
+    if (status == PEAT_OK && !result->finished)
+        status = pt_bytes_copy(step->high, &result->high);
+    if (status == PEAT_OK && step->writer.drawn > 0)
+        status = check_gain(step, runs, result->run_count);
     if (status == PEAT_OK)
-        status = pt_install(db, runs, run_count, &db->log_start);
-    if (status == PEAT_OK)
-        status = pt_publish_runs(db, 0, runs, run_count);
-    if (status == PEAT_OK)
-        status = note_sweep(db, step, width);
+        status = pt_publish_runs(db, 0, runs, result->run_count);
+    if (status == PEAT_OK && PT_BUG(PIN_IGNORED))
+        retire_inputs(step);
     if (status == PEAT_OK) {
         atomic_fetch_add_explicit(&db->counters.merges, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&db->counters.bytes_moved, step->moved_size,
                                   memory_order_relaxed);
     }
-    pt_runs_free(runs, run_count);
+    pt_runs_free(runs, result->run_count);
     return status;
 }
 
-enum peat_status pt_merge_step(struct peat_db *db, bool idle)
+/* How large segments are to become: a share of what is merged, so that the space of the old ones comes
+ * back bit by bit. */
+static uint64_t segment_size(uint64_t input_size)
 {
-    enum pt_merge_load load = idle ? PT_MERGE_IDLE : PT_MERGE_BUSY;
-    struct merge_step step = {.db = db};
-    struct pt_stack *stack = NULL;
+    uint64_t size = input_size / SEGMENTS_MIN;
+
+    if (size < SEGMENT_SIZE_MIN)
+        size = SEGMENT_SIZE_MIN;
+    return size < PT_SEGMENT_SIZE_MAX ? size : PT_SEGMENT_SIZE_MAX;
+}
+
+enum peat_status pt_merge(struct peat_db *db, const struct pt_stack *stack,
+                          const struct pt_merge_part *part, struct pt_merge_result *result_out)
+{
+    struct merge_step step = {.db = db, .stack = stack, .part = part};
     uint64_t input_size = 0;
     uint64_t entry_count = 0;
-    enum peat_status status = pt_shelf_copy(&db->shelf, &stack);
+    enum peat_status status = pt_reserve_before_merge(db);
 
-    if (!idle && atomic_load_explicit(&db->buffer_memory, memory_order_relaxed) >
-                     db->options.memory_size_max / 4)
-        load = PT_MERGE_PRESSED;
-    if (status == PEAT_OK && !choose(db, stack, load, &step.first, &step.width))
-        status = PEAT_DONE;
-    if (status != PEAT_OK)
-        goto done;
-    step.stack = stack;
-    step.group = stack->runs + step.first;
-    step.bottom = step.first + step.width == stack->run_count;
-    step.low = db->merger.sweep_low;
-    for (size_t i = 0; i < step.width; i++) {
+    PT_ASSERT(part->width > 0 && part->first + part->width <= stack->run_count);
+    *result_out = (struct pt_merge_result){.finished = false};
+    if (status < 0)
+        return status;
+    step.group = stack->runs + part->first;
+    step.bottom = part->first + part->width == stack->run_count;
+    for (size_t i = 0; i < part->width; i++) {
         for (size_t k = 0; k < step.group[i]->slice_count; k++)
             entry_count += step.group[i]->slices[k].held->summary.entry_count;
         input_size += step.group[i]->size;
     }
     pt_run_writer_init(&step.writer, db, &step.output, input_size, entry_count,
                        &db->counters.bytes_merged);
+    step.writer.gives_back = true;
     step.writer.verify = true; /* before the inputs are let go */
-    status = run_step(&step);
+    step.writer.segment_size_max = segment_size(input_size);
+    if (step.writer.segment_size_max > step.writer.room_size_max)
+        step.writer.segment_size_max = step.writer.room_size_max;
+    step.size_max = step.writer.segment_size_max / 4 * 3;
+    step.input_left = INPUT_SHARE * step.size_max;
+    status = run_step(&step, result_out);
+    atomic_store_explicit(&db->reserve.merge_drawn, 0, memory_order_relaxed);
+    result_out->size = pt_run_writer_size(&step.writer) + step.moved_size;
     pt_run_writer_fini(&step.writer);
     pt_slice_list_fini(&step.output);
     if (status < 0)
-        pt_merge_forget_sweep(db);
-done:
-    pt_stack_free(stack);
+        pt_bytes_fini(&result_out->high);
     return status;
 }

@@ -4,10 +4,11 @@
  * Recovery, when a store is opened for writing:
  *
  *  1. The newer valid superblock names the manifest, the manifest the segments and where the log
- *     begins. The log is walked once to its end, to know its regions; with the manifest's they are
- *     claimed, and all else is free space.
- *  2. The log is replayed into write buffers; one that is full is flushed, as in normal work, and
- *     the manifest installed then begins the log behind it.
+ *     begins. The log's regions are found by their links; with the manifest's they are claimed, and
+ *     all else is free space.
+ *  2. The log is replayed into write buffers of moderate size, which the merger flushes meanwhile, as
+ *     in normal work: on two processors reading and flushing overlap. Nothing is made durable yet, so
+ *     a log that turns out to be damaged leaves the file as it was.
  *  3. What is left is flushed too, the log goes on in a fresh region, and the manifest that says so
  *     is installed before open returns. So what open shows is durable, and nothing that a torn tail
  *     left behind can ever line up behind later records.
@@ -15,25 +16,36 @@
  * Closing flushes, and installs a manifest without a log: opening again has nothing to replay.
  */
 #include "core/base/alloc.h"
+#include "core/base/bug.h"
 #include "core/base/clock.h"
 #include "core/db/db.h"
+
+#include <fcntl.h>
 
 enum {
     MEMORY_SIZE_MIN = 8 << 20,
     WRITE_BUFFER_SIZE_MIN = 64 << 10,
+    LOG_SIZE_MIN = 1 << 20,
+    RECOVERY_BUFFER_SIZE = 16 << 20, /* bytes: flushed while the next one fills */
+    RECOVERY_WAIT_US = 1000000,
     EPOCH_SHIFT = 48, /* a segment's id carries the epoch in its upper bits */
-    FIRST_EPOCH = 1
+    FIRST_EPOCH = 1,
+    FILE_SIZE_MAX_MIN = 1 << 20
 };
 
 /* ---- Options ---- */
 
 void peat_options_init(struct peat_options *options)
 {
+    if (options == NULL)
+        return;
     *options = (struct peat_options){.struct_size = sizeof(*options),
                                      .durability = PEAT_OS,
                                      .sync_interval_ms = 100,
                                      .memory_size_max = (size_t)512 << 20,
-                                     .write_buffer_size = (size_t)64 << 20};
+                                     .write_buffer_size = (size_t)64 << 20,
+                                     .history_count = 1,
+                                     .log_size_max = (size_t)192 << 20};
 }
 
 /* Fields that a program compiled against an older header does not know keep their defaults. */
@@ -59,10 +71,15 @@ static enum peat_status take_options(const struct peat_options *given,
     if (options_out->memory_size_max < MEMORY_SIZE_MIN)
         return pt_fail(PEAT_INVALID, "memory_size_max of %zu bytes: at least %d",
                        options_out->memory_size_max, MEMORY_SIZE_MIN);
+    if (options_out->file_size_max > 0 && options_out->file_size_max < FILE_SIZE_MAX_MIN)
+        return pt_fail(PEAT_INVALID, "file_size_max of %llu bytes: at least %d, or 0",
+                       (unsigned long long)options_out->file_size_max, FILE_SIZE_MAX_MIN);
     if (options_out->write_buffer_size > options_out->memory_size_max / 4)
         options_out->write_buffer_size = options_out->memory_size_max / 4;
     if (options_out->write_buffer_size < WRITE_BUFFER_SIZE_MIN)
         options_out->write_buffer_size = WRITE_BUFFER_SIZE_MIN;
+    if (options_out->log_size_max < LOG_SIZE_MIN)
+        options_out->log_size_max = LOG_SIZE_MIN;
     return PEAT_OK;
 }
 
@@ -95,15 +112,21 @@ static struct peat_db *db_new(const struct peat_options *options)
     pt_mutex_init(&db->merger.mutex);
     pt_condition_init(&db->merger.wake);
     pt_condition_init(&db->merger.done);
+    pt_checkpointer_init(&db->checkpointer);
+    pt_log_budget_init(&db->log_budget);
+    pt_mutex_init(&db->put_gate.mutex);
+    pt_condition_init(&db->put_gate.left);
     pt_mutex_init(&db->refresh_mutex);
+    pt_history_init(&db->history);
     return db;
 }
 
 static void db_free(struct peat_db *db)
 {
-    pt_merge_forget_sweep(db);
+    pt_merge_forget(db);
     pt_shelf_fini(&db->shelf);
     pt_installed_set(db, NULL, 0);
+    pt_history_fini(&db->history);
     pt_mutex_lock(&db->refresh_mutex);
     pt_log_reader_close(db->tail);
     pt_free(db->held_generations);
@@ -111,6 +134,10 @@ static void db_free(struct peat_db *db)
     pt_log_close(db->log);
     pt_arena_close(db->arena);
     pt_mutex_fini(&db->refresh_mutex);
+    pt_condition_fini(&db->put_gate.left);
+    pt_mutex_fini(&db->put_gate.mutex);
+    pt_log_budget_fini(&db->log_budget);
+    pt_checkpointer_fini(&db->checkpointer);
     pt_condition_fini(&db->merger.done);
     pt_condition_fini(&db->merger.wake);
     pt_mutex_fini(&db->merger.mutex);
@@ -148,13 +175,17 @@ enum peat_status pt_first_stack(struct peat_db *db, struct pt_run *const *runs, 
 static enum peat_status start_log(struct peat_db *db, const struct pt_log_point *from)
 {
     struct pt_log_options options = {.pwrite = (db->options.flags & PEAT_LOG_PWRITE) != 0,
-                                     .region_size_max = db->options.write_buffer_size};
+                                     .region_size_max = db->options.write_buffer_size / 2};
+
+    if (options.region_size_max > db->options.log_size_max / PT_LOG_BUDGET_BUFFERS)
+        options.region_size_max = db->options.log_size_max / PT_LOG_BUDGET_BUFFERS;
 
     return pt_log_open(db->arena, &options, from, &db->log);
 }
 
 static enum peat_status make_store(struct peat_db *db, const char *path)
 {
+    static const struct pt_history_change none = {.name = NULL};
     struct pt_log_point start = {.epoch = FIRST_EPOCH};
     enum peat_status status;
 
@@ -166,7 +197,7 @@ static enum peat_status make_store(struct peat_db *db, const char *path)
     if (status < 0)
         return status;
     start = pt_log_point(db->log);
-    status = pt_install(db, NULL, 0, &start);
+    status = pt_install(db, NULL, 0, &start, &none);
     if (status == PEAT_OK && path != NULL)
         status = pt_file_sync_directory(path);
     if (status == PEAT_OK)
@@ -186,69 +217,93 @@ struct recovery {
 static enum peat_status claim_manifest(struct peat_db *db, const struct pt_superblock *superblock,
                                        const struct pt_manifest *manifest)
 {
-    enum peat_status status;
+    enum peat_status status = pt_arena_claim(
+        db->arena, pt_manifest_extent(superblock->manifest_offset, superblock->manifest_size));
 
-    db->manifest_extent.offset = superblock->manifest_offset;
-    db->manifest_extent.size = pt_round_up(superblock->manifest_size, PT_REGION_UNIT);
-    status = pt_arena_claim(db->arena, db->manifest_extent);
     for (size_t i = 0; i < manifest->segment_count && status == PEAT_OK; i++)
         status = pt_arena_claim(db->arena, manifest->segments[i].extent);
     return status;
 }
 
-/* Walk the log to its end, and claim its regions. */
-static enum peat_status survey_log(struct peat_db *db, struct recovery *recovery)
+/* Claim the log's regions, so that nothing is written over what is yet to be replayed. */
+static enum peat_status claim_log(struct peat_db *db, struct recovery *recovery)
 {
-    struct pt_log_reader *reader = NULL;
-    struct pt_record record;
-    const struct pt_extent *regions;
-    enum peat_status status;
+    enum peat_status status = PEAT_OK;
 
     recovery->end = db->log_start;
-    if (db->log_start.region.size == 0)
-        return PEAT_OK;
-    status = pt_log_reader_open(db->arena, &db->log_start, false, &reader);
-    while (status == PEAT_OK)
-        status = pt_log_reader_next(reader, &record);
-    if (status != PEAT_DONE)
-        goto done;
-    recovery->end = pt_log_reader_point(reader);
-    regions = pt_log_reader_regions(reader, &recovery->region_count);
-    recovery->regions = pt_calloc(recovery->region_count + 1, sizeof(*regions));
-    status = recovery->regions == NULL ? pt_fail(PEAT_NO_MEMORY, "log regions") : PEAT_OK;
-    for (size_t i = 0; i < recovery->region_count && status == PEAT_OK; i++) {
-        recovery->regions[i] = regions[i];
-        status = pt_arena_claim(db->arena, regions[i]);
-    }
-done:
-    pt_log_reader_close(reader);
+    if (db->log_start.region.size > 0)
+        status =
+            pt_log_survey(db->arena, &db->log_start, &recovery->regions, &recovery->region_count);
+    for (size_t i = 0; i < recovery->region_count && status == PEAT_OK; i++)
+        status = pt_arena_claim(db->arena, recovery->regions[i]);
     return status;
 }
 
-/* Add one batch; a full buffer is flushed first. */
+/* Start the merger, or, when it runs already, let it do whatever it wants. */
+static enum peat_status start_merger(struct peat_db *db, bool flush_only)
+{
+    bool running = db->merger.thread.started;
+
+    pt_mutex_lock(&db->merger.mutex);
+    db->merger.flush_only = flush_only;
+    pt_mutex_unlock(&db->merger.mutex);
+    if (!running)
+        return pt_merger_start(db);
+    pt_merger_wake(db);
+    return PEAT_OK;
+}
+
+/* Whether buffers must be flushed before the replay goes on. */
+static bool must_wait(struct peat_db *db)
+{
+    return pt_shelf_full(&db->shelf) ||
+           (atomic_load_explicit(&db->sealed_size, memory_order_relaxed) > 0 &&
+            pt_memory_used(db) > db->options.memory_size_max / 2);
+}
+
+/* End the active buffer, and have it flushed while the replay goes on. Waits while memory is short:
+ * flushing may take as long as it wants, there is nobody to keep waiting but ourselves. */
+static enum peat_status seal_replayed(struct peat_db *db, const struct pt_log_point *start,
+                                      const struct pt_record *record)
+{
+    enum peat_status status = PEAT_OK;
+
+    if (!db->merger.thread.started)
+        status = start_merger(db, true);
+    while ((status == PEAT_OK || status == PEAT_TIMEOUT) && must_wait(db))
+        status = pt_merger_wait(db, false, pt_clock_monotonic_us() + RECOVERY_WAIT_US);
+    if (status >= 0)
+        status =
+            pt_seal(db, start, record->payload.size / PT_ENTRY_HEADER_SIZE, record->payload.size);
+    if (status == PEAT_OK)
+        pt_merger_wake(db);
+    return status;
+}
+
+/* Add one batch; a buffer that is large enough is left to the merger first. */
 static enum peat_status replay_record(struct peat_db *db, const struct pt_log_point *before,
                                       const struct pt_record *record)
 {
+    uint64_t seal_size = db->options.write_buffer_size;
     enum peat_status status = PEAT_TOO_LARGE;
 
     if (record->kind != PT_RECORD_BATCH)
         return PEAT_OK;
+    if (seal_size > RECOVERY_BUFFER_SIZE)
+        seal_size = RECOVERY_BUFFER_SIZE;
     db->counters.replayed_commits++;
-    if (pt_write_buffer_data_size(db->queue.active->buffer) < db->options.write_buffer_size)
+    if (pt_write_buffer_data_size(db->queue.active->buffer) < seal_size)
         status = pt_replay_batch(db, db->queue.active, record->payload, record->commit);
     if (status != PEAT_TOO_LARGE)
         return status;
-    status = pt_seal(db, before, record->payload.size / PT_ENTRY_HEADER_SIZE, record->payload.size);
-    if (status == PEAT_OK)
-        status = pt_flush_step(db);
+    status = seal_replayed(db, before, record);
     if (status == PEAT_OK)
         status = pt_replay_batch(db, db->queue.active, record->payload, record->commit);
     return status;
 }
 
-static enum peat_status replay_log(struct peat_db *db)
+static enum peat_status replay_log(struct peat_db *db, struct recovery *recovery)
 {
-    struct pt_log_point before = db->log_start;
     struct pt_log_reader *reader = NULL;
     struct pt_record record;
     enum peat_status status;
@@ -259,27 +314,45 @@ static enum peat_status replay_log(struct peat_db *db)
     while (status == PEAT_OK) {
         status = pt_log_reader_next(reader, &record);
         if (status == PEAT_OK)
-            status = replay_record(db, &before, &record);
-        before = pt_log_reader_point(reader);
+            status = replay_record(db, &recovery->end, &record);
+        recovery->end = pt_log_reader_point(reader);
     }
     pt_log_reader_close(reader);
     return status == PEAT_DONE ? PEAT_OK : status;
+}
+
+/* Flush all that is sealed. */
+static enum peat_status flush_replayed(struct peat_db *db)
+{
+    enum peat_status status = PEAT_TIMEOUT;
+
+    if (!db->merger.thread.started)
+        return pt_flush_step(db);
+    while (status == PEAT_TIMEOUT)
+        status = pt_merger_wait(db, false, pt_clock_monotonic_us() + RECOVERY_WAIT_US);
+    return status;
 }
 
 /* Flush what was replayed and make the manifest rule whose log is the fresh region. */
 static enum peat_status finish_recovery(struct peat_db *db, const struct recovery *recovery)
 {
     struct pt_log_point start;
-    enum peat_status status = start_log(db, &recovery->end);
+    enum peat_status status = PEAT_OK;
 
+    if (db->merger.thread.started) /* a flush asks for the log: none goes on as it is made */
+        status = flush_replayed(db);
+    if (status == PEAT_OK)
+        status = start_log(db, &recovery->end);
     if (status < 0)
         return status;
     start = pt_log_point(db->log);
     /* The active buffer begins at the fresh log: what was replayed is in the one below it. */
-    status = pt_seal(db, &start, 0, 0);
-    if (status < 0)
-        return status;
-    status = pt_flush_step(db);
+    if (status == PEAT_OK)
+        status = pt_seal(db, &start, 0, 0);
+    if (status == PEAT_OK)
+        status = flush_replayed(db);
+    if (status == PEAT_OK && !PT_BUG(TAIL_NOT_REWRITTEN))
+        status = pt_checkpoint(db);
     if (status < 0)
         return status;
     for (size_t i = 0; i < recovery->region_count; i++)
@@ -290,6 +363,7 @@ static enum peat_status finish_recovery(struct peat_db *db, const struct recover
 
 static enum peat_status recover(struct peat_db *db)
 {
+    uint64_t begin_us = pt_clock_monotonic_us();
     struct recovery recovery = {.regions = NULL};
     struct pt_superblock superblock;
     struct pt_manifest manifest;
@@ -303,22 +377,30 @@ static enum peat_status recover(struct peat_db *db)
     if (status < 0)
         return status;
     pt_manifest_take(db, &manifest);
+    atomic_store_explicit(
+        &db->reserve.manifest_size,
+        pt_manifest_extent(superblock.manifest_offset, superblock.manifest_size).size,
+        memory_order_relaxed);
     status = claim_manifest(db, &superblock, &manifest);
     if (status == PEAT_OK)
-        status = survey_log(db, &recovery);
+        status = claim_log(db, &recovery);
     if (status == PEAT_OK)
-        status = pt_manifest_runs(db, &manifest, NULL, &runs);
+        status = pt_manifest_runs(db, &manifest, NULL, true, &runs);
     if (status == PEAT_OK) {
         pt_installed_set(db, runs, manifest.run_count);
-        status = pt_first_stack(db, runs, manifest.run_count, &db->log_start);
+        status = pt_history_load(db, &manifest, superblock.manifest_offset,
+                                 superblock.manifest_size, runs, manifest.run_count);
     }
-    db->counters.replayed_size = recovery.end.position - db->log_start.position;
     if (status == PEAT_OK)
-        status = replay_log(db);
+        status = pt_first_stack(db, runs, manifest.run_count, &db->log_start);
+    if (status == PEAT_OK)
+        status = replay_log(db, &recovery);
+    db->counters.replayed_size = recovery.end.position - manifest.log.position;
     db->queue.commit = recovery.end.commit;
     db->queue.time_us = recovery.end.time_us;
     if (status == PEAT_OK)
         status = finish_recovery(db, &recovery);
+    db->counters.replay_time_us = pt_clock_monotonic_us() - begin_us;
     pt_free(recovery.regions);
     pt_manifest_fini(&manifest);
     pt_free(block);
@@ -327,33 +409,58 @@ static enum peat_status recover(struct peat_db *db)
 
 /* ---- Public calls ---- */
 
+/* A reader's first look, which counts as replay. */
+static enum peat_status open_read_only(struct peat_db *db)
+{
+    uint64_t begin_us = pt_clock_monotonic_us();
+    enum peat_status status = pt_refresh(db);
+
+    pt_mutex_lock(&db->refresh_mutex);
+    if (status == PEAT_OK && db->tail != NULL) {
+        struct pt_log_point point = pt_log_reader_point(db->tail);
+
+        db->counters.replayed_commits = point.commit - db->log_start.commit;
+        db->counters.replayed_size = point.position - db->log_start.position;
+        db->counters.replay_time_us = pt_clock_monotonic_us() - begin_us;
+    }
+    pt_mutex_unlock(&db->refresh_mutex);
+    return status;
+}
+
 static enum peat_status open_parts(struct peat_db *db, const char *path)
 {
     struct pt_arena_options arena_options = {.flags = db->options.flags,
-                                             .address_space_size = db->options.address_space_size};
+                                             .address_space_size = db->options.address_space_size,
+                                             .file_size_max = db->options.file_size_max};
     bool created = false;
     enum peat_status status = pt_arena_open(path, &arena_options, &db->arena, &created);
 
     if (status != PEAT_OK)
         return status;
     if (db->read_only)
-        return pt_refresh(db);
+        return open_read_only(db);
+    db->in_memory = path == NULL;
     status = created ? make_store(db, path) : recover(db);
     if (status == PEAT_OK)
-        status = pt_merger_start(db);
+        pt_reserve_open(db);
+    if (status == PEAT_OK)
+        status = pt_checkpointer_start(db);
+    if (status == PEAT_OK)
+        status = start_merger(db, false);
     if (status == PEAT_OK)
         status = pt_syncer_start(db);
     return status;
 }
 
-enum peat_status peat_open(const char *path, const struct peat_options *options,
-                           struct peat_db **db_out)
+static enum peat_status open_db(const char *path, const struct peat_options *options,
+                                bool is_backup, struct peat_db **db_out)
 {
     struct peat_options taken;
     struct peat_db *db = NULL;
-    enum peat_status status = pt_checksum_start();
+    enum peat_status status;
 
     *db_out = NULL;
+    status = pt_checksum_start();
     if (status == PEAT_OK)
         status = take_options(options, &taken);
     if (status == PEAT_OK && path == NULL) {
@@ -366,6 +473,7 @@ enum peat_status peat_open(const char *path, const struct peat_options *options,
     db = db_new(&taken);
     if (db == NULL)
         return pt_fail(PEAT_NO_MEMORY, "store handle");
+    db->is_backup = is_backup;
     status = open_parts(db, path);
     if (status == PEAT_OK) {
         *db_out = db;
@@ -373,7 +481,60 @@ enum peat_status peat_open(const char *path, const struct peat_options *options,
     }
     pt_syncer_stop(db);
     pt_merger_stop(db);
+    pt_checkpointer_stop(db);
     db_free(db);
+    return status;
+}
+
+enum peat_status peat_open(const char *path, const struct peat_options *options,
+                           struct peat_db **db_out)
+{
+    if (db_out == NULL)
+        return pt_fail_null();
+    return open_db(path, options, false, db_out);
+}
+
+enum peat_status pt_open_backup(const char *path, struct peat_db **db_out)
+{
+    struct peat_options options;
+    struct pt_file_info info;
+    struct pt_file *file = NULL;
+    enum peat_status status = pt_file_open(path, O_RDONLY, &file);
+
+    *db_out = NULL;
+    if (status == PEAT_OK)
+        status = pt_file_info(file, &info);
+    pt_file_close(file);
+    if (status != PEAT_OK)
+        return status;
+    /* No more address space than the file takes: any number may be open at a time. */
+    peat_options_init(&options);
+    options.flags = PEAT_READ_ONLY;
+    options.address_space_size = pt_round_up(info.size + 1, PT_MAP_UNIT);
+    return open_db(path, &options, true, db_out);
+}
+
+enum peat_status pt_open_to_salvage(const char *path, struct peat_db **db_out)
+{
+    struct pt_arena_options arena_options = {.flags = PEAT_READ_ONLY, .any_superblock = true};
+    struct peat_options options;
+    struct peat_db *db;
+    bool created = false;
+    enum peat_status status = pt_checksum_start();
+
+    *db_out = NULL;
+    if (status < 0)
+        return status;
+    peat_options_init(&options);
+    options.flags = PEAT_READ_ONLY;
+    db = db_new(&options);
+    if (db == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "store handle");
+    status = pt_arena_open(path, &arena_options, &db->arena, &created);
+    if (status == PEAT_OK)
+        *db_out = db;
+    else
+        db_free(db);
     return status;
 }
 
@@ -386,7 +547,8 @@ static enum peat_status close_clean(struct peat_db *db)
     if (atomic_load_explicit(&db->poisoned, memory_order_acquire))
         return pt_fail(PEAT_POISONED, "an earlier write or sync failed: what was acknowledged "
                                       "comes back from the log at the next open");
-    if (pt_shelf_full(&db->shelf)) /* sealing would wait for the merger, which is no more */
+    status = pt_log_push(db->log);                      /* if what follows fails, this is kept */
+    if (status == PEAT_OK && pt_shelf_full(&db->shelf)) /* the merger, who makes room, is no more */
         status = pt_flush_step(db);
     if (status == PEAT_OK)
         status = pt_commit_seal(db);
@@ -396,13 +558,14 @@ static enum peat_status close_clean(struct peat_db *db)
         return status;
     end = pt_log_point(db->log);
     end.region = (struct pt_extent){0, 0};
-    status = pt_install(db, db->installed_runs, db->installed_count, &end);
+    status = pt_checkpoint_at(db, &end);
     if (status < 0)
         return status;
     pt_log_end(db->log, atomic_load_explicit(&db->generation, memory_order_relaxed));
     db->log = NULL;
     (void)pt_shelf_reap(&db->shelf);
     pt_arena_reclaim(db->arena, atomic_load_explicit(&db->generation, memory_order_relaxed));
+    pt_reserve_close(db);
     (void)pt_arena_trim(db->arena);
     return PEAT_OK;
 }
@@ -418,6 +581,7 @@ static enum peat_status close_db(struct peat_db *db, bool clean)
     if (!db->read_only) {
         pt_syncer_stop(db);
         pt_merger_stop(db);
+        pt_checkpointer_stop(db);
     }
     if (!db->read_only && clean)
         status = close_clean(db);

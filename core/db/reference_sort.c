@@ -330,8 +330,9 @@ static void sort_group(const struct sorting *sorting, struct pt_reference *refer
 }
 
 /* Fetch the keys at @p i and behind it if they will have to be compared. */
-static void prefetch_tie(const uint8_t *area, const struct pt_reference *references, size_t count,
-                         size_t i)
+static PT_ALWAYS_INLINE void prefetch_tie(const uint8_t *area,
+                                          const struct pt_reference *references, size_t count,
+                                          size_t i)
 {
     if (i + 1 >= count || references[i].prefix != references[i + 1].prefix ||
         is_one_key(references + i, 2))

@@ -8,6 +8,8 @@
  *     at each refresh. Buffers hold a gapless range of commits, so when a newer manifest comes they
  *     stay as they are above its runs, as long as they reach at least as far as it does.
  *  3. A generation is given up when no stack of this process is left that shows it.
+ *  4. What is shown never becomes older. When reading the tail fails it is begun anew at the manifest's log, and
+ *     what the buffers have is passed over; meanwhile they stay, and so they do if it fails again.
  */
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
@@ -15,6 +17,8 @@
 
 enum {
     HOLD_TRIES = 1000, /* the writer may install faster than we look, but not for ever */
+    LATE_BUFFER_SIZE =
+        64 << 20, /* bytes: of buffers when the writer is far ahead of its manifest */
     TAIL_TRIES = 3,
     TAIL_WAIT_US = 10000
 };
@@ -94,12 +98,24 @@ static enum peat_status hold_newest_locked(struct peat_db *db, struct pt_superbl
 
 /* ---- The log's tail ---- */
 
+/* Bytes after which a buffer is full: small ones are given back sooner, as manifests cover them; but
+ * there are only so many places in a stack. */
+static uint64_t seal_size(const struct peat_db *db)
+{
+    uint64_t size = db->options.write_buffer_size;
+
+    return db->shelf.current->buffer_count > PT_STACK_BUFFERS_MAX / 2 && size < LATE_BUFFER_SIZE
+               ? LATE_BUFFER_SIZE
+               : size;
+}
+
 /* Make room on top: a sealed buffer stays in the stack until a manifest covers it. */
 static enum peat_status seal_full(struct peat_db *db, struct peat_bytes payload)
 {
     struct pt_log_point none = {.commit = pt_write_buffer_commit(db->queue.active->buffer)};
+    uint64_t size = seal_size(db) > payload.size ? seal_size(db) : payload.size;
 
-    return pt_seal(db, &none, payload.size / PT_ENTRY_HEADER_SIZE, payload.size);
+    return pt_seal(db, &none, payload.size / PT_ENTRY_HEADER_SIZE, size);
 }
 
 /* Read what the writer has appended since the last time. */
@@ -113,10 +129,11 @@ static enum peat_status drain_locked(struct peat_db *db) PT_REQUIRES(db->refresh
         if (status != PEAT_OK)
             continue;
         note_nonce_locked(db);
-        if (record.kind != PT_RECORD_BATCH)
+        if (record.kind != PT_RECORD_BATCH ||
+            record.commit <= pt_write_buffer_commit(db->queue.active->buffer)) /* regained: (4) */
             continue;
         status = PEAT_TOO_LARGE;
-        if (pt_write_buffer_data_size(db->queue.active->buffer) < db->options.write_buffer_size)
+        if (pt_write_buffer_data_size(db->queue.active->buffer) < seal_size(db))
             status = pt_replay_batch(db, db->queue.active, record.payload, record.commit);
         if (status == PEAT_TOO_LARGE)
             status = seal_full(db, record.payload);
@@ -211,26 +228,71 @@ static bool tail_lost_locked(const struct peat_db *db) PT_REQUIRES(db->refresh_m
     return db->tail == NULL && db->log_start.region.size != 0;
 }
 
+/* The manifest's runs, which share segments with those of the current stack. */
+static enum peat_status open_runs(struct peat_db *db, const struct pt_manifest *manifest,
+                                  struct pt_run ***runs_out)
+{
+    const struct pt_stack *stack = db->shelf.slots[0].stack;
+    struct pt_known_segments known = {NULL, 0, 0};
+    enum peat_status status = PEAT_OK;
+
+    if (stack != NULL)
+        status = pt_known_segments_add(&known, stack->runs, stack->run_count);
+    if (status == PEAT_OK)
+        status = pt_manifest_runs(db, manifest, &known, !db->is_backup, runs_out);
+    pt_known_segments_fini(&known);
+    return status;
+}
+
+/* The buffers reach beyond the manifest, but not from where its log begins: find the tail's place, then show
+ * them above its runs (4). */
+static enum peat_status regain_tail_locked(struct peat_db *db, const struct pt_manifest *manifest,
+                                           struct pt_run *const *runs)
+    PT_REQUIRES(db->refresh_mutex)
+{
+    enum peat_status status = open_tail_locked(db, &manifest->log);
+
+    if (status == PEAT_OK)
+        status = drain_locked(db);
+    if (status == PEAT_OK)
+        status = verify_tail_locked(db);
+    if (status == PEAT_OK)
+        status = swap_runs(db, runs, manifest->run_count, manifest->log.commit);
+    return status;
+}
+
 /* Show the manifest's runs with the log that follows it. */
-static enum peat_status take_manifest_locked(struct peat_db *db, const struct pt_manifest *manifest)
+static enum peat_status take_manifest_locked(struct peat_db *db,
+                                             const struct pt_superblock *superblock,
+                                             const struct pt_manifest *manifest)
     PT_REQUIRES(db->refresh_mutex)
 {
     struct pt_run **runs = NULL;
+    uint64_t reached = 0;
     enum peat_status status;
     bool gapless;
 
     db->store_id = manifest->store_id; /* checksums are keyed by it */
     db->hash_seed = manifest->hash_seed;
-    status = pt_manifest_runs(db, manifest, db->shelf.slots[0].stack, &runs);
+    status = open_runs(db, manifest, &runs);
     if (status < 0)
         return status;
+    /* Before anything is shown: rows of a newer generation than the stack's do no harm, it is held. */
+    status = pt_history_note(db, manifest, superblock->manifest_offset, superblock->manifest_size);
+    if (status < 0) {
+        pt_runs_free(runs, manifest->run_count);
+        return status;
+    }
     pt_manifest_take(db, manifest);
     /* (2): the buffers reach as far as the manifest, and the tail goes on from its log. */
+    if (db->queue.active != NULL)
+        reached = pt_write_buffer_commit(db->queue.active->buffer);
     gapless = db->queue.active != NULL && db->tail != NULL && manifest->log.region.size != 0 &&
-              tail_passed_locked(db, &manifest->log.nonce) &&
-              pt_write_buffer_commit(db->queue.active->buffer) >= manifest->log.commit;
+              tail_passed_locked(db, &manifest->log.nonce) && reached >= manifest->log.commit;
     if (gapless) {
         status = swap_runs(db, runs, manifest->run_count, manifest->log.commit);
+    } else if (reached > manifest->log.commit && manifest->log.region.size != 0) {
+        status = regain_tail_locked(db, manifest, runs);
     } else {
         status = pt_first_stack(db, runs, manifest->run_count, &manifest->log);
         if (status == PEAT_OK)
@@ -267,7 +329,7 @@ static enum peat_status refresh_locked(struct peat_db *db) PT_REQUIRES(db->refre
         if (status == PEAT_OK) {
             status = drain_locked(db);
             if (status == PEAT_OK)
-                status = take_manifest_locked(db, &manifest);
+                status = take_manifest_locked(db, &superblock, &manifest);
             pt_manifest_fini(&manifest);
             pt_free(block);
         }
@@ -293,5 +355,7 @@ enum peat_status pt_refresh(struct peat_db *db)
 
 enum peat_status peat_refresh(struct peat_db *db)
 {
+    if (db == NULL)
+        return pt_fail_null();
     return db->read_only ? pt_refresh(db) : PEAT_OK;
 }

@@ -1,6 +1,7 @@
 #include "core/db/run.h"
 
 #include "core/base/alloc.h"
+#include "core/segment/rescue.h"
 
 static bool is_below(struct peat_bytes a, struct peat_bytes b)
 {
@@ -18,6 +19,8 @@ static enum peat_status slice_is_whole(const struct pt_slice *slice, bool *whole
     enum peat_status status;
 
     *whole_out = false;
+    if (segment->lost < 0) /* its limits are all that is known of it */
+        return segment->lost;
     if (segment->entry_count > 0 &&
         (is_below(segment->min_key, slice->low) || !is_below(segment->max_key, slice->high)))
         return PEAT_OK;
@@ -103,10 +106,62 @@ static size_t keys_size(const struct pt_slice *slices, size_t slice_count)
     return size;
 }
 
+/* Cells for each slice: so many that few of them hold a low. */
+enum { GUIDE_CELLS = 8 };
+
+/* Whether the quick get may ask the segment of @p slice alone. */
+static bool slice_is_quick(const struct pt_slice *slice)
+{
+    const struct pt_segment *segment = slice->held->segment;
+
+    return slice->whole && segment->range_count == 0 && segment->bucket_count > 0;
+}
+
+/* What is not in a list of its own. The prefixes are there. */
+static void guide_fill(struct pt_run *run)
+{
+    struct pt_run_guide *guide = &run->guide;
+    size_t count = run->slice_count - 1; /* of prefixes; [1] to [count] */
+    size_t below = 0;
+    uint64_t span;
+
+    for (size_t i = 0; i < run->slice_count; i++)
+        guide->segments[i] = slice_is_quick(&run->slices[i]) ? run->slices[i].held->segment : NULL;
+    guide->usable = count == 0 || run->common_size > 0;
+    guide->cell_count = 1;
+    if (count == 0 || !guide->usable)
+        return;
+    guide->head = *(const uint8_t *)run->slices[1].low.data;
+    guide->first_prefix = guide->prefixes[1];
+    span = guide->prefixes[count] - guide->first_prefix;
+    while (span >> guide->shift >= GUIDE_CELLS * run->slice_count)
+        guide->shift++;
+    guide->cell_count = (span >> guide->shift) + 1;
+    for (uint64_t cell = 0; cell < guide->cell_count; cell++) {
+        while (below < count &&
+               (guide->prefixes[below + 1] - guide->first_prefix) >> guide->shift < cell)
+            below++;
+        guide->cells[cell] = (uint32_t)below;
+    }
+    guide->cells[guide->cell_count] = (uint32_t)count;
+}
+
+/* Where the lists behind the slices lie, by the size of their parts; then the keys. */
+static void lists_place(struct pt_run *run, size_t slice_count)
+{
+    run->low_prefixes = (uint64_t *)(void *)(run->slices + slice_count);
+    run->guide.prefixes = run->low_prefixes + slice_count;
+    run->guide.segments = (struct pt_segment **)(void *)(run->guide.prefixes + slice_count);
+    run->guide.cells = (uint32_t *)(void *)(run->guide.segments + slice_count);
+    run->keys = (uint8_t *)(run->guide.cells + GUIDE_CELLS * slice_count + 1);
+}
+
 enum peat_status pt_run_open(const struct pt_slice *slices, size_t slice_count,
                              struct pt_run **run_out)
 {
-    size_t lists_size = slice_count * (sizeof(struct pt_slice) + sizeof(uint64_t));
+    size_t lists_size = slice_count * (sizeof(struct pt_slice) + 2 * sizeof(uint64_t) +
+                                       sizeof(struct pt_segment *)) +
+                        (GUIDE_CELLS * slice_count + 1) * sizeof(uint32_t);
     struct pt_run *run;
     uint8_t *place;
 
@@ -115,13 +170,11 @@ enum peat_status pt_run_open(const struct pt_slice *slices, size_t slice_count,
     run = pt_malloc(sizeof(*run) + lists_size + keys_size(slices, slice_count));
     if (run == NULL)
         return pt_fail(PEAT_NO_MEMORY, "run of %zu slices", slice_count);
+    memset(run, 0, sizeof(*run));
     atomic_init(&run->pins, 1);
     run->slice_count = slice_count;
-    run->size = 0;
-    run->has_ranges = false;
-    run->low_prefixes = (uint64_t *)(void *)(run->slices + slice_count);
-    run->keys = (uint8_t *)(run->low_prefixes + slice_count);
     run->common_size = lows_common(slices, slice_count);
+    lists_place(run, slice_count);
     place = run->keys;
     for (size_t i = 0; i < slice_count; i++) {
         struct pt_slice *slice = &run->slices[i];
@@ -132,11 +185,28 @@ enum peat_status pt_run_open(const struct pt_slice *slices, size_t slice_count,
         slice->high = key_place(&place, slices[i].high);
         slice_measure(slice);
         run->low_prefixes[i] = i == 0 ? 0 : pt_bytes_prefix(slice->low, run->common_size);
+        run->guide.prefixes[i] =
+            i == 0 || run->common_size == 0 ? 0 : pt_bytes_prefix(slice->low, 1);
         run->size += slice->size;
         run->has_ranges = run->has_ranges || slice->held->segment->range_count > 0;
     }
+    guide_fill(run);
     *run_out = run;
     return PEAT_OK;
+}
+
+bool pt_run_damaged(const struct pt_run *run)
+{
+    for (size_t i = 0; i < run->slice_count; i++) {
+        struct pt_segment *segment = run->slices[i].held->segment;
+        const struct pt_rescue *rescue = pt_segment_rescued(segment);
+
+        if (rescue != NULL && pt_rescue_loses(rescue)) /* perhaps no more */
+            (void)pt_segment_rescue(segment, &rescue);
+        if (segment->lost < 0 || (rescue != NULL && pt_rescue_loses(rescue)))
+            return true;
+    }
+    return false;
 }
 
 void pt_run_pin(struct pt_run *run)
@@ -163,25 +233,6 @@ void pt_run_unpin(struct pt_run *run)
 }
 
 /* ---- Finding ---- */
-
-/* How many of the ascending @p prefixes are below @p prefix. Which way a step goes cannot be
- * predicted, so it is computed, not branched on. */
-static size_t prefixes_below(const uint64_t *prefixes, size_t count, uint64_t prefix)
-{
-    const uint64_t *base = prefixes;
-
-    if (count == 0)
-        return 0;
-    while (count > 1) {
-        size_t half = count / 2;
-        size_t below = base[half - 1] < prefix;
-
-        __asm__("" : "+r"(below)); /* else the compiler makes a branch of it */
-        base += half & (0 - below);
-        count -= half;
-    }
-    return (size_t)(base - prefixes) + (*base < prefix);
-}
 
 /* Among slices [first, end), whose prefixes are all @p key's, the first with low > @p key. */
 static size_t tie_break(const struct pt_run *run, size_t first, size_t end, struct peat_bytes key)
@@ -220,12 +271,12 @@ static size_t slice_at(const struct pt_run *run, struct peat_bytes key)
             return order < 0 ? 0 : count - 1;
     }
     prefix = pt_bytes_prefix(key, common);
-    first = 1 + prefixes_below(run->low_prefixes + 1, count - 1, prefix);
+    first = 1 + pt_prefixes_below(run->low_prefixes + 1, count - 1, prefix);
     if (first < count && run->low_prefixes[first] == prefix) {
         size_t end = count;
 
         if (prefix < UINT64_MAX)
-            end = first + prefixes_below(run->low_prefixes + first, count - first, prefix + 1);
+            end = first + pt_prefixes_below(run->low_prefixes + first, count - first, prefix + 1);
         first = tie_break(run, first, end, key);
     }
     return first - 1;
@@ -354,6 +405,11 @@ static enum peat_status range_end_below(const struct pt_slice *slice, struct pea
     return PEAT_OK;
 }
 
+static bool is_damage(enum peat_status status)
+{
+    return status == PEAT_CORRUPT || status == PEAT_IO;
+}
+
 /* What pt_run_covers() says of a key outside all range deletes: [end of the last one below, begin of
  * the next one above). */
 static enum peat_status bare_interval(const struct pt_run *run, size_t index, struct peat_bytes key,
@@ -362,15 +418,26 @@ static enum peat_status bare_interval(const struct pt_run *run, size_t index, st
     enum peat_status status = PEAT_DONE;
     struct pt_entry range;
 
-    for (size_t i = index; i < run->slice_count && status == PEAT_DONE; i++)
+    for (size_t i = index; i < run->slice_count && status == PEAT_DONE; i++) {
         status = range_at_or_above(&run->slices[i], key, &range);
+        if (is_damage(status)) { /* of another slice: what is told ends there */
+            range.key = run->slices[i].low;
+            status = PEAT_OK;
+        }
+    }
     if (status < 0)
         return status;
     *high_out = status == PEAT_OK ? range.key : pt_bytes(NULL, 0);
 
     status = PEAT_DONE;
-    for (size_t i = index < run->slice_count ? index + 1 : index; i > 0 && status == PEAT_DONE; i--)
+    for (size_t i = index < run->slice_count ? index + 1 : index; i > 0 && status == PEAT_DONE;
+         i--) {
         status = range_end_below(&run->slices[i - 1], key, low_out);
+        if (is_damage(status)) {
+            *low_out = run->slices[i - 1].high;
+            status = PEAT_OK;
+        }
+    }
     if (status < 0)
         return status;
     if (status == PEAT_DONE)
@@ -391,7 +458,7 @@ enum peat_status pt_run_covers(const struct pt_run *run, struct peat_bytes key, 
     if (!run->has_ranges)
         return PEAT_OK;
     index = pt_run_find(run, key);
-    if (index < run->slice_count) {
+    if (index < run->slice_count && !is_below(key, run->slices[index].low)) {
         status = range_at_or_above(&run->slices[index], key, &range);
         if (status < 0)
             return status;

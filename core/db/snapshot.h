@@ -45,4 +45,11 @@ static inline void pt_stored_key_fini(struct pt_stored_key *stored)
         pt_free(stored->heap);
 }
 
+/*
+ * An iterator over everything that a snapshot shows, all collections and the catalogue, by stored
+ * keys: peat_iterator_key() gives them with their collections' ids. As peat_iterator_open() otherwise.
+ */
+enum peat_status pt_iterator_open_all(const struct peat_snapshot *snapshot,
+                                      struct peat_iterator **iterator_out);
+
 #endif

@@ -2,7 +2,8 @@
 
 #include "core/base/alloc.h"
 
-static struct pt_sorted_run *run_new(const uint8_t *area, uint64_t end, size_t count)
+static struct pt_sorted_run *run_new(const uint8_t *area, uint64_t end, size_t count,
+                                     _Atomic size_t *account)
 {
     size_t size = sizeof(struct pt_sorted_run) + count * sizeof(struct pt_reference);
     struct pt_sorted_run *run = pt_block_alloc(size);
@@ -12,6 +13,8 @@ static struct pt_sorted_run *run_new(const uint8_t *area, uint64_t end, size_t c
     run->area = area;
     run->end = end;
     run->memory_size = size;
+    run->account = account;
+    atomic_fetch_add_explicit(account, size, memory_order_relaxed);
     atomic_init(&run->pins, 1);
     return run;
 }
@@ -40,9 +43,9 @@ static void collect(struct pt_sorted_run *run, uint64_t begin, size_t count_max)
 }
 
 struct pt_sorted_run *pt_sorted_run_new(const uint8_t *area, uint64_t begin, uint64_t end,
-                                        size_t count_max)
+                                        size_t count_max, _Atomic size_t *account)
 {
-    struct pt_sorted_run *run = run_new(area, end, count_max);
+    struct pt_sorted_run *run = run_new(area, end, count_max, account);
     struct pt_reference *spare;
     size_t spare_size;
 
@@ -68,7 +71,8 @@ static struct pt_reference_run references_of(const struct pt_sorted_run *run)
 struct pt_sorted_run *pt_sorted_run_merge(const struct pt_sorted_run *newer,
                                           const struct pt_sorted_run *older)
 {
-    struct pt_sorted_run *run = run_new(newer->area, newer->end, newer->count + older->count);
+    struct pt_sorted_run *run =
+        run_new(newer->area, newer->end, newer->count + older->count, newer->account);
     struct pt_reference_run a = references_of(newer);
     struct pt_reference_run b = references_of(older);
 
@@ -89,9 +93,16 @@ void pt_sorted_run_pin(struct pt_sorted_run *run)
 
 void pt_sorted_run_unpin(struct pt_sorted_run *run)
 {
+    _Atomic size_t *account;
+    size_t size;
+
     /* Release: our reads come before; acquire, for the last one: all reads come before the free. */
-    if (run != NULL && atomic_fetch_sub_explicit(&run->pins, 1, memory_order_acq_rel) == 1)
-        pt_block_free(run, run->memory_size);
+    if (run == NULL || atomic_fetch_sub_explicit(&run->pins, 1, memory_order_acq_rel) > 1)
+        return;
+    account = run->account;
+    size = run->memory_size;
+    pt_block_free(run, size);
+    atomic_fetch_sub_explicit(account, size, memory_order_relaxed);
 }
 
 /* Whether the reference is behind the bound: its key is >= @p key, or > @p key if @p above. */

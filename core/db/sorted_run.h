@@ -12,20 +12,21 @@
 #include "core/db/reference_sort.h"
 
 struct pt_sorted_run {
-    const uint8_t *area; /* borrowed */
-    uint64_t end;        /* offset: its entries lie before it */
-    size_t entry_count;  /* in the stretch: references and range deletes */
-    size_t count;        /* of references */
-    size_t common_size;  /* bytes at the start of all its keys that are the same */
-    size_t memory_size;  /* bytes: all of this */
+    const uint8_t *area;     /* borrowed */
+    uint64_t end;            /* offset: its entries lie before it */
+    size_t entry_count;      /* in the stretch: references and range deletes */
+    size_t count;            /* of references */
+    size_t common_size;      /* bytes at the start of all its keys that are the same */
+    size_t memory_size;      /* bytes: all of this */
+    _Atomic size_t *account; /* borrowed: memory_size is counted there as long as the run lives */
     _Atomic size_t pins;
     struct pt_reference references[];
 };
 
-/* Sort the entries at [@p begin, @p end), at most @p count_max. It has one pin, the caller's.
- * NULL: no memory. */
+/* Sort the entries at [@p begin, @p end), at most @p count_max. It has one pin, the caller's. NULL: no
+ * memory. @p account must outlive it, as the area must. */
 struct pt_sorted_run *pt_sorted_run_new(const uint8_t *area, uint64_t begin, uint64_t end,
-                                        size_t count_max);
+                                        size_t count_max, _Atomic size_t *account);
 /* The two as one, with one pin; both stay. All entries of @p newer lie behind those of @p older.
  * NULL: no memory. */
 struct pt_sorted_run *pt_sorted_run_merge(const struct pt_sorted_run *newer,

@@ -1,5 +1,7 @@
 #include "core/db/stack.h"
 
+#include "core/base/bug.h"
+
 #include <sched.h>
 
 static void slot_lock(struct pt_shelf_slot *slot)
@@ -60,6 +62,8 @@ enum peat_status pt_stack_new(struct pt_held_buffer *const *buffers, size_t buff
         stack->runs[i] = runs[i];
         pt_run_pin(runs[i]);
     }
+    stack->only_run = buffer_count == 1 && run_count == 1 ? runs[0] : NULL;
+    stack->active_count = pt_write_buffer_entry_counter(buffers[0]->buffer);
     *stack_out = stack;
     return PEAT_OK;
 }
@@ -137,6 +141,69 @@ enum peat_status pt_shelf_copy(struct pt_shelf *shelf, struct pt_stack **stack_o
     return status;
 }
 
+enum peat_status pt_shelf_copy_runs(struct pt_shelf *shelf, struct pt_run ***runs_out,
+                                    size_t *run_count_out, struct pt_log_point *start_out)
+{
+    const struct pt_stack *stack;
+    struct pt_run **runs;
+
+    pt_mutex_lock(&shelf->mutex);
+    stack = shelf->current;
+    runs = pt_calloc(stack->run_count + 1, sizeof(struct pt_run *));
+    for (size_t i = 0; runs != NULL && i < stack->run_count; i++) {
+        runs[i] = stack->runs[i];
+        pt_run_pin(runs[i]);
+    }
+    *run_count_out = stack->run_count;
+    *start_out = stack->buffers[PT_BUG(LOG_START_NEWEST) ? 0 : stack->buffer_count - 1]->start;
+    pt_mutex_unlock(&shelf->mutex);
+    *runs_out = runs;
+    return runs == NULL ? pt_fail(PEAT_NO_MEMORY, "list of runs") : PEAT_OK;
+}
+
+static bool stack_has(const struct pt_stack *stack, const struct pt_held_buffer *buffer)
+{
+    for (size_t i = 0; i < stack->buffer_count; i++)
+        if (stack->buffers[i] == buffer)
+            return true;
+    return false;
+}
+
+/* The list is in the order of time, newest first, and a buffer is in stacks that follow each other: if
+ * any newer stack has it, then the next newer one has. */
+uint64_t pt_shelf_pinned_memory(struct pt_shelf *shelf)
+{
+    const struct pt_stack *newer;
+    uint64_t size = 0;
+
+    pt_mutex_lock(&shelf->mutex);
+    newer = shelf->current;
+    for (const struct pt_stack *stack = shelf->replaced; stack != NULL; stack = stack->next) {
+        if (stack_pins(stack) == 0)
+            continue;
+        for (size_t i = 0; i < stack->buffer_count; i++)
+            if (!stack_has(newer, stack->buffers[i]))
+                size += pt_write_buffer_memory_size(stack->buffers[i]->buffer);
+        newer = stack;
+    }
+    pt_mutex_unlock(&shelf->mutex);
+    return size;
+}
+
+enum peat_status pt_shelf_note_pinned_locked(struct pt_shelf *shelf,
+                                             struct pt_known_segments *known)
+{
+    enum peat_status status = PEAT_OK;
+
+    if (stack_pins(shelf->current) != 0)
+        status = pt_known_segments_add(known, shelf->current->runs, shelf->current->run_count);
+    for (const struct pt_stack *stack = shelf->replaced; stack != NULL && status == PEAT_OK;
+         stack = stack->next)
+        if (stack_pins(stack) != 0)
+            status = pt_known_segments_add(known, stack->runs, stack->run_count);
+    return status;
+}
+
 bool pt_shelf_pinned(struct pt_shelf *shelf)
 {
     bool pinned;
@@ -194,6 +261,20 @@ struct pt_pin pt_shelf_pin(struct pt_shelf *shelf)
     pin.stack = slot->stack;
     (void)pt_pin_copy(pin);
     slot_unlock(slot);
+    return pin;
+}
+
+struct pt_pin pt_shelf_adopt(struct pt_shelf *shelf, struct pt_stack *stack)
+{
+    struct pt_pin pin = {stack, pt_thread_slot() % PT_SHARD_COUNT};
+
+    (void)pt_pin_copy(pin);
+    atomic_store_explicit(&stack->replaced, true, memory_order_relaxed); /* the mutex orders it */
+    pt_mutex_lock(&shelf->mutex);
+    stack->next = shelf->replaced;
+    shelf->replaced = stack;
+    atomic_fetch_add_explicit(&shelf->replaced_count, 1, memory_order_relaxed);
+    pt_mutex_unlock(&shelf->mutex);
     return pin;
 }
 

@@ -5,8 +5,8 @@
  * Pins are sharded. A thread pins and unpins in the shard of its slot, so that readers on different
  * cores write to different cache lines; only publishing a new stack visits them all.
  *
- *  1. A stack is pinned only through its shelf slot, under that slot's lock, or by copying a pin in
- *     the same shard. So once it is replaced in every slot, a shard whose count is 0 stays 0.
+ *  1. A stack is pinned only through its shelf slot, under that slot's lock, by copying a pin in the
+ *     same shard, or by being adopted with its first pin. So once it is replaced in every slot, a shard whose count is 0 stays 0.
  *  2. Whoever unpins a replaced stack raises shelf->reap_wanted; reaping frees replaced stacks
  *     whose shards are all 0. Readers never free anything themselves. A stack that is replaced while
  *     it is being unpinned may go unannounced, so whoever reaps also looks from time to time while
@@ -17,7 +17,7 @@
 #ifndef PEAT_CORE_DB_STACK_H
 #define PEAT_CORE_DB_STACK_H
 
-#include "core/db/run.h"
+#include "core/db/known_segments.h"
 
 enum { PT_SHARD_COUNT = 32, PT_STACK_BUFFERS_MAX = 64 };
 
@@ -35,6 +35,8 @@ struct pt_stack {
     size_t run_count;
     struct pt_held_buffer **buffers; /* newest first; pinned */
     struct pt_run **runs;            /* newest first; pinned */
+    const struct pt_run *only_run; /* runs[0], if there are no other run and one buffer; or NULL */
+    const _Atomic uint64_t *active_count; /* entries ever added to buffers[0] */
 };
 
 struct pt_shelf_slot {
@@ -76,6 +78,17 @@ uint64_t pt_shelf_reap(struct pt_shelf *shelf);
 /* A private stack of the same parts, for whoever works on them without being a reader: the merger.
  * Release with pt_stack_free(). PEAT_NO_MEMORY. */
 enum peat_status pt_shelf_copy(struct pt_shelf *shelf, struct pt_stack **stack_out);
+/* The current stack's runs, each pinned once, without its buffers; and where the oldest of those
+ * begins the log. The list is to be given to pt_runs_free(). PEAT_NO_MEMORY. */
+enum peat_status pt_shelf_copy_runs(struct pt_shelf *shelf, struct pt_run ***runs_out,
+                                    size_t *run_count_out, struct pt_log_point *start_out);
+/* Bytes of write buffers that readers' stacks hold and the current one does not. */
+uint64_t pt_shelf_pinned_memory(struct pt_shelf *shelf);
+/* Add the segments of all stacks that readers pin. The list is good while the mutex is held.
+ * PEAT_NO_MEMORY. */
+enum peat_status pt_shelf_note_pinned_locked(struct pt_shelf *shelf,
+                                             struct pt_known_segments *known)
+    PT_REQUIRES(shelf->mutex);
 /* Stacks in use by readers, estimated. */
 uint64_t pt_shelf_pin_count(struct pt_shelf *shelf);
 
@@ -89,10 +102,24 @@ struct pt_pin pt_shelf_pin(struct pt_shelf *shelf);
 struct pt_pin pt_pin_copy(struct pt_pin pin);
 void pt_shelf_unpin(struct pt_shelf *shelf, struct pt_pin pin);
 
+/* Take over @p stack, which was never published and never will be, pinned once: nobody finds it but
+ * by that pin, and it is freed as replaced ones are. */
+struct pt_pin pt_shelf_adopt(struct pt_shelf *shelf, struct pt_stack *stack);
+
 /* The commit number that goes with a pinned stack, now. */
 static inline uint64_t pt_stack_commit(const struct pt_stack *stack)
 {
     return pt_write_buffer_commit(stack->buffers[0]->buffer);
+}
+
+/* The run that alone says what is there, for the quick get: see core/segment/segment_quick.h. NULL: there
+ * is none, as in a store that is not at rest. */
+static inline const struct pt_run *pt_stack_quick_run(const struct pt_stack *stack)
+{
+    return stack->only_run != NULL &&
+                   atomic_load_explicit(stack->active_count, memory_order_relaxed) == 0
+               ? stack->only_run
+               : NULL;
 }
 
 /*

@@ -2,7 +2,9 @@
  * peat_stats_get(): counted from a pinned stack, the arena and the store's counters. The numbers are
  * taken one after the other while the store works on, so sums may be off by what is under way.
  */
-#include "core/db/db.h"
+#include "core/db/pinned.h"
+
+#include "core/arena/process_locks.h"
 
 enum { STRUCT_SIZE_MAX = 4096 }; /* bytes: above, it is surely not set */
 
@@ -11,8 +13,6 @@ struct totals {
     uint64_t entry_count;
     uint64_t segment_count;
     uint64_t region_size; /* bytes of the segments' regions */
-    uint64_t slice_count;
-    uint64_t key_size; /* bytes of the slices' bounds */
 };
 
 /* Whether one of the slices before number @p index of run @p run is of the same segment. */
@@ -35,8 +35,6 @@ static void add_slice(struct totals *totals, const struct pt_stack *stack, size_
     const struct pt_slice *slice = &stack->runs[run]->slices[index];
     const struct pt_segment_summary *summary = &slice->held->summary;
 
-    totals->slice_count++;
-    totals->key_size += slice->low.size + slice->high.size;
     if (slice->whole) {
         totals->entry_count += summary->entry_count;
     } else { /* by its share of the segment */
@@ -69,9 +67,6 @@ static void fill_stack(struct peat_db *db, struct peat_stats *stats)
     stats->segment_count = totals.segment_count;
     stats->run_count = stack->run_count;
     stats->segment_size = totals.region_size;
-    stats->manifest_size = pt_round_up(pt_manifest_size_for(totals.segment_count, stack->run_count,
-                                                            totals.slice_count, totals.key_size),
-                                       PT_REGION_UNIT);
     stats->buffer_count = stack->buffer_count;
     for (size_t i = 0; i < stack->buffer_count; i++)
         stats->buffer_size += pt_write_buffer_data_size(stack->buffers[i]->buffer);
@@ -98,8 +93,40 @@ static uint64_t log_size(struct peat_db *db)
     return size;
 }
 
-/* After fill_stack(): what is neither in use nor free is pending. A reader does not know what is
- * free: all the rest counts as pending there. */
+static void fill_history(struct peat_db *db, struct peat_stats *stats)
+{
+    struct pt_history_totals totals;
+
+    (void)pt_history_totals(db, &totals); /* without memory its size counts as pending */
+    stats->manifest_size = totals.manifest_size;
+    stats->history_count = totals.count;
+    stats->history_size = totals.pinned_size;
+}
+
+/* What waits, and for whom. A reader cannot tell what a writer's snapshots hold from what is free, unless
+ * there is no writer: then what other readers do not hold is free. */
+static void fill_pending(struct peat_db *db, const struct pt_arena_space *space,
+                         struct peat_stats *stats)
+{
+    struct pt_file *file = pt_arena_file(db->arena);
+    uint64_t generation = stats->generation;
+    uint64_t lowest = generation;
+    bool writer = true;
+
+    (void)pt_pinned_by_snapshots(db, &stats->snapshot_pinned_size); /* without memory: 0 */
+    stats->reader_pinned_size = space->reader_size;
+    if (!db->read_only || pt_process_locks_writer(file, &writer) < 0 || writer ||
+        pt_process_locks_lowest(file, generation, &lowest) < 0)
+        return;
+    if (lowest < generation) {
+        stats->reader_pinned_size = stats->pending_size;
+        return;
+    }
+    stats->free_size = stats->pending_size - stats->snapshot_pinned_size;
+    stats->pending_size = stats->snapshot_pinned_size;
+}
+
+/* After fill_stack() and fill_history(): what is neither in use nor free is pending. */
 static void fill_space(struct peat_db *db, struct peat_stats *stats)
 {
     struct pt_arena_space space;
@@ -110,9 +137,11 @@ static void fill_space(struct peat_db *db, struct peat_stats *stats)
     stats->free_size = space.free_size;
     stats->file_size = space.file_size;
     stats->allocated_size = space.allocated_size;
+    stats->reserve_size = space.reserve_size;
     known = PT_ARENA_START + stats->segment_size + stats->log_size + stats->manifest_size +
-            stats->free_size;
+            stats->history_size + stats->free_size + stats->reserve_size;
     stats->pending_size = space.file_size > known ? space.file_size - known : 0;
+    fill_pending(db, &space, stats);
 }
 
 static uint64_t counter(const _Atomic uint64_t *value)
@@ -120,13 +149,25 @@ static uint64_t counter(const _Atomic uint64_t *value)
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
+/* Only a writer knows; a reader has replayed it all. */
+static uint64_t unflushed_log_size(struct peat_db *db)
+{
+    /* In this order: the difference is never negative. */
+    uint64_t settled = counter(&db->log_budget.settled_position);
+
+    return db->log == NULL ? 0 : pt_log_position(db->log) - settled;
+}
+
 static void fill_counters(struct peat_db *db, struct peat_stats *stats)
 {
     const struct pt_counters *counters = &db->counters;
 
-    stats->memory_size = counter(&db->buffer_memory);
+    stats->memory_size = pt_memory_used(db);
+    stats->pinned_memory_size = pt_memory_look(db);
     stats->replayed_commits = counters->replayed_commits;
     stats->replayed_size = counters->replayed_size;
+    stats->replay_time_us = counters->replay_time_us;
+    stats->unflushed_log_size = unflushed_log_size(db);
     stats->commits = counter(&counters->commits);
     stats->commit_groups = counter(&counters->commit_groups);
     stats->syncs = counter(&counters->syncs);
@@ -143,9 +184,13 @@ static void fill_counters(struct peat_db *db, struct peat_stats *stats)
 
 enum peat_status peat_stats_get(struct peat_db *db, struct peat_stats *stats)
 {
-    struct peat_stats all = {.struct_size = stats->struct_size};
-    size_t size = stats->struct_size;
+    struct peat_stats all;
+    size_t size;
 
+    if (db == NULL || stats == NULL)
+        return pt_fail_null();
+    size = stats->struct_size;
+    all = (struct peat_stats){.struct_size = size};
     if (size < offsetof(struct peat_stats, generation) || size > STRUCT_SIZE_MAX)
         return pt_fail(PEAT_INVALID, "struct_size of the statistics is not set (it is %zu)", size);
     pt_mutex_lock(&db->refresh_mutex); /* a refresh writes the id anew */
@@ -153,6 +198,7 @@ enum peat_status peat_stats_get(struct peat_db *db, struct peat_stats *stats)
     pt_mutex_unlock(&db->refresh_mutex);
     all.generation = atomic_load_explicit(&db->generation, memory_order_relaxed);
     fill_stack(db, &all);
+    fill_history(db, &all);
     fill_space(db, &all);
     fill_counters(db, &all);
     /* A program of an older header gets the fields it knows, one of a newer header zeros behind. */

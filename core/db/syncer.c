@@ -45,6 +45,8 @@ static void *run(void *context)
             atomic_store_explicit(&syncer->wanted, false, memory_order_release);
             sync_at_us = 0;
             sync_log(db);
+            if (pt_seal_worth(db))
+                pt_merger_wake(db);
         }
         pt_mutex_lock(&syncer->mutex);
     }

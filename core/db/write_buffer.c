@@ -18,7 +18,6 @@
 
 enum {
     AREA_UNIT = 64 * 1024,          /* bytes: the largest page size */
-    HUGE_START = 4 * 1024 * 1024,   /* offset: from here on huge pages, so that small stays small */
     POPULATE_SIZE_MAX = 1024 * 1024 /* bytes ahead */
 };
 
@@ -52,8 +51,6 @@ enum peat_status pt_write_buffer_open(size_t capacity, size_t index_hint, uint64
         status = pt_fail(PEAT_NO_MEMORY, "a write buffer of %zu bytes", capacity);
         goto done;
     }
-    if (buffer->area_size > HUGE_START)
-        pt_pages_prefer_huge(buffer->area + HUGE_START, buffer->area_size - HUGE_START);
     buffer->hash_seed = hash_seed;
     atomic_init(&buffer->index, index);
     atomic_init(&buffer->structures_size, index->memory_size);
@@ -371,6 +368,11 @@ uint64_t pt_write_buffer_commit(const struct pt_write_buffer *buffer)
 uint64_t pt_write_buffer_entry_count(const struct pt_write_buffer *buffer)
 {
     return atomic_load_explicit(&buffer->entry_count, memory_order_relaxed);
+}
+
+const _Atomic uint64_t *pt_write_buffer_entry_counter(const struct pt_write_buffer *buffer)
+{
+    return &buffer->entry_count;
 }
 
 uint64_t pt_write_buffer_range_count(const struct pt_write_buffer *buffer)

@@ -59,6 +59,8 @@ void pt_write_buffer_publish(struct pt_write_buffer *buffer, uint64_t commit);
 uint64_t pt_write_buffer_commit(const struct pt_write_buffer *buffer);
 /* Entries ever added, all versions, range deletes too (published or not). */
 uint64_t pt_write_buffer_entry_count(const struct pt_write_buffer *buffer);
+/* Where that number lies: for who must ask in line. */
+const _Atomic uint64_t *pt_write_buffer_entry_counter(const struct pt_write_buffer *buffer);
 /* Range deletes ever added. Each publish of some copies what there is, and a list is kept per copy:
  * seal the buffer when there are some hundreds. */
 uint64_t pt_write_buffer_range_count(const struct pt_write_buffer *buffer);

@@ -3,6 +3,8 @@
 #include "core/base/alloc.h"
 #include "core/segment/segment_format.h"
 
+enum { BUFFER_SIZE = PT_CHUNK_WRITER_WRITE_SIZE + PT_CHUNK_WRITER_PIECE_MAX /* bytes */ };
+
 _Static_assert(PT_CHUNK_WRITER_WRITE_SIZE % PT_CHUNK_SIZE == 0, "writes are whole chunks");
 
 enum peat_status pt_chunk_writer_init(struct pt_chunk_writer *writer,
@@ -12,7 +14,7 @@ enum peat_status pt_chunk_writer_init(struct pt_chunk_writer *writer,
     memset(writer, 0, sizeof(*writer));
     writer->sink = *sink;
     writer->identity = *identity;
-    writer->buffer = pt_malloc(PT_CHUNK_WRITER_WRITE_SIZE + PT_CHUNK_WRITER_PIECE_MAX);
+    writer->buffer = pt_block_alloc(BUFFER_SIZE);
     if (writer->buffer == NULL)
         return pt_fail(PEAT_NO_MEMORY, "write-out buffer of a segment");
     return PEAT_OK;
@@ -20,7 +22,7 @@ enum peat_status pt_chunk_writer_init(struct pt_chunk_writer *writer,
 
 void pt_chunk_writer_fini(struct pt_chunk_writer *writer)
 {
-    pt_free(writer->buffer);
+    pt_block_free(writer->buffer, BUFFER_SIZE);
     pt_free(writer->checksums);
 }
 

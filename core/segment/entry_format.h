@@ -19,9 +19,12 @@
 enum pt_op {
     PT_OP_PUT = 1,
     PT_OP_DELETE = 2,
-    PT_OP_DELETE_RANGE = 3, /* key: low, inclusive; value: high, exclusive */
-    PT_OP_MERGE = 4,        /* reserved: an operand for the merge operator */
-    PT_OP_PUT_ELSEWHERE = 5 /* reserved: the value stays where the log wrote it */
+    PT_OP_DELETE_RANGE = 3,  /* key: low, inclusive; value: high, exclusive */
+    PT_OP_MERGE = 4,         /* reserved: an operand for the merge operator */
+    PT_OP_PUT_ELSEWHERE = 5, /* reserved: the value stays where the log wrote it */
+    /* Never written: what a cursor shows in place of entries that it cannot read. */
+    PT_OP_LOST = 64,      /* from the key on, in the cursor's direction */
+    PT_OP_LOST_PAST = 128 /* from just past the key on: the key itself is not hit */
 };
 
 enum { PT_ENTRY_HEADER_SIZE = 8, PT_ENTRY_ALIGN = 8, PT_STORED_KEY_SIZE_MAX = (1 << 24) - 1 };

@@ -15,7 +15,10 @@
 #include "core/segment/segment.h"
 
 #include "core/base/alloc.h"
+#include "core/base/bug.h"
 #include "core/base/thread.h"
+#include "core/segment/rescue.h"
+#include "core/segment/segment_quick.h"
 
 /* ---- Damage ---- */
 
@@ -25,6 +28,15 @@ enum peat_status pt_segment_damaged(const struct pt_segment *segment, uint64_t o
     return pt_fail(PEAT_CORRUPT, "%s: segment %llu: %s, at byte %llu of the file",
                    segment->file == NULL ? "memory" : pt_file_name(segment->file),
                    (unsigned long long)segment->identity.segment_id, what,
+                   (unsigned long long)(segment->file_offset + offset));
+}
+
+enum peat_status pt_segment_unreadable(const struct pt_segment *segment, enum peat_status status,
+                                       uint64_t offset)
+{
+    return pt_fail(status, "%s: segment %llu cannot be read at byte %llu of the file",
+                   segment->file == NULL ? "memory" : pt_file_name(segment->file),
+                   (unsigned long long)segment->identity.segment_id,
                    (unsigned long long)(segment->file_offset + offset));
 }
 
@@ -59,17 +71,9 @@ enum peat_status pt_segment_verify_chunk(struct pt_segment *segment, uint64_t in
         return status;
     memcpy(&expected, segment->checksums + index * PT_CHECKSUM_SIZE, sizeof(expected));
     found = pt_checksum(&key, segment->base + offset, (size_t)size);
-    if (!pt_checksum_equal(&expected, &found))
+    if (!PT_BUG(CHUNKS_UNCHECKED) && !pt_checksum_equal(&expected, &found))
         return pt_segment_damaged(segment, offset, "a chunk's checksum does not match");
     return PEAT_OK;
-}
-
-static bool chunk_verified(const struct pt_segment *segment, uint64_t index)
-{
-    /* Acquire pairs with the fetch_or below: whoever sees the bit sees what the verifier saw. */
-    uint64_t word = atomic_load_explicit(&segment->verified[index / 64], memory_order_acquire);
-
-    return (word >> (index % 64) & 1) != 0;
 }
 
 /* Several threads may find the same bit clear and verify the same chunk. That is harmless: the one
@@ -92,9 +96,11 @@ enum peat_status pt_segment_verify_slow(struct pt_segment *segment, uint64_t off
 {
     uint64_t end = (offset + size + PT_CHUNK_SIZE - 1) / PT_CHUNK_SIZE;
 
+    if (segment->lost < 0)
+        return pt_segment_unreadable(segment, segment->lost, segment->size);
     PT_ASSERT(offset + size <= segment->checked_size);
     for (uint64_t index = offset / PT_CHUNK_SIZE; index < end; index++) {
-        if (!chunk_verified(segment, index)) {
+        if (!pt_segment_chunk_verified(segment, index * PT_CHUNK_SIZE)) {
             enum peat_status status = chunk_verify_once(segment, index);
 
             if (status < 0)
@@ -107,13 +113,6 @@ enum peat_status pt_segment_verify_slow(struct pt_segment *segment, uint64_t off
 enum peat_status pt_segment_verify_all(struct pt_segment *segment)
 {
     return pt_segment_verify(segment, 0, segment->checked_size);
-}
-
-/* Whether a byte range within one chunk may be read without further ado. */
-static bool may_read(const struct pt_segment *segment, uint64_t offset)
-{
-    return atomic_load_explicit(&segment->chunks_left, memory_order_acquire) == 0 ||
-           chunk_verified(segment, offset / PT_CHUNK_SIZE);
 }
 
 /* ---- Opening ---- */
@@ -376,83 +375,71 @@ done:
     return status;
 }
 
+/* The fields are such that each way to an entry first asks for a chunk to be verified, or sees that
+ * there are no entries, and then that the segment is lost. */
+enum peat_status pt_segment_open_lost(const struct pt_segment_identity *identity, uint64_t size,
+                                      enum peat_status why, struct pt_file *file,
+                                      uint64_t file_offset, struct pt_segment **segment_out)
+{
+    static const uint8_t nothing[PT_CHUNK_SIZE];
+    struct pt_segment *segment = pt_aligned_alloc(64, (size_t)pt_round_up(sizeof(*segment), 64));
+    _Atomic uint64_t *verified = pt_calloc(1, sizeof(uint64_t));
+
+    PT_ASSERT(why < 0);
+    *segment_out = segment;
+    if (segment == NULL || verified == NULL) {
+        pt_free(segment);
+        pt_free(verified);
+        *segment_out = NULL;
+        return pt_fail(PEAT_NO_MEMORY, "segment handle");
+    }
+    memset(segment, 0, sizeof(*segment));
+    segment->base = segment->buckets = segment->ordinals = segment->ranges = nothing;
+    segment->range_ordinals = segment->checksums = nothing;
+    segment->bucket_count = 1;
+    segment->verified = verified;
+    atomic_store_explicit(&segment->chunks_left, 1, memory_order_relaxed);
+    segment->min_key = segment->max_key = pt_bytes(nothing, 0);
+    segment->size = size;
+    segment->identity = *identity;
+    segment->file = file;
+    segment->file_offset = file_offset;
+    segment->lost = why;
+    return PEAT_OK;
+}
+
 void pt_segment_close(struct pt_segment *segment)
 {
     if (segment == NULL)
         return;
+    pt_rescue_free(atomic_load_explicit(&segment->rescue, memory_order_relaxed));
     pt_free(segment->verified);
     pt_free(segment);
 }
 
 /* ---- Lookup by hash ---- */
 
-/*
- * Which slots of a bucket hold @p tag: bit 16 * i + j stands for slot 4 * j + i.
- *
- * Four tags at a time, in one word: xor with the tag in each lane makes equal lanes zero. Adding
- * 0x7fff to a lane's low 15 bits carries into its top bit unless they are zero (never further), so
- * the top bit of the sum, or-ed with the lane itself, is clear just where the lane is zero.
- */
-static inline uint64_t lanes_equal(const uint8_t *lanes, uint64_t pattern)
-{
-    const uint64_t low_bits = UINT64_C(0x7fff7fff7fff7fff);
-    uint64_t difference = pt_read_le64(lanes) ^ pattern;
-
-    return ~(((difference & low_bits) + low_bits) | difference) & ~low_bits;
-}
-
-static inline uint64_t slots_matching(const uint8_t *bucket, uint16_t tag)
-{
-    uint64_t pattern = tag * UINT64_C(0x0001000100010001);
-
-    /* The third word ends in a place: only its first two lanes are tags. */
-    return lanes_equal(bucket, pattern) >> 15 | lanes_equal(bucket + 8, pattern) >> 14 |
-           (lanes_equal(bucket + 16, pattern) & UINT64_C(0x80008000)) >> 13;
-}
-
-/* The place in the slot that the lowest bit of @p matching stands for. */
-static inline uint32_t slot_place(const uint8_t *bucket, uint64_t matching)
-{
-    unsigned bit = (unsigned)__builtin_ctzll(matching);
-    unsigned slot = 4 * (bit % 16) + bit / 16;
-
-    return pt_read_le32(bucket + offsetof(struct pt_segment_bucket, places) + 4 * slot);
-}
-
-static inline const uint8_t *bucket_at(const struct pt_segment *segment, uint64_t index)
-{
-    return segment->buckets + index * sizeof(struct pt_segment_bucket);
-}
-
-/* A small entry lies in two or three cache lines: fetch the later ones along with the first, rather
- * than one after the other when key and value are read. */
-static inline void prefetch_rest(const struct pt_segment *segment, uint64_t offset)
-{
-    __builtin_prefetch(segment->base + offset + PT_CACHE_LINE);
-    __builtin_prefetch(segment->base + offset + 2 * PT_CACHE_LINE);
-}
-
-enum peat_status pt_segment_get(struct pt_segment *segment, struct peat_bytes key, uint64_t hash,
-                                struct pt_entry *entry_out)
+static inline __attribute__((always_inline)) enum peat_status find_by_hash(
+    struct pt_segment *segment, struct peat_bytes key, uint64_t hash, struct pt_entry *entry_out)
 {
     uint64_t index = pt_hash_spread(hash, segment->bucket_count);
 
     for (uint64_t tried = 0; tried < segment->bucket_count; tried++) {
-        const uint8_t *bucket = bucket_at(segment, index);
+        const uint8_t *bucket = pt_segment_bucket_at(segment, index);
         enum peat_status status = pt_segment_verify(segment, (uint64_t)(bucket - segment->base),
                                                     sizeof(struct pt_segment_bucket));
         uint64_t matching;
 
         if (status < 0)
             return status;
-        for (matching = slots_matching(bucket, (uint16_t)hash); matching != 0;
+        for (matching = pt_bucket_matching(bucket, (uint16_t)hash); matching != 0;
              matching &= matching - 1) {
-            uint32_t place = slot_place(bucket, matching);
+            uint32_t place = pt_bucket_place(bucket, matching);
             uint64_t next;
 
             if (place == PT_PLACE_NONE)
                 continue;
-            prefetch_rest(segment, (uint64_t)PT_ENTRY_ALIGN * place);
+            pt_segment_prefetch_rest(segment, (uint64_t)PT_ENTRY_ALIGN * place);
             status = pt_segment_entry(segment, (uint64_t)PT_ENTRY_ALIGN * place, entry_out, &next);
             if (status < 0)
                 return status;
@@ -466,27 +453,36 @@ enum peat_status pt_segment_get(struct pt_segment *segment, struct peat_bytes ke
     return PEAT_NOT_FOUND;
 }
 
+enum peat_status pt_segment_get(struct pt_segment *segment, struct peat_bytes key, uint64_t hash,
+                                struct pt_entry *entry_out)
+{
+    enum peat_status status = find_by_hash(segment, key, hash, entry_out);
+
+    return __builtin_expect(status < 0, 0) ? pt_rescue_get(segment, status, key, entry_out)
+                                           : status;
+}
+
+enum peat_status pt_segment_get_strictly(struct pt_segment *segment, struct peat_bytes key,
+                                         uint64_t hash, struct pt_entry *entry_out)
+{
+    return find_by_hash(segment, key, hash, entry_out);
+}
+
 void pt_segment_prefetch_bucket(const struct pt_segment *segment, uint64_t hash)
 {
-    __builtin_prefetch(bucket_at(segment, pt_hash_spread(hash, segment->bucket_count)));
+    __builtin_prefetch(pt_segment_quick_bucket(segment, hash));
 }
 
 void pt_segment_prefetch_entry(const struct pt_segment *segment, uint64_t hash)
 {
-    const uint8_t *bucket = bucket_at(segment, pt_hash_spread(hash, segment->bucket_count));
-    uint64_t matching;
     uint64_t offset;
 
-    if (segment->bucket_count == 0 || !may_read(segment, (uint64_t)(bucket - segment->base)))
+    if (segment->bucket_count == 0 ||
+        pt_segment_quick_place(segment, pt_segment_quick_bucket(segment, hash), hash, &offset) !=
+            PEAT_OK)
         return;
-    matching = slots_matching(bucket, (uint16_t)hash);
-    if (matching == 0)
-        return;
-    offset = (uint64_t)PT_ENTRY_ALIGN * slot_place(bucket, matching);
-    if (offset < segment->entries_size) {
-        __builtin_prefetch(segment->base + offset);
-        __builtin_prefetch(segment->base + offset + 64); /* the rest of the key, or the value */
-    }
+    __builtin_prefetch(segment->base + offset);
+    pt_segment_prefetch_rest(segment, offset); /* of the key, or the value */
 }
 
 /* ---- Search by order ---- */
@@ -551,11 +547,14 @@ static enum peat_status fences_equal(struct pt_segment *segment, uint64_t prefix
                                      uint64_t *high_out)
 {
     enum peat_status status = fences_below(segment, prefix, low_out);
-    const uint8_t *fence = segment->fence_levels[0] + 8 * *low_out;
+    const uint8_t *fence;
 
-    *high_out = *low_out;
-    if (status < 0 || *low_out == segment->fence_counts[0])
+    if (status < 0)
         return status;
+    *high_out = *low_out;
+    if (*low_out == segment->fence_counts[0])
+        return PEAT_OK;
+    fence = segment->fence_levels[0] + 8 * *low_out;
     status = pt_segment_verify(segment, (uint64_t)(fence - segment->base), 8);
     if (status < 0 || pt_read_le64(fence) != prefix)
         return status;
@@ -568,7 +567,8 @@ static void entries_prefetch(const struct pt_segment *segment, uint64_t low, uin
 {
     const uint8_t *ordinals = segment->ordinals + 4 * low;
 
-    if (high - low > PT_FENCE_STEP || !may_read(segment, (uint64_t)(ordinals - segment->base)))
+    if (high - low > PT_FENCE_STEP ||
+        !pt_segment_may_read(segment, (uint64_t)(ordinals - segment->base), 4 * (high - low)))
         return;
     for (uint64_t i = 0; i < high - low; i++) {
         uint64_t offset = (uint64_t)PT_ENTRY_ALIGN * pt_read_le32(ordinals + 4 * i);
@@ -591,7 +591,8 @@ enum peat_status pt_segment_seek(struct pt_segment *segment, struct peat_bytes k
 
     *ordinal_out = order > 0 ? segment->entry_count : 0;
     if (order != 0 || segment->entry_count == 0)
-        return PEAT_OK;
+        return segment->lost < 0 ? pt_segment_unreadable(segment, segment->lost, segment->size)
+                                 : PEAT_OK;
     status = fences_equal(segment, pt_bytes_prefix(key, common_size), &low, &high);
     if (status < 0)
         return status;
@@ -618,8 +619,8 @@ enum peat_status pt_segment_seek(struct pt_segment *segment, struct peat_bytes k
 
 /* ---- Range deletes ---- */
 
-enum peat_status pt_segment_range(struct pt_segment *segment, uint64_t index,
-                                  struct pt_entry *range_out)
+static enum peat_status range_read(struct pt_segment *segment, uint64_t index,
+                                   struct pt_entry *range_out)
 {
     const uint8_t *ordinal = segment->range_ordinals + 4 * index;
     uint64_t start = (uint64_t)(segment->ranges - segment->base);
@@ -641,6 +642,17 @@ enum peat_status pt_segment_range(struct pt_segment *segment, uint64_t index,
         range_out->op != PT_OP_DELETE_RANGE)
         return pt_segment_damaged(segment, start + offset, "a malformed range delete");
     return pt_segment_verify(segment, start + offset, size);
+}
+
+enum peat_status pt_segment_range(struct pt_segment *segment, uint64_t index,
+                                  struct pt_entry *range_out)
+{
+    enum peat_status status = range_read(segment, index, range_out);
+    const struct pt_rescue *rescue;
+
+    if (status < 0) /* so that it is known that this segment has lost something */
+        (void)pt_segment_rescue(segment, &rescue);
+    return status;
 }
 
 enum peat_status pt_segment_range_seek(struct pt_segment *segment, struct peat_bytes key,

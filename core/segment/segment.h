@@ -67,9 +67,13 @@ uint64_t pt_segment_size_bound(uint64_t data_size, uint64_t entry_count);
 uint64_t pt_segment_builder_data_size(
     const struct pt_segment_builder *builder); /* entries' bytes */
 uint64_t pt_segment_builder_entry_count(const struct pt_segment_builder *builder);
-/* Private memory it holds, in bytes: about 2 MiB and up to 26 bytes per entry; finishing takes
- * another 10 bytes per entry for a moment. */
+/* Private memory it holds, in bytes: about 2 MiB and up to 26 bytes per entry, half of which is
+ * perhaps not touched; finishing takes another 10 bytes per entry for a moment. */
 size_t pt_segment_builder_memory_size(const struct pt_segment_builder *builder);
+/* What a builder comes to that takes @p entry_count entries: touched, finishing included. */
+size_t pt_segment_builder_memory_for(uint64_t entry_count);
+/* The other way round: entries for which @p memory_size bytes are enough, some thousands at least. */
+uint64_t pt_segment_builder_entries_for(uint64_t memory_size);
 /* Write indexes, checksums and footer. At least one entry or range was added. */
 enum peat_status pt_segment_builder_finish(struct pt_segment_builder *builder,
                                            struct pt_segment_summary *summary_out);
@@ -107,8 +111,10 @@ struct pt_segment {
     uint64_t chunk_count;
     const uint8_t *checksums; /* the table: chunk_count x struct pt_checksum */
     struct pt_segment_identity identity;
-    struct pt_file *file; /* for pt_file_populate(); NULL: bytes in plain memory */
-    uint64_t file_offset; /* bytes: for messages */
+    struct pt_file *file;             /* for pt_file_populate(); NULL: bytes in plain memory */
+    uint64_t file_offset;             /* bytes: for messages */
+    enum peat_status lost;            /* PEAT_OK; or nothing of it can be read, and this is why */
+    struct pt_rescue *_Atomic rescue; /* owned: made when damage is met (rescue.h); NULL so far */
 };
 
 /*
@@ -120,18 +126,47 @@ struct pt_segment {
 enum peat_status pt_segment_open(struct peat_bytes map, const struct pt_segment_identity *identity,
                                  struct pt_file *file, uint64_t file_offset,
                                  struct pt_segment **segment_out);
+/*
+ * Stand in for a segment of @p size bytes that cannot be opened, for the reason @p why (PEAT_CORRUPT,
+ * PEAT_IO): it has no entries, and whatever is asked of it gives that status. Nothing in the file is
+ * touched. PEAT_NO_MEMORY.
+ */
+enum peat_status pt_segment_open_lost(const struct pt_segment_identity *identity, uint64_t size,
+                                      enum peat_status why, struct pt_file *file,
+                                      uint64_t file_offset, struct pt_segment **segment_out);
 void pt_segment_close(struct pt_segment *segment); /* NULL is allowed */
 
 /* Verify the chunks that hold [offset, offset + size), which must lie inside checked_size. The slow half of pt_segment_verify(). PEAT_CORRUPT (counted again at each try), PEAT_IO. */
 enum peat_status pt_segment_verify_slow(struct pt_segment *segment, uint64_t offset, uint64_t size);
 
-static inline enum peat_status pt_segment_verify(struct pt_segment *segment, uint64_t offset,
-                                                 uint64_t size)
+/* Whether the chunk that holds byte @p offset has been verified. */
+static inline bool pt_segment_chunk_verified(const struct pt_segment *segment, uint64_t offset)
+{
+    uint64_t index = offset / PT_CHUNK_SIZE;
+    /* Acquire pairs with the fetch_or in the verifier: whoever sees the bit sees what it saw. */
+    uint64_t word = atomic_load_explicit(&segment->verified[index / 64], memory_order_acquire);
+
+    return (word >> (index % 64) & 1) != 0;
+}
+
+/* Whether the bytes, which lie inside checked_size, are known to be verified: at once where they lie in
+ * one chunk, as nearly all that is asked for does. */
+static inline bool pt_segment_may_read(const struct pt_segment *segment, uint64_t offset,
+                                       uint64_t size)
 {
     /* Acquire pairs with the release in the verifier that brought it to 0. */
     if (__builtin_expect(atomic_load_explicit(&segment->chunks_left, memory_order_acquire) == 0, 1))
-        return PEAT_OK;
-    return pt_segment_verify_slow(segment, offset, size);
+        return true;
+    return offset / PT_CHUNK_SIZE == (offset + size - 1) / PT_CHUNK_SIZE &&
+           pt_segment_chunk_verified(segment, offset);
+}
+
+static inline enum peat_status pt_segment_verify(struct pt_segment *segment, uint64_t offset,
+                                                 uint64_t size)
+{
+    return pt_segment_may_read(segment, offset, size)
+               ? PEAT_OK
+               : pt_segment_verify_slow(segment, offset, size);
 }
 
 /* Fault in and verify everything: used by merges' outputs and by check. */
@@ -143,8 +178,12 @@ enum peat_status pt_segment_verify_chunk(struct pt_segment *segment, uint64_t in
 enum peat_status pt_segment_damaged(const struct pt_segment *segment, uint64_t offset,
                                     const char *what) __attribute__((cold));
 
+/* Fail with @p status (PEAT_CORRUPT, PEAT_IO): what lies at byte @p offset cannot be read. */
+enum peat_status pt_segment_unreadable(const struct pt_segment *segment, enum peat_status status,
+                                       uint64_t offset) __attribute__((cold));
+
 /* Decode and verify the entry at byte @p offset, a multiple of 8. *next_out: the offset behind it,
- * entries_size behind the last. */
+ * entries_size behind the last; set on PEAT_OK alone. */
 static inline enum peat_status pt_segment_entry(struct pt_segment *segment, uint64_t offset,
                                                 struct pt_entry *entry_out, uint64_t *next_out)
 {
@@ -166,8 +205,11 @@ static inline enum peat_status pt_segment_entry(struct pt_segment *segment, uint
         (void)pt_segment_damaged(segment, offset, "a malformed entry");
         return PEAT_CORRUPT;
     }
+    status = pt_segment_verify(segment, offset, size);
+    if (__builtin_expect(status < 0, 0))
+        return status;
     *next_out = offset + size;
-    return pt_segment_verify(segment, offset, size);
+    return PEAT_OK;
 }
 
 /* The byte offset of entry number @p ordinal < entry_count. Verified and checked. */
@@ -189,9 +231,15 @@ static inline enum peat_status pt_segment_ordinal(struct pt_segment *segment, ui
     return PEAT_OK;
 }
 
-/* Look up one key by the hash index. PEAT_OK (a PUT or DELETE), PEAT_NOT_FOUND, PEAT_CORRUPT. */
+/* Look up one key by the hash index. PEAT_OK (a PUT or DELETE), PEAT_NOT_FOUND; PEAT_CORRUPT, PEAT_IO:
+ * the key may be among the entries that are lost. */
 enum peat_status pt_segment_get(struct pt_segment *segment, struct peat_bytes key, uint64_t hash,
                                 struct pt_entry *entry_out);
+
+/* The same by the index alone: damage there is an error, even where the entries are sound. For the
+ * check. */
+enum peat_status pt_segment_get_strictly(struct pt_segment *segment, struct peat_bytes key,
+                                         uint64_t hash, struct pt_entry *entry_out);
 
 /* Multi-get in steps, so that the misses of many keys overlap: prefetch the bucket; then find the
  * first entry whose tag matches and prefetch it; then pt_segment_get(). The steps never fail: what

@@ -29,6 +29,9 @@ struct pt_segment_builder {
     uint64_t *fences;         /* one per PT_FENCE_STEP entries of the capacity; [0, fence_count) */
     uint64_t entry_count;
     uint64_t entry_capacity; /* a multiple of PT_FENCE_STEP */
+    size_t hashes_size;      /* bytes, as the two below: room for entry_capacity, or for more */
+    size_t ordinals_size;
+    size_t fences_size;
     uint64_t fence_count;
     uint64_t delete_count;
 
@@ -45,7 +48,13 @@ struct pt_segment_builder {
     uint64_t last_range_offset; /* bytes from ranges */
 };
 
-enum { ENTRY_CAPACITY_MIN = 256, RANGES_CAPACITY_MIN = 256 };
+enum {
+    ENTRY_CAPACITY_MIN = 256,
+    RANGES_CAPACITY_MIN = 256,
+    FIXED_MEMORY = PT_CHUNK_WRITER_WRITE_SIZE + PT_CHUNK_WRITER_PIECE_MAX, /* bytes */
+    ENTRY_MEMORY = 24,  /* bytes: hash 8, ordinal 4, fence 1 at most, bucket 10 */
+    ENTRIES_MIN = 32768 /* no point in smaller segments: the fixed part is larger */
+};
 
 /* ---- Opening and closing ---- */
 
@@ -78,9 +87,9 @@ void pt_segment_builder_close(struct pt_segment_builder *builder)
     if (builder == NULL)
         return;
     pt_chunk_writer_fini(&builder->writer);
-    pt_free(builder->hashes);
-    pt_free(builder->ordinals);
-    pt_free(builder->fences);
+    pt_block_free(builder->hashes, builder->hashes_size);
+    pt_block_free(builder->ordinals, builder->ordinals_size);
+    pt_block_free(builder->fences, builder->fences_size);
     pt_bytes_fini(&builder->first_key);
     pt_free(builder->last_key_copy);
     pt_free(builder->ranges);
@@ -108,6 +117,18 @@ size_t pt_segment_builder_memory_size(const struct pt_segment_builder *builder)
                     builder->first_key.size + builder->last_key_capacity + builder->ranges_capacity;
 
     return (size_t)size;
+}
+
+size_t pt_segment_builder_memory_for(uint64_t entry_count)
+{
+    return FIXED_MEMORY + (size_t)entry_count * ENTRY_MEMORY;
+}
+
+uint64_t pt_segment_builder_entries_for(uint64_t memory_size)
+{
+    uint64_t rest = memory_size > FIXED_MEMORY ? memory_size - FIXED_MEMORY : 0;
+
+    return rest / ENTRY_MEMORY > ENTRIES_MIN ? rest / ENTRY_MEMORY : ENTRIES_MIN;
 }
 
 static uint64_t bucket_count_for(uint64_t entry_count)
@@ -141,14 +162,15 @@ uint64_t pt_segment_builder_size_bound(const struct pt_segment_builder *builder,
 
 /* ---- Adding ---- */
 
-/* Make an array of entry_capacity / @p step items larger. */
-static enum peat_status array_grow(void **array, uint64_t capacity, uint64_t step, size_t item_size)
+static enum peat_status array_grow(void **array, size_t *size, uint64_t count, size_t item_size)
 {
-    void *grown = pt_realloc(*array, (size_t)(capacity / step) * item_size);
+    size_t size_new = (size_t)count * item_size;
+    void *grown = pt_block_grow(*array, *size, size_new);
 
     if (grown == NULL)
-        return pt_fail(PEAT_NO_MEMORY, "indexes of %llu entries", (unsigned long long)capacity);
+        return pt_fail(PEAT_NO_MEMORY, "indexes of a segment: %zu bytes", size_new);
     *array = grown;
+    *size = size_new;
     return PEAT_OK;
 }
 
@@ -159,12 +181,15 @@ static enum peat_status capacity_double(struct pt_segment_builder *builder)
     void *hashes = builder->hashes;
     void *ordinals = builder->ordinals;
     void *fences = builder->fences;
-    enum peat_status status = array_grow(&hashes, capacity, 1, sizeof(*builder->hashes));
+    enum peat_status status =
+        array_grow(&hashes, &builder->hashes_size, capacity, sizeof(*builder->hashes));
 
     if (status >= 0)
-        status = array_grow(&ordinals, capacity, 1, sizeof(*builder->ordinals));
+        status =
+            array_grow(&ordinals, &builder->ordinals_size, capacity, sizeof(*builder->ordinals));
     if (status >= 0)
-        status = array_grow(&fences, capacity, PT_FENCE_STEP, sizeof(*builder->fences));
+        status = array_grow(&fences, &builder->fences_size, capacity / PT_FENCE_STEP,
+                            sizeof(*builder->fences));
     builder->hashes = hashes;
     builder->ordinals = ordinals;
     builder->fences = fences;
@@ -426,10 +451,12 @@ static enum peat_status buckets_write(struct pt_segment_builder *builder)
     uint64_t bucket_count = bucket_count_for(builder->entry_count);
     struct pt_segment_bucket *buckets = NULL;
     enum peat_status status = PEAT_OK;
+    size_t size;
 
     if (bucket_count == 0)
         return PEAT_OK;
-    buckets = pt_calloc((size_t)bucket_count, sizeof(*buckets));
+    size = (size_t)bucket_count * sizeof(*buckets);
+    buckets = pt_block_alloc(size);
     if (buckets == NULL)
         return pt_fail(PEAT_NO_MEMORY, "%llu hash buckets", (unsigned long long)bucket_count);
     for (uint64_t i = 0; i < bucket_count; i++)
@@ -440,9 +467,8 @@ static enum peat_status buckets_write(struct pt_segment_builder *builder)
                                1);
         bucket_insert(buckets, bucket_count, builder->hashes[i], builder->ordinals[i]);
     }
-    status =
-        pt_chunk_writer_append(&builder->writer, buckets, (size_t)bucket_count * sizeof(*buckets));
-    pt_free(buckets);
+    status = pt_chunk_writer_append(&builder->writer, buckets, size);
+    pt_block_free(buckets, size);
     return status;
 }
 

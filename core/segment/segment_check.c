@@ -197,7 +197,7 @@ static void entry_check(struct check *check, uint64_t ordinal, uint64_t offset,
     if (pt_segment_ordinal(segment, ordinal, &stated) < 0 || stated != offset)
         report(check, offset_in(segment, segment->ordinals + 4 * ordinal),
                "an ordinal is not its entry's place", entry->key, entry->key);
-    if (pt_segment_get(segment, entry->key, hash, &looked_up) != PEAT_OK ||
+    if (pt_segment_get_strictly(segment, entry->key, hash, &looked_up) != PEAT_OK ||
         looked_up.key.data != entry->key.data)
         report(check, offset, "an entry is not in the hash index", entry->key, entry->key);
     if (entry->op == PT_OP_DELETE && entry->value.size > 0)

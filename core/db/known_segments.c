@@ -1,0 +1,68 @@
+#include "core/db/known_segments.h"
+
+#include "core/base/alloc.h"
+
+#include <stdlib.h>
+
+static int id_order(const void *left, const void *right)
+{
+    const struct pt_held_segment *a = *(struct pt_held_segment *const *)left;
+    const struct pt_held_segment *b = *(struct pt_held_segment *const *)right;
+
+    return (a->id > b->id) - (a->id < b->id);
+}
+
+static enum peat_status reserve(struct pt_known_segments *known, size_t more)
+{
+    size_t capacity = 2 * (known->count + more);
+    struct pt_held_segment **held;
+
+    if (known->capacity - known->count >= more)
+        return PEAT_OK;
+    held = pt_realloc(known->held, capacity * sizeof(struct pt_held_segment *));
+    if (held == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "list of %zu segments", capacity);
+    known->held = held;
+    known->capacity = capacity;
+    return PEAT_OK;
+}
+
+enum peat_status pt_known_segments_add(struct pt_known_segments *known, struct pt_run *const *runs,
+                                       size_t run_count)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < run_count; i++) {
+        enum peat_status status = reserve(known, runs[i]->slice_count);
+
+        if (status < 0)
+            return status;
+        for (size_t k = 0; k < runs[i]->slice_count; k++)
+            known->held[known->count++] = runs[i]->slices[k].held;
+    }
+    if (known->count > 1)
+        qsort(known->held, known->count, sizeof(struct pt_held_segment *), id_order);
+    for (size_t i = 0; i < known->count; i++)
+        if (count == 0 || known->held[count - 1]->id != known->held[i]->id)
+            known->held[count++] = known->held[i];
+    known->count = count;
+    return PEAT_OK;
+}
+
+struct pt_held_segment *pt_known_segments_find(const struct pt_known_segments *known, uint64_t id)
+{
+    struct pt_held_segment wanted = {.id = id};
+    const struct pt_held_segment *key = &wanted;
+    struct pt_held_segment *const *found =
+        known == NULL || known->count == 0
+            ? NULL
+            : bsearch(&key, known->held, known->count, sizeof(struct pt_held_segment *), id_order);
+
+    return found == NULL ? NULL : *found;
+}
+
+void pt_known_segments_fini(struct pt_known_segments *known)
+{
+    pt_free(known->held);
+    *known = (struct pt_known_segments){NULL, 0, 0};
+}

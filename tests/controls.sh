@@ -1,0 +1,121 @@
+#!/bin/sh
+# Do the campaigns notice anything? Builds the library with each planted bug of core/base/bug.h in turn, and
+# runs the campaigns on it until one of them fails. Prints a table; exits 1 if a bug was not caught.
+#
+#   controls.sh [NUMBER...]     all bugs, or these
+#
+# From the environment: CC, CFLAGS, CPPFLAGS, LIBS; CONTROL_SECONDS, for one bug in all (default 120).
+# Works below ./controls, where the objects that have no bug are kept.
+set -u
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$PWD/controls
+: "${CC:=gcc}" "${CFLAGS:=-O2 -g}" "${CPPFLAGS:=}" "${LIBS:=-lsodium -lcmocka}"
+: "${CONTROL_SECONDS:=120}"
+TMPDIR=$work/kept
+export TMPDIR
+mkdir -p "$work/objects" "$TMPDIR" || exit 1
+cd "$root" || exit 1
+
+# compile SOURCE OBJECT ARGUMENT...
+compile() {
+    source=$1 object=$2
+    shift 2
+    # shellcheck disable=SC2086
+    $CC -std=gnu17 -D_GNU_SOURCE -I. $CPPFLAGS $CFLAGS -pthread "$@" -c "$source" -o "$object"
+}
+
+# name_of NUMBER: as it stands in the list.
+name_of() {
+    grep -o '^ *PT_BUG_[A-Z_]*' core/base/bug.h | sed -n "$(($1 + 1))s/.*PT_BUG_//p"
+}
+
+helpers='trace disk crash_disk script session power_cut faults damage kills tracer campaign support'
+for source in core/*/*.c wal/*.c; do
+    compile "$source" "$work/objects/$(basename "$source" .c).o" || exit 1
+done
+for name in $helpers torture log_harness test_log_crash test_faults test_processes \
+    reader_process oracle compare; do
+    compile "tests/$name.c" "$work/objects/tests_$name.o" || exit 1
+done
+tests=
+for name in $helpers; do
+    tests="$tests $work/objects/tests_$name.o"
+done
+
+# build NUMBER: the campaigns with that bug.
+build() {
+    mkdir -p "$work/$1"
+    rm -f "$work/$1"/*
+    library=
+    for source in $(grep -l "PT_BUG($(name_of "$1"))" core/*/*.c wal/*.c); do
+        compile "$source" "$work/$1/$(basename "$source" .c).o" "-DPEAT_BUG=$1" || return 1
+    done
+    for object in "$work"/objects/*.o; do
+        case $object in
+        */tests_*) ;;
+        *) if [ -f "$work/$1/$(basename "$object")" ]; then
+            library="$library $work/$1/$(basename "$object")"
+        else
+            library="$library $object"
+        fi ;;
+        esac
+    done
+    # shellcheck disable=SC2086
+    $CC $CFLAGS -pthread $work/objects/tests_torture.o $tests $library $LIBS \
+        -o "$work/$1/campaigns" &&
+        $CC $CFLAGS -pthread $work/objects/tests_test_log_crash.o \
+            $work/objects/tests_log_harness.o $work/objects/tests_support.o $library $LIBS \
+            -o "$work/$1/log_crash" &&
+        $CC $CFLAGS -pthread $work/objects/tests_test_faults.o $tests $library $LIBS \
+            -o "$work/$1/test_faults" &&
+        $CC $CFLAGS -pthread $work/objects/tests_test_processes.o \
+            $work/objects/tests_reader_process.o $work/objects/tests_oracle.o \
+            $work/objects/tests_compare.o $work/objects/tests_support.o $library $LIBS \
+            -o "$work/$1/test_processes"
+}
+
+# caught NUMBER: runs the campaigns one after the other; the table's line.
+caught() {
+    share=$((CONTROL_SECONDS / 6))
+    begin=$(date +%s)
+    for campaign in all faults damage log kills cases processes; do
+        log=$work/$1/$campaign.log
+        if [ $campaign = log ]; then
+            "$work/$1/log_crash" >"$log" 2>&1
+        elif [ $campaign = cases ]; then
+            "$work/$1/test_faults" 1 >"$log" 2>&1
+        elif [ $campaign = processes ]; then
+            "$work/$1/test_processes" >"$log" 2>&1
+        else
+            "$work/$1/campaigns" --scripts $campaign --seconds $share --failures 1 >"$log" 2>&1
+        fi && continue
+        end=$(date +%s)
+        case $campaign in
+        all) what='power cuts' after=$(tail -n 1 "$log") ;;
+        faults) what=faults after=$(grep -o '[0-9]* fault runs' "$log") ;;
+        kills) what=kills after=$(tail -n 1 "$log") ;;
+        damage) what=damage after=$(grep -o '[0-9]* damaged opens' "$log") ;;
+        log) what='test_log_crash' after= ;;
+        cases) what='test_faults' after= ;;
+        processes) what='test_processes' after= ;;
+        esac
+        printf '| %2d | %-22s | %-14s | %-18s | %3d s |\n' "$1" "$(name_of "$1")" "$what" \
+            "${after%%,*}" $((end - begin))
+        return 0
+    done
+    printf '| %2d | %-22s | NOT CAUGHT\n' "$1" "$(name_of "$1")"
+    return 1
+}
+
+last=$(($(grep -c '^ *PT_BUG_[A-Z_]*,\|^ *PT_BUG_COUNT' core/base/bug.h) - 2))
+[ $# -gt 0 ] || set -- $(seq 1 "$last")
+missed=0
+printf '|  # | %-22s | caught by      | after              |  time |\n' 'planted bug'
+printf '|---|---|---|---|---|\n'
+for number in "$@"; do
+    build "$number" || exit 1
+    caught "$number" || missed=$((missed + 1))
+done
+echo "$# planted bugs, $missed not caught"
+[ $missed -eq 0 ]

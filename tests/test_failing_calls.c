@@ -1,0 +1,982 @@
+/*
+ * The property: whatever system call or allocation fails while one of the public calls goes on, the call says so
+ * with words, or has done what it was to do; what it shows is right; and the store that is opened afterwards is
+ * as it was before or as the call was to make it. Of damaged stores: what is shown is right, and they open.
+ *
+ * Each call is made again and again, and each time another position fails, once or from then on, until nothing
+ * is left to fail. PEAT_SEED: which positions, of the later ones, are left out.
+ */
+#include "core/base/clock.h"
+
+#include "tests/failing_calls.h"
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum {
+    KEYS = 240,
+    NESTED = 1, /* the root is 0 */
+    COLLECTIONS,
+    SIZE_MAX_VALUE = 3000,
+    NAME_SIZE = 32,
+    PATH_SIZE = 512,
+    SECTOR = 512,
+    CLOCK_SPEED = 50,   /* what is tried again after a second is tried again after 20 ms */
+    POSITIONS_ALL = 24, /* so many are tried, of those behind them fewer and fewer */
+    IDLE_MS = 600000,
+    LOST_KEY = 130, /* of the root, in a damaged store */
+    FDS_MAX = 256
+};
+
+/* What the keys of both collections show: the values' seeds; 0: there is none. */
+struct state {
+    uint64_t seeds[COLLECTIONS][KEYS];
+};
+
+static struct {
+    char path[PATH_SIZE];
+    char full[PATH_SIZE];      /* a full backup of it, */
+    char increment[PATH_SIZE]; /* and an increment */
+    char out[PATH_SIZE];
+    uint8_t *image; /* the store as each run begins */
+    size_t image_size;
+    bool damaged;
+    bool calls_fail;        /* in this run */
+    struct state now, kept; /* kept under the name "kept" */
+    struct peat_db *db;     /* NULL: it is closed */
+} stage;
+
+static uint64_t seed; /* of the test */
+
+/* ---- The store ---- */
+
+static struct peat_bytes key_of(char name[NAME_SIZE], unsigned number)
+{
+    struct peat_bytes key = {name, (size_t)snprintf(name, NAME_SIZE, "key %04u", number)};
+
+    return key;
+}
+
+static size_t size_of(uint64_t value)
+{
+    return value % 7 == 0 ? SIZE_MAX_VALUE : 50 + value % 200;
+}
+
+static struct peat_bytes value_of(uint8_t room[SIZE_MAX_VALUE], uint64_t value)
+{
+    pt_value_fill(value, room, size_of(value));
+    return (struct peat_bytes){room, size_of(value)};
+}
+
+static struct peat_options options_of(unsigned flags)
+{
+    struct peat_options options = pt_test_options(flags);
+
+    pt_test_options_tiny(&options);
+    return options;
+}
+
+static enum peat_status store_open(unsigned flags, struct peat_db **db_out)
+{
+    struct peat_options options = options_of(flags);
+
+    return peat_open(stage.path, &options, db_out);
+}
+
+static enum peat_status nested_open(struct peat_db *db, unsigned flags,
+                                    struct peat_collection **collection_out)
+{
+    return peat_collection_open(db, NULL, "nested", flags, collection_out);
+}
+
+/* Every @p step-th key gets version @p version. */
+static void keys_put(struct peat_batch *batch, struct peat_collection *nested, unsigned step,
+                     unsigned version)
+{
+    for (unsigned i = 0; i < COLLECTIONS * KEYS; i += step) {
+        uint64_t value = (uint64_t)version * 10000 + i + 1;
+        uint8_t room[SIZE_MAX_VALUE];
+        char name[NAME_SIZE];
+
+        PT_REQUIRE_OK(peat_batch_put(batch, i / KEYS == NESTED ? nested : NULL,
+                                     key_of(name, i % KEYS), value_of(room, value)));
+        stage.now.seeds[i / KEYS][i % KEYS] = value;
+    }
+}
+
+static void commit(struct peat_batch *batch)
+{
+    PT_REQUIRE_OK(peat_write(stage.db, batch, PEAT_OS, NULL));
+    peat_batch_clear(batch);
+}
+
+static void range_delete(struct peat_batch *batch, unsigned low, unsigned high)
+{
+    char low_name[NAME_SIZE];
+    char high_name[NAME_SIZE];
+
+    PT_REQUIRE_OK(
+        peat_batch_delete_range(batch, NULL, key_of(low_name, low), key_of(high_name, high)));
+    for (unsigned i = low; i < high; i++)
+        stage.now.seeds[0][i] = 0;
+}
+
+/* Two collections, a kept state, two backups, range deletes; with @p log_pending, commits that are in
+ * the log alone. */
+static void store_make(bool log_pending)
+{
+    struct peat_batch *batch = peat_batch_new(0);
+    struct peat_collection *nested;
+
+    memset(&stage.now, 0, sizeof(stage.now));
+    (void)unlink(stage.path);
+    (void)unlink(stage.full);
+    (void)unlink(stage.increment);
+    PT_REQUIRE_OK(store_open(PEAT_CREATE, &stage.db));
+    PT_REQUIRE_OK(nested_open(stage.db, PEAT_CREATE, &nested));
+    keys_put(batch, nested, 1, 1);
+    commit(batch);
+    PT_REQUIRE_OK(peat_wait_idle(stage.db, IDLE_MS));
+    PT_REQUIRE_OK(pt_test_backup(stage.db, stage.full, NULL));
+    PT_REQUIRE_OK(peat_snapshot_persist(stage.db, "kept", NULL));
+    stage.kept = stage.now;
+    keys_put(batch, nested, 3, 2);
+    range_delete(batch, 40, 60);
+    commit(batch);
+    PT_REQUIRE_OK(peat_flush(stage.db));
+    PT_REQUIRE_OK(pt_test_backup(stage.db, stage.increment, stage.full));
+    keys_put(batch, nested, 5, 3);
+    range_delete(batch, 100, 120);
+    commit(batch);
+    if (!log_pending)
+        PT_REQUIRE_OK(peat_flush(stage.db));
+    peat_collection_close(nested);
+    PT_REQUIRE_OK(log_pending ? peat_abort(stage.db) : peat_close(stage.db));
+    stage.db = NULL;
+    peat_batch_free(batch);
+}
+
+static void image_take(void)
+{
+    int fd = open(stage.path, O_RDONLY | O_CLOEXEC);
+    struct stat info;
+
+    PT_REQUIRE(fd >= 0 && fstat(fd, &info) == 0);
+    free(stage.image);
+    stage.image_size = (size_t)info.st_size;
+    stage.image = malloc(stage.image_size);
+    PT_REQUIRE(stage.image != NULL &&
+               read(fd, stage.image, stage.image_size) == (ssize_t)stage.image_size);
+    (void)close(fd);
+}
+
+static void image_put(void)
+{
+    int fd = open(stage.path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    PT_REQUIRE(fd >= 0 && write(fd, stage.image, stage.image_size) == (ssize_t)stage.image_size);
+    (void)close(fd);
+}
+
+/* The sectors that have the beginning of this key's value. */
+static void image_damage(uint64_t value)
+{
+    uint8_t room[SIZE_MAX_VALUE];
+    struct peat_bytes bytes = value_of(room, value);
+    uint8_t *place = stage.image;
+    unsigned found = 0;
+
+    while ((place = memmem(place, stage.image_size - (size_t)(place - stage.image), bytes.data,
+                           bytes.size)) != NULL) {
+        memset(stage.image + (size_t)(place - stage.image) / SECTOR * SECTOR, 0x5a, SECTOR);
+        place++;
+        found++;
+    }
+    PT_REQUIRE(found > 0);
+}
+
+/* ---- Looks, which require that what they see is right ---- */
+
+static void require_right(const struct state *state, unsigned collection, struct peat_bytes key,
+                          struct peat_bytes value)
+{
+    char name[NAME_SIZE] = {0};
+    unsigned number;
+
+    PT_REQUIRE(key.size == strlen("key 0000"));
+    memcpy(name, key.data, key.size);
+    number = (unsigned)strtoul(name + 4, NULL, 10);
+    PT_REQUIRE(number < KEYS && state->seeds[collection][number] != 0);
+    PT_REQUIRE(value.size == size_of(state->seeds[collection][number]) &&
+               pt_value_matches(state->seeds[collection][number], value));
+}
+
+/* After a positioning call: what is there, and past damage to the next, until the end. */
+static enum peat_status walk(struct peat_iterator *iterator, enum peat_status status,
+                             enum peat_status (*step)(struct peat_iterator *),
+                             const struct state *state, unsigned collection, unsigned *count)
+{
+    while (status == PEAT_OK || (status == PEAT_CORRUPT && stage.damaged)) {
+        if (status == PEAT_CORRUPT) {
+            struct peat_range range;
+
+            if (peat_iterator_damage(iterator, &range) != PEAT_OK)
+                return status;
+            status = peat_iterator_pass_damage(iterator);
+            continue;
+        }
+        require_right(state, collection, peat_iterator_key(iterator),
+                      peat_iterator_value(iterator));
+        (*count)++;
+        status = step(iterator);
+    }
+    return status;
+}
+
+static unsigned count_of(const struct state *state, unsigned collection)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < KEYS; i++)
+        count += state->seeds[collection][i] != 0;
+    return count;
+}
+
+static enum peat_status walks(struct peat_iterator *iterator, const struct state *state,
+                              unsigned collection)
+{
+    unsigned forward = 0;
+    unsigned back = 0;
+    unsigned rest = 0;
+    char name[NAME_SIZE];
+    enum peat_status status = walk(iterator, peat_iterator_first(iterator), peat_iterator_next,
+                                   state, collection, &forward);
+
+    if (status >= 0)
+        status = walk(iterator, peat_iterator_last(iterator), peat_iterator_previous, state,
+                      collection, &back);
+    if (status >= 0)
+        status = walk(iterator, peat_iterator_seek(iterator, key_of(name, KEYS / 2)),
+                      peat_iterator_next, state, collection, &rest);
+    if (status >= 0)
+        status = walk(iterator, peat_iterator_seek_before(iterator, key_of(name, KEYS / 2)),
+                      peat_iterator_previous, state, collection, &rest);
+    if (status >= 0 && !stage.damaged)
+        PT_REQUIRE(forward == count_of(state, collection) && back == forward && rest >= forward);
+    return status;
+}
+
+static enum peat_status iterate(const struct peat_snapshot *snapshot,
+                                struct peat_collection *collection, const struct state *state)
+{
+    struct peat_iterator *iterator;
+    enum peat_status status = peat_iterator_open(snapshot, collection, NULL, &iterator);
+
+    if (status < 0)
+        return status;
+    status = walks(iterator, state, collection == NULL ? 0 : NESTED);
+    peat_iterator_close(iterator);
+    return status;
+}
+
+static enum peat_status get_each(const struct peat_snapshot *snapshot,
+                                 struct peat_collection *collection, const struct state *state)
+{
+    unsigned which = collection == NULL ? 0 : NESTED;
+
+    for (unsigned i = 0; i < KEYS; i++) {
+        char name[NAME_SIZE];
+        struct peat_bytes value;
+        enum peat_status status = peat_get(snapshot, collection, key_of(name, i), &value);
+
+        if (status == PEAT_CORRUPT && stage.damaged)
+            continue;
+        if (status < 0)
+            return status;
+        PT_REQUIRE((status == PEAT_OK) == (state->seeds[which][i] != 0));
+        if (status == PEAT_OK)
+            require_right(state, which, key_of(name, i), value);
+    }
+    return PEAT_OK;
+}
+
+static enum peat_status get_many(const struct peat_snapshot *snapshot,
+                                 struct peat_collection *collection, const struct state *state)
+{
+    unsigned which = collection == NULL ? 0 : NESTED;
+    char names[KEYS][NAME_SIZE];
+    struct peat_bytes keys[KEYS];
+    struct peat_bytes values[KEYS];
+    enum peat_status status;
+
+    for (unsigned i = 0; i < KEYS; i++)
+        keys[i] = key_of(names[i], i);
+    status = peat_get_many(snapshot, collection, keys, KEYS, values);
+    for (unsigned i = 0; i < KEYS && status == PEAT_OK; i++) {
+        PT_REQUIRE((values[i].data != NULL) == (state->seeds[which][i] != 0));
+        if (values[i].data != NULL)
+            require_right(state, which, keys[i], values[i]);
+    }
+    return status;
+}
+
+/* By every way to look at a collection. */
+static enum peat_status look_at(const struct peat_snapshot *snapshot,
+                                struct peat_collection *collection, const struct state *state)
+{
+    enum peat_status status = get_each(snapshot, collection, state);
+
+    if (status >= 0)
+        status = iterate(snapshot, collection, state);
+    if (status >= 0)
+        status = get_many(snapshot, collection, state);
+    return status;
+}
+
+static bool name_seen(void *context, const char *name)
+{
+    (void)context;
+    PT_REQUIRE(strcmp(name, "nested") == 0);
+    return true;
+}
+
+static enum peat_status snapshot_look(const struct peat_snapshot *snapshot,
+                                      const struct state *state)
+{
+    struct peat_collection *nested = NULL;
+    enum peat_status status = peat_collection_list(snapshot, NULL, name_seen, NULL);
+
+    if (status >= 0)
+        status = peat_collection_open_at(snapshot, NULL, "nested", &nested);
+    if (status >= 0)
+        status = look_at(snapshot, NULL, state);
+    if (status >= 0)
+        status = look_at(snapshot, nested, state);
+    peat_collection_close(nested);
+    return status;
+}
+
+/* ---- The calls ---- */
+
+static enum peat_status look_do(void)
+{
+    struct peat_snapshot *snapshot;
+    enum peat_status status = peat_snapshot_open(stage.db, &snapshot);
+
+    if (status < 0)
+        return status;
+    status = snapshot_look(snapshot, &stage.now);
+    peat_snapshot_close(snapshot);
+    return status;
+}
+
+static enum peat_status kept_look_do(void)
+{
+    struct peat_snapshot *snapshot;
+    enum peat_status status = peat_history_open(stage.db, "kept", 0, &snapshot);
+
+    if (status < 0)
+        return status;
+    status = snapshot_look(snapshot, &stage.kept);
+    peat_snapshot_close(snapshot);
+    return status;
+}
+
+/* Walks by themselves: what they come across first, nothing has read before. */
+static enum peat_status walk_only(enum peat_status (*start)(struct peat_iterator *iterator),
+                                  enum peat_status (*step)(struct peat_iterator *iterator))
+{
+    struct peat_iterator *iterator = NULL;
+    struct peat_snapshot *snapshot;
+    enum peat_status status = peat_snapshot_open(stage.db, &snapshot);
+    unsigned count = 0;
+
+    if (status < 0)
+        return status;
+    status = peat_iterator_open(snapshot, NULL, NULL, &iterator);
+    peat_snapshot_close(snapshot);
+    if (status >= 0)
+        status = walk(iterator, start(iterator), step, &stage.now, 0, &count);
+    peat_iterator_close(iterator);
+    return status;
+}
+
+static enum peat_status walk_do(void)
+{
+    return walk_only(peat_iterator_first, peat_iterator_next);
+}
+
+static enum peat_status walk_back_do(void)
+{
+    return walk_only(peat_iterator_last, peat_iterator_previous);
+}
+
+/* To a key that is lost in a damaged store, and on. */
+static enum peat_status seek_lost(struct peat_iterator *iterator)
+{
+    char name[NAME_SIZE];
+
+    return peat_iterator_seek(iterator, key_of(name, LOST_KEY));
+}
+
+static enum peat_status seek_before_lost(struct peat_iterator *iterator)
+{
+    char name[NAME_SIZE];
+
+    return peat_iterator_seek_before(iterator, key_of(name, LOST_KEY));
+}
+
+static enum peat_status seek_do(void)
+{
+    return walk_only(seek_lost, peat_iterator_next);
+}
+
+static enum peat_status seek_before_do(void)
+{
+    return walk_only(seek_before_lost, peat_iterator_previous);
+}
+
+static enum peat_status get_copy_do(void)
+{
+    enum peat_status status = PEAT_OK;
+
+    for (unsigned i = 0; i < KEYS && status >= 0; i += 7) {
+        uint8_t room[SIZE_MAX_VALUE];
+        char name[NAME_SIZE];
+        size_t size;
+
+        status = peat_get_copy(stage.db, NULL, key_of(name, i), room, sizeof(room), &size);
+        if (status == PEAT_OK)
+            require_right(&stage.now, 0, key_of(name, i), (struct peat_bytes){room, size});
+    }
+    return status;
+}
+
+static bool difference_seen(void *context, const struct peat_difference *difference)
+{
+    unsigned collection = *(const unsigned *)context;
+
+    if (difference->from.data != NULL)
+        require_right(&stage.kept, collection, difference->key, difference->from);
+    if (difference->to.data != NULL)
+        require_right(&stage.now, collection, difference->key, difference->to);
+    return true;
+}
+
+static enum peat_status diff_do(void)
+{
+    struct peat_snapshot *from = NULL;
+    struct peat_snapshot *to = NULL;
+    struct peat_collection *nested = NULL;
+    enum peat_status status = peat_history_open(stage.db, "kept", 0, &from);
+
+    if (status >= 0)
+        status = peat_snapshot_open(stage.db, &to);
+    if (status >= 0)
+        status = nested_open(stage.db, 0, &nested);
+    for (unsigned i = 0; i < COLLECTIONS && status >= 0; i++)
+        status = peat_diff(from, to, i == NESTED ? nested : NULL, difference_seen, &i);
+    peat_collection_close(nested);
+    peat_snapshot_close(to);
+    peat_snapshot_close(from);
+    return status;
+}
+
+static enum peat_status put_do(void)
+{
+    return peat_put(stage.db, NULL, pt_text("key 0000"), pt_text("new"));
+}
+
+static enum peat_status batch_write_do(void)
+{
+    struct peat_batch *batch = peat_batch_new(100);
+    struct peat_collection *nested = NULL;
+    enum peat_status status = batch == NULL ? PEAT_NO_MEMORY : nested_open(stage.db, 0, &nested);
+    void *room;
+
+    if (status >= 0)
+        status = peat_batch_put_reserve(batch, nested, pt_text("key 0001"), 30000, &room);
+    if (status >= 0) {
+        pt_value_fill(1, room, 30000);
+        status = peat_batch_delete(batch, NULL, pt_text("key 0002"));
+    }
+    if (status >= 0)
+        status = peat_batch_delete_range(batch, nested, pt_text("key 0010"), pt_text("key 0020"));
+    if (status >= 0)
+        status = peat_write(stage.db, batch, PEAT_DISK, NULL);
+    peat_collection_close(nested);
+    peat_batch_free(batch);
+    return status;
+}
+
+static enum peat_status create_do(void)
+{
+    struct peat_collection *collection = NULL;
+    enum peat_status status =
+        peat_collection_open(stage.db, NULL, "another", PEAT_CREATE, &collection);
+
+    peat_collection_close(collection);
+    return status;
+}
+
+static enum peat_status drop_do(void)
+{
+    struct peat_collection *nested;
+    enum peat_status status = nested_open(stage.db, 0, &nested);
+
+    if (status < 0)
+        return status;
+    status = peat_collection_drop(stage.db, nested);
+    peat_collection_close(nested);
+    return status;
+}
+
+static bool kept_seen(void *context, const struct peat_history_entry *entry)
+{
+    (void)context;
+    (void)entry;
+    return true;
+}
+
+static enum peat_status persist_do(void)
+{
+    enum peat_status status = peat_snapshot_persist(stage.db, "another", NULL);
+
+    return status < 0 ? status : peat_history_list(stage.db, kept_seen, NULL);
+}
+
+static enum peat_status history_drop_do(void)
+{
+    return peat_history_drop(stage.db, "kept", 0);
+}
+
+static enum peat_status revert_do(void)
+{
+    return peat_revert(stage.db, "kept", 0, NULL);
+}
+
+static enum peat_status flush_do(void)
+{
+    enum peat_status status = put_do();
+
+    return status < 0 ? status : peat_flush(stage.db);
+}
+
+static enum peat_status sync_do(void)
+{
+    enum peat_status status = put_do();
+
+    return status < 0 ? status : peat_sync(stage.db);
+}
+
+static enum peat_status compact_do(void)
+{
+    return peat_compact(stage.db, NULL, NULL, NULL, NULL);
+}
+
+static enum peat_status compact_part_do(void)
+{
+    const struct peat_range range = {.low = pt_text("key 0030"), .high = pt_text("key 0110")};
+    struct peat_collection *nested = NULL;
+    enum peat_status status = nested_open(stage.db, 0, &nested);
+
+    if (status >= 0)
+        status = peat_compact(stage.db, nested, &range, NULL, NULL);
+    peat_collection_close(nested);
+    return status < 0 ? status : peat_compact(stage.db, NULL, &range, NULL, NULL);
+}
+
+/* What cannot be read is a finding, too. */
+static void finding_seen(void *context, const struct peat_finding *finding)
+{
+    (void)context;
+    PT_REQUIRE(finding->what != NULL && (stage.damaged || stage.calls_fail));
+}
+
+static enum peat_status check_do(void)
+{
+    return peat_check(stage.db, finding_seen, NULL, NULL);
+}
+
+static enum peat_status digest_of(struct peat_db *db, uint8_t digest[32])
+{
+    struct peat_snapshot *snapshot;
+    enum peat_status status = peat_snapshot_open(db, &snapshot);
+
+    if (status < 0)
+        return status;
+    status = peat_digest(snapshot, NULL, NULL, digest, NULL);
+    peat_snapshot_close(snapshot);
+    return status;
+}
+
+static enum peat_status digest_do(void)
+{
+    uint8_t digest[32];
+
+    return digest_of(stage.db, digest);
+}
+
+static enum peat_status backup_do(void)
+{
+    return pt_test_backup(stage.db, stage.out, NULL);
+}
+
+static enum peat_status increment_do(void)
+{
+    return pt_test_backup(stage.db, stage.out, stage.full);
+}
+
+static bool piece_taken(void *context, const void *data, size_t size)
+{
+    (void)context;
+    (void)data;
+    (void)size;
+    return true;
+}
+
+static enum peat_status stream_do(void)
+{
+    struct peat_backup_options options;
+
+    peat_backup_options_init(&options);
+    options.write = piece_taken;
+    return peat_backup(stage.db, NULL, &options, NULL);
+}
+
+static enum peat_status restore_do(void)
+{
+    const char *chain[] = {stage.full, stage.increment};
+
+    return peat_restore(stage.out, chain, 2, NULL, NULL, NULL);
+}
+
+static enum peat_status inspect_do(void)
+{
+    struct peat_backup_info info = {.struct_size = sizeof(info)};
+
+    return peat_backup_inspect(stage.increment, &info);
+}
+
+static void lost_seen(void *context, const struct peat_lost *lost)
+{
+    (void)context;
+    (void)lost;
+}
+
+static enum peat_status salvage_do(void)
+{
+    struct peat_salvage_info info = {.struct_size = sizeof(info)};
+    struct peat_salvage_options options;
+
+    peat_salvage_options_init(&options);
+    options.lost = lost_seen;
+    return peat_salvage(stage.path, stage.out, &options, &info);
+}
+
+static enum peat_status open_do(void)
+{
+    struct peat_db *db;
+    enum peat_status status = store_open(0, &db);
+
+    return status < 0 ? status : peat_close(db);
+}
+
+static enum peat_status open_by_write_do(void)
+{
+    struct peat_db *db;
+    enum peat_status status = store_open(PEAT_LOG_PWRITE, &db);
+
+    if (status < 0)
+        return status;
+    status = peat_put(db, NULL, pt_text("key 0000"), pt_text("new"));
+    return status < 0 ? (void)peat_abort(db), status : peat_close(db);
+}
+
+static enum peat_status make_do(void)
+{
+    struct peat_options options = options_of(PEAT_CREATE | PEAT_EXCLUSIVE);
+    struct peat_db *db;
+    enum peat_status status = peat_open(stage.out, &options, &db);
+
+    return status < 0 ? status : peat_close(db);
+}
+
+static enum peat_status memory_do(void)
+{
+    struct peat_options options = options_of(PEAT_CREATE);
+    struct peat_db *db;
+    enum peat_status status = peat_open(NULL, &options, &db);
+
+    if (status < 0)
+        return status;
+    status = peat_put(db, NULL, pt_text("a"), pt_text("b"));
+    return status < 0 ? (void)peat_abort(db), status : peat_close(db);
+}
+
+/* A reader, beside a store that is open for writing or not. */
+static enum peat_status reader_do(void)
+{
+    struct peat_db *writer = stage.db;
+    enum peat_status status = store_open(PEAT_READ_ONLY, &stage.db);
+
+    if (status >= 0) {
+        status = look_do();
+        if (status >= 0)
+            status = peat_refresh(stage.db);
+        if (status >= 0)
+            status = kept_look_do();
+        (void)peat_close(stage.db);
+    }
+    stage.db = writer;
+    return status;
+}
+
+/* A reader follows the writer, which changes everything about the store but what it shows. */
+static enum peat_status refresh_do(void)
+{
+    struct peat_db *writer = stage.db;
+    enum peat_status status = store_open(PEAT_READ_ONLY, &stage.db);
+    enum peat_status written;
+
+    if (status < 0) {
+        stage.db = writer;
+        return status;
+    }
+    written = peat_snapshot_persist(writer, "another", NULL);
+    if (written >= 0)
+        written = peat_history_drop(writer, "another", 0);
+    if (written >= 0)
+        written = peat_delete(writer, NULL, pt_text("not there"));
+    status = peat_refresh(stage.db);
+    if (status >= 0)
+        status = look_do();
+    (void)peat_close(stage.db);
+    stage.db = writer;
+    return status < 0 ? status : written;
+}
+
+/* ---- Runs ---- */
+
+struct act {
+    const char *name;
+    enum peat_status (*run)(void);
+    bool on_closed;     /* the store is not open */
+    bool in_any_thread; /* what the store's threads call and allocate may fail, too */
+    bool makes_file;    /* stage.out, if it is done, and none otherwise */
+};
+
+static const struct act acts[] = {
+    {"look", look_do, false, false, false},
+    {"walk", walk_do, false, false, false},
+    {"walk back", walk_back_do, false, false, false},
+    {"seek", seek_do, false, false, false},
+    {"seek before", seek_before_do, false, false, false},
+    {"look at a kept state", kept_look_do, false, false, false},
+    {"get by copying", get_copy_do, false, false, false},
+    {"diff", diff_do, false, false, false},
+    {"check", check_do, false, false, false},
+    {"digest", digest_do, false, false, false},
+    {"back up", backup_do, false, false, true},
+    {"back up as an increment", increment_do, false, false, true},
+    {"back up as a stream", stream_do, false, false, false},
+    {"restore", restore_do, true, false, true},
+    {"inspect", inspect_do, true, false, false},
+    {"salvage", salvage_do, true, true, true},
+    {"read beside a writer", reader_do, false, false, false},
+    {"read", reader_do, true, false, false},
+    {"follow a writer", refresh_do, false, false, false},
+    {"put", put_do, false, false, false},
+    {"write a batch", batch_write_do, false, true, false},
+    {"create a collection", create_do, false, false, false},
+    {"drop a collection", drop_do, false, false, false},
+    {"keep a state", persist_do, false, true, false},
+    {"drop a kept state", history_drop_do, false, true, false},
+    {"revert", revert_do, false, true, false},
+    {"sync", sync_do, false, true, false},
+    {"flush", flush_do, false, true, false},
+    {"compact", compact_do, false, true, false},
+    {"compact a part", compact_part_do, false, true, false},
+    {"open", open_do, true, true, false},
+    {"open, to write with calls", open_by_write_do, true, true, false},
+    {"make a store", make_do, true, true, false},
+    {"make one in memory", memory_do, true, true, false},
+};
+enum { ACT_COUNT = sizeof(acts) / sizeof(acts[0]) };
+
+static bool exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+/* Nothing is left behind: no file that is not whole, no descriptor. */
+static unsigned fds_open(void)
+{
+    unsigned count = 0;
+
+    for (int fd = 0; fd < FDS_MAX; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* The store is opened, by whom nothing fails any more. */
+static void digest_afterwards(uint8_t digest[32])
+{
+    struct peat_snapshot *kept;
+    struct peat_db *db;
+    enum peat_status status;
+
+    memset(digest, 0, 32);
+    PT_REQUIRE_OK(store_open(0, &db));
+    if (!stage.damaged) {
+        PT_REQUIRE_OK(digest_of(db, digest));
+        status = peat_history_open(db, "kept", 0, &kept);
+        PT_REQUIRE(status == PEAT_OK || status == PEAT_NOT_FOUND); /* it was dropped, or is whole */
+        peat_snapshot_close(kept);
+    }
+    PT_REQUIRE_OK(peat_abort(db));
+}
+
+/* Do it once; *failed_out: how often something has failed. */
+static enum peat_status act_do(const struct act *act, const struct pt_failing *failing,
+                               uint64_t *failed_out)
+{
+    unsigned fds = fds_open();
+    enum peat_status status;
+
+    (void)unlink(stage.out);
+    image_put();
+    if (!act->on_closed)
+        PT_REQUIRE_OK(store_open(0, &stage.db));
+    stage.calls_fail = failing != NULL && failing->kind == PT_FAILING_CALLS;
+    if (failing != NULL)
+        pt_failing_start(failing);
+    status = act->run();
+    *failed_out = failing != NULL ? pt_failing_end() : 0;
+    PT_REQUIRE(status >= 0 || peat_last_error()[0] != '\0');
+    if (stage.db != NULL)
+        PT_REQUIRE_OK(peat_abort(stage.db));
+    stage.db = NULL;
+    PT_REQUIRE(fds_open() == fds);
+    PT_REQUIRE(pt_test_file_count(".partial") == 0);
+    return status;
+}
+
+/* Every position of @p failing, which is done with when nothing fails any more. */
+static void positions_do(const struct act *act, struct pt_failing failing, enum peat_status normal,
+                         const uint8_t before[32], const uint8_t after[32])
+{
+    struct pt_dice dice = {pt_mix(seed)};
+    uint64_t failed;
+
+    for (failing.at = 0;; failing.at += 1 + pt_dice_below(&dice, 1 + failing.at / POSITIONS_ALL)) {
+        uint8_t digest[32];
+        enum peat_status status;
+
+        pt_test_context("%s%s, %s %" PRIu64 "%s", act->name, stage.damaged ? ", damaged" : "",
+                        failing.kind == PT_FAILING_CALLS ? "call" : "allocation", failing.at,
+                        failing.count > 1 ? " for good" : "");
+        status = act_do(act, &failing, &failed);
+        if (failed == 0)
+            PT_REQUIRE(status == normal);
+        if (act->makes_file && status < 0 && status != PEAT_IO)
+            PT_REQUIRE(!exists(stage.out));
+        digest_afterwards(digest);
+        if (status == PEAT_OK)
+            PT_REQUIRE(memcmp(digest, after, 32) == 0);
+        else
+            PT_REQUIRE(memcmp(digest, before, 32) == 0 || memcmp(digest, after, 32) == 0);
+        if (failed == 0)
+            return;
+    }
+}
+
+static void act_with_failures(const struct act *act)
+{
+    struct pt_failing failing = {.error_number = EIO, .in_any_thread = act->in_any_thread};
+    uint8_t before[32];
+    uint8_t after[32];
+    uint64_t failed;
+    enum peat_status normal;
+
+    image_put();
+    digest_afterwards(before);
+    pt_test_context("%s%s, nothing fails", act->name, stage.damaged ? ", damaged" : "");
+    normal = act_do(act, NULL, &failed);
+    PT_REQUIRE(normal >= 0 || (stage.damaged && normal == PEAT_CORRUPT));
+    digest_afterwards(after);
+    for (unsigned i = 0; i < 4; i++) {
+        failing.kind = i % 2 == 0 ? PT_FAILING_CALLS : PT_FAILING_ALLOCATIONS;
+        failing.count = i < 2 ? 1 : UINT64_MAX;
+        positions_do(act, failing, normal, before, after);
+    }
+}
+
+static void acts_with_failures(void)
+{
+    pt_failing_install();
+    pt_clock_set_speed(CLOCK_SPEED);
+    for (unsigned i = 0; i < ACT_COUNT; i++) {
+        uint64_t begin_us = pt_test_now_us();
+
+        act_with_failures(&acts[i]);
+        printf("# %s: %" PRIu64 " ms\n", acts[i].name, (pt_test_now_us() - begin_us) / 1000);
+        (void)fflush(stdout);
+    }
+    pt_clock_set_speed(1);
+    pt_failing_remove();
+    pt_test_context("%s", "");
+}
+
+static void p2_p3_each_public_call_tells_what_fails_and_leaves_the_store_right(void **state)
+{
+    (void)state;
+    stage.damaged = false;
+    store_make(true);
+    image_take();
+    acts_with_failures();
+}
+
+static void p3_the_same_where_a_log_is_not_pending_and_sectors_are_damaged(void **state)
+{
+    (void)state;
+    store_make(false);
+    image_take();
+    stage.damaged = true;
+    image_damage(stage.now.seeds[0][3]);
+    image_damage(stage.now.seeds[0][LOST_KEY]);
+    image_damage(stage.now.seeds[NESTED][77]);
+    image_damage(stage.kept.seeds[NESTED][200]);
+    acts_with_failures();
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(p2_p3_each_public_call_tells_what_fails_and_leaves_the_store_right),
+        cmocka_unit_test(p3_the_same_where_a_log_is_not_pending_and_sectors_are_damaged),
+    };
+    int failed;
+
+    pt_test_start();
+    seed = pt_test_seed();
+    (void)snprintf(stage.path, sizeof(stage.path), "%s", pt_test_path("store"));
+    (void)snprintf(stage.full, sizeof(stage.full), "%s", pt_test_path("full"));
+    (void)snprintf(stage.increment, sizeof(stage.increment), "%s", pt_test_path("increment"));
+    (void)snprintf(stage.out, sizeof(stage.out), "%s", pt_test_path("out"));
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(stage.image);
+    pt_test_end();
+    return failed == 0 ? 0 : 1;
+}

@@ -170,14 +170,17 @@ _Noreturn static void wait_to_be_killed(void)
         (void)pause();
 }
 
-/* Wait until no one else has the store open for writing. */
-static void writers_death_wait(void)
+/* Wait until the other writer is dead, not only between two steps of its own with the store closed, and
+ * the store free. */
+static void writers_death_wait(int life)
 {
     struct peat_options options = pt_test_options(PEAT_CREATE);
     struct timespec pause_time = {0, TAKE_OVER_US * 1000};
     struct peat_db *db;
     enum peat_status status;
+    uint8_t nothing;
 
+    PT_REQUIRE(read(life, &nothing, 1) == 0);
     while ((status = peat_open(store_path, &options, &db)) == PEAT_BUSY)
         (void)nanosleep(&pause_time, NULL);
     PT_REQUIRE_OK(status);
@@ -186,7 +189,7 @@ static void writers_death_wait(void)
 
 struct writer {
     uint64_t seed;
-    bool takes_over;
+    int other_life; /* the other writer's end of a pipe ends with it: then this one takes over; -1: it is the first */
     uint32_t size_max;
 };
 
@@ -198,8 +201,8 @@ static void writer_run(void *context)
     bool right;
 
     signals_reset();
-    if (writer->takes_over)
-        writers_death_wait();
+    if (writer->other_life >= 0)
+        writers_death_wait(writer->other_life);
     pt_session_orphan(session);
     right = pt_session_open(session);
     atomic_store(&shared->is_open, right);
@@ -384,29 +387,43 @@ static const char *finding(bool reader)
     return reader ? "a reader came to an end by itself" : "a writer came to an end by itself";
 }
 
-/* One writer, and perhaps a second one that takes over, and is killed in its turn. */
+/* Another writer, which takes over when the first one is killed, and is killed in its turn. */
+static bool successor_run_and_kill(struct round *round, struct writer *successor, pid_t first)
+{
+    pid_t process = pt_child_start(writer_run, successor);
+    bool right;
+
+    span_wait(&round->dice);
+    right = kill_one(round, first, false);
+    atomic_store(&shared->is_open, false);
+    span_wait(&round->dice);
+    return kill_one(round, process, false) && right;
+}
+
+/* One writer, and perhaps a second one. */
 static bool writers_run_and_kill(struct round *round, uint64_t seed)
 {
     static const uint32_t sizes[] = {500, 2000, 60000, 200000};
-    struct writer writer = {.seed = seed, .size_max = sizes[pt_dice_below(&round->dice, 4)]};
+    uint32_t size_max = sizes[pt_dice_below(&round->dice, 4)];
+    struct writer writer = {seed, -1, size_max};
     bool second = pt_dice_one_in(&round->dice, 2);
-    pid_t processes[2];
+    int life[2]; /* the first one alone has the end that is written to */
+    pid_t process;
     bool right;
 
     atomic_store(&shared->is_open, false);
-    processes[0] = pt_child_start(writer_run, &writer);
+    PT_REQUIRE(pipe2(life, O_CLOEXEC) == 0);
+    process = pt_child_start(writer_run, &writer);
+    (void)close(life[1]);
     span_wait(&round->dice);
-    if (!second)
-        return kill_one(round, processes[0], false);
-    writer = (struct writer){.seed = seed + 1, .takes_over = true, .size_max = writer.size_max};
-    if (!atomic_load(&shared->is_open)) /* the second must not be the first one to open */
-        return kill_one(round, processes[0], false);
-    processes[1] = pt_child_start(writer_run, &writer);
-    span_wait(&round->dice);
-    right = kill_one(round, processes[0], false);
-    atomic_store(&shared->is_open, false);
-    span_wait(&round->dice);
-    return kill_one(round, processes[1], false) && right;
+    if (second && atomic_load(&shared->is_open)) { /* it must not be the first to open */
+        writer = (struct writer){seed + 1, life[0], size_max};
+        right = successor_run_and_kill(round, &writer, process);
+    } else {
+        right = kill_one(round, process, false);
+    }
+    (void)close(life[0]);
+    return right;
 }
 
 void pt_kills_random(struct pt_power_cut *campaign, struct pt_kill_counts *counts, uint64_t seed)

@@ -262,9 +262,10 @@ static void power_cut(struct work *work, uint64_t seed)
     struct cut cut = {.wanted = seed % CRASH_STATES};
     struct pt_crash_disk *disk;
 
-    pt_disk_record(NULL);
+    /* Its threads may write until it has ended: if there are fewer states, the trace goes on from there. */
     if (session->db != NULL)
         require(work, pt_session_end(session, false));
+    pt_disk_record(NULL);
     faults_end(work);
     disk = pt_crash_disk_new(&work->trace);
     while (pt_crash_disk_step(disk))

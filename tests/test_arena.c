@@ -775,6 +775,31 @@ static int punch_failing(int fd, uint64_t offset, uint64_t size)
     return -1;
 }
 
+/* The merger asks at each rest: blocks that come and go would be work for nothing, and space on top. */
+static void a_reserve_at_the_front_stays_there_and_nothing_is_allocated(void **state)
+{
+    struct pt_arena *arena = arena_new("reserve");
+    struct pt_extent first = alloc(arena, 8 * UNIT);
+    struct pt_extent last = alloc(arena, UNIT);
+    (void)state;
+
+    PT_REQUIRE_OK(pt_arena_reserve_fill(arena, 2 * UNIT));
+    pt_arena_release(arena, first);
+    PT_REQUIRE_OK(pt_arena_trim(arena));
+    fake_start();
+    fake.allocate = allocate_counting;
+    allocate_count = 0;
+    pt_arena_reserve_settle(arena); /* from the end to the front */
+    assert_int_equal(allocate_count, 1);
+    PT_REQUIRE_OK(pt_arena_trim(arena));
+    assert_int_equal(file_size("reserve"), last.offset + last.size);
+    pt_arena_reserve_settle(arena);
+    assert_int_equal(allocate_count, 1);
+    assert_int_equal(pt_arena_reserve_size(arena), 2 * UNIT);
+    fake_stop();
+    pt_arena_close(arena);
+}
+
 static void a_failed_punch_leaves_the_space_free(void **state)
 {
     struct pt_arena *arena = arena_new("unpunched");
@@ -958,6 +983,7 @@ int main(void)
         cmocka_unit_test(what_a_damaged_part_may_have_named_is_left_to_its_readers),
         cmocka_unit_test(readers_follow_the_files_growth),
         cmocka_unit_test(trimming_cuts_the_tail_and_punches_the_middle_once),
+        cmocka_unit_test(a_reserve_at_the_front_stays_there_and_nothing_is_allocated),
         cmocka_unit_test(a_failed_punch_leaves_the_space_free),
         cmocka_unit_test(random_use_never_hands_out_used_space_and_loses_none),
         cmocka_unit_test(threads_allocate_and_trim_side_by_side),

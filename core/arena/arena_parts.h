@@ -72,6 +72,9 @@ enum peat_status pt_arena_map_to_locked(struct pt_arena *arena, uint64_t size)
     PT_REQUIRES(arena->mutex);
 /* Before the first change after open: what was not claimed is free, or retired. */
 void pt_arena_end_claims_locked(struct pt_arena *arena) PT_REQUIRES(arena->mutex);
+/* Where pt_arena_take() would find @p size bytes within the file; false: nowhere. */
+bool pt_arena_find_inside_locked(struct pt_arena *arena, uint64_t size, uint64_t *offset_out)
+    PT_REQUIRES(arena->mutex);
 /* Note @p extent as free. If there is no room to note it, it is lost until the next open. */
 void pt_arena_free_locked(struct pt_arena *arena, struct pt_extent extent, bool has_blocks,
                           bool has_holes) PT_REQUIRES(arena->mutex);

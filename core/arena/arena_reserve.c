@@ -272,14 +272,18 @@ void pt_arena_reserve_settle(struct pt_arena *arena)
     struct pt_free_space *reserve = &arena->reserve;
     struct pt_extent extent;
     uint64_t offset = 0;
+    uint64_t lower = 0;
     uint64_t size;
+    bool settled;
 
     pt_mutex_lock(&arena->mutex);
     size = reserve->size;
     if (reserve->count > 0)
         offset = reserve->extents[reserve->count - 1].offset;
+    /* Asked first: to take a place gives it blocks, and this is called at each rest. */
+    settled = size == 0 || !pt_arena_find_inside_locked(arena, size, &lower) || lower >= offset;
     pt_mutex_unlock(&arena->mutex);
-    if (size == 0 || pt_arena_take(arena, size, PT_SPACE_INSIDE, &extent) != PEAT_OK)
+    if (settled || pt_arena_take(arena, size, PT_SPACE_INSIDE, &extent) != PEAT_OK)
         return;
     if (extent.offset < offset)
         pt_arena_reserve_cut(arena, 0);

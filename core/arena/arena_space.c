@@ -196,6 +196,11 @@ static bool find_locked(struct pt_arena *arena, uint64_t size, enum pt_space_use
            *offset_out <= end_max - size;
 }
 
+bool pt_arena_find_inside_locked(struct pt_arena *arena, uint64_t size, uint64_t *offset_out)
+{
+    return find_locked(arena, size, PT_SPACE_INSIDE, false, offset_out);
+}
+
 /* Take @p size free bytes from the front, or from the end of a file that grows. Alignment is a wish:
  * for it the file grows by less than one LARGE_ALIGN more, but never where something fits. */
 static enum peat_status take(struct pt_arena *arena, uint64_t size, enum pt_space_use use,

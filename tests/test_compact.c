@@ -125,6 +125,9 @@ static void p6_a_whole_compaction_leaves_one_run_of_live_entries_and_no_free_spa
     PT_REQUIRE(stats.run_count == 1);
     PT_REQUIRE(stats.entry_count == count); /* deletions would count, and what is hidden */
     PT_REQUIRE(stats.buffer_size == 0);
+    /* At rest the merger may move the reserve: for a moment it is there twice. */
+    PT_REQUIRE_OK(peat_wait_idle(fixture->db, 60000));
+    stats = stats_of(fixture->db);
     PT_REQUIRE(blocks_size(fixture) <= stats.segment_size + stats.log_size + stats.manifest_size +
                                            stats.reserve_size + (1 << 18));
     PT_REQUIRE(digest_now(fixture, after) == count && memcmp(before, after, 32) == 0);

@@ -23,6 +23,8 @@ static struct pt_disk_fault fault;
 static uint64_t call_counts[PT_DISK_CALL_COUNT]; /* since the fault was set */
 static uint64_t call_count;                      /* of the calls that may be to fail */
 static uint64_t fault_count;
+static bool
+    owed[2]; /* to syncs of ranges, and of all: to fail, too, for what another one has lost */
 
 static const char *const call_names[PT_DISK_CALL_COUNT] = {
     "open",     "info",  "read",   "write",      "write_durable",  "allocate",
@@ -83,6 +85,7 @@ static int disk_open(const char *path, int flags, mode_t mode)
     else
         fd = pt_file_calls_real()->open(place, flags & ~(O_CREAT | O_EXCL), mode);
     exists = exists || fd >= 0;
+    owed[false] = owed[true] = false; /* who opens it is told of what is lost from here on */
     pt_mutex_unlock(&mutex);
     return fd;
 }
@@ -105,6 +108,27 @@ static ssize_t disk_read(int fd, void *buffer, size_t size, uint64_t offset)
     fails = fails_locked(PT_DISK_CALL_READ);
     pt_mutex_unlock(&mutex);
     return fails ? -1 : pt_file_calls_real()->read(fd, buffer, size, offset);
+}
+
+/*
+ * A sync of a range, or of all (@p whole), has failed: what was to be written since the last one is lost. The kernel
+ * tells each of the two open file descriptions of that which peat has (core/base/file.c), once.
+ */
+static void lose_locked(bool whole)
+{
+    owed[!whole] = true;
+    record_locked(PT_DISK_SYNC_LOST, 0, UINT64_MAX, NULL);
+}
+
+/* Whether it has to be told of what the other one has lost: sets errno. */
+static bool told_locked(bool whole)
+{
+    bool told = owed[whole];
+
+    owed[whole] = false;
+    if (told)
+        errno = EIO;
+    return told;
 }
 
 /* A write that fails may have written a part before it did. */
@@ -143,14 +167,16 @@ static ssize_t disk_write(int fd, const void *data, size_t size, uint64_t offset
 
 static ssize_t disk_write_durable(int fd, const void *data, size_t size, uint64_t offset)
 {
-    ssize_t written;
+    ssize_t written = -1;
 
     pt_mutex_lock(&mutex);
-    written = write_locked(PT_DISK_CALL_WRITE_DURABLE, fd, data, size, offset);
-    if (written > 0)
-        record_locked(PT_DISK_SYNC_RANGE, offset, (uint64_t)written, NULL);
-    else if (errno != EINTR && errno != ENOSPC)
-        record_locked(PT_DISK_SYNC_LOST, 0, UINT64_MAX, NULL);
+    if (!told_locked(false)) {
+        written = write_locked(PT_DISK_CALL_WRITE_DURABLE, fd, data, size, offset);
+        if (written > 0)
+            record_locked(PT_DISK_SYNC_RANGE, offset, (uint64_t)written, NULL);
+        else if (errno != EINTR && errno != ENOSPC)
+            lose_locked(false);
+    }
     pt_mutex_unlock(&mutex);
     return written;
 }
@@ -208,17 +234,23 @@ static int disk_punch(int fd, uint64_t offset, uint64_t size)
 /*
  * A sync that a signal ends has perhaps written something, and will be asked for again. What one that fails
  * reports may be the loss of any page of the file since the last sync, of whatever range: the kernel tells
- * of a lost page once, to whoever asks first.
+ * each description of a lost page once, in the sync that asks first.
  */
 static int sync_locked(enum pt_disk_call call, enum pt_disk_op_kind kind, uint64_t offset,
                        uint64_t size)
 {
     bool fails = fails_locked(call);
 
-    if (!fails)
-        record_locked(kind, offset, size, NULL);
-    else if (errno != EINTR && kind != PT_DISK_SYNC_DIRECTORY)
-        record_locked(PT_DISK_SYNC_LOST, 0, UINT64_MAX, NULL);
+    if (kind == PT_DISK_SYNC_DIRECTORY) {
+        if (!fails)
+            record_locked(kind, offset, size, NULL);
+    } else if (fails && errno != EINTR) {
+        lose_locked(kind == PT_DISK_SYNC);
+    } else if (!fails) {
+        fails = told_locked(kind == PT_DISK_SYNC);
+        if (!fails)
+            record_locked(kind, offset, size, NULL);
+    }
     return fails ? -1 : 0;
 }
 

@@ -67,6 +67,11 @@ static int failing_memory(const char *name)
     return call_fails() ? -1 : REAL->memory(name);
 }
 
+static int failing_reopen(int fd)
+{
+    return call_fails() ? -1 : REAL->reopen(fd);
+}
+
 static int failing_info(int fd, struct pt_file_info *info)
 {
     return call_fails() ? -1 : REAL->info(fd, info);
@@ -161,6 +166,7 @@ void pt_failing_install(void)
     calls = *REAL;
     calls.open = failing_open;
     calls.memory = failing_memory;
+    calls.reopen = failing_reopen;
     calls.info = failing_info;
     calls.read = failing_read;
     calls.write = failing_write;

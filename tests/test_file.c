@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -468,6 +469,98 @@ static void older_kernels_populate_nothing(void **state)
     pt_file_close(file);
 }
 
+/* ---- Syncs at the same time ---- */
+
+/* A page is lost: each open file description that has been told of it. Guarded by its mutex, as what follows. */
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t change;
+    int told_fd; /* by the sync of a range that stays in its call; -1: not yet */
+    bool whole_done;
+} loss = {.mutex = PTHREAD_MUTEX_INITIALIZER, .change = PTHREAD_COND_INITIALIZER, .told_fd = -1};
+
+/* The kernel has told of it, but the thread does not come to run before the other sync is over, or waits. */
+static int sync_range_slow(int fd, uint64_t offset, void *place, size_t size)
+{
+    (void)offset;
+    (void)place;
+    (void)size;
+    (void)pthread_mutex_lock(&loss.mutex);
+    loss.told_fd = fd;
+    (void)pthread_cond_broadcast(&loss.change);
+    while (!loss.whole_done)
+        (void)pthread_cond_wait(&loss.change, &loss.mutex);
+    (void)pthread_mutex_unlock(&loss.mutex);
+    errno = EIO;
+    return -1;
+}
+
+static int sync_told(int fd)
+{
+    bool known;
+
+    (void)pthread_mutex_lock(&loss.mutex);
+    known = fd == loss.told_fd;
+    (void)pthread_mutex_unlock(&loss.mutex);
+    errno = EIO;
+    return known ? 0 : -1;
+}
+
+static void *range_sync_run(void *context)
+{
+    char page[16];
+
+    PT_REQUIRE_STATUS(pt_file_sync_range(context, 0, page, sizeof(page)), PEAT_IO);
+    return NULL;
+}
+
+static void a_loss_that_one_sync_is_just_told_of_is_not_missed_by_another(void **state)
+{
+    struct pt_file *file = file_new("lossy");
+    pthread_t thread;
+    (void)state;
+
+    fake_start();
+    fake.sync_range = sync_range_slow;
+    fake.sync = sync_told;
+    PT_REQUIRE(pthread_create(&thread, NULL, range_sync_run, file) == 0);
+    (void)pthread_mutex_lock(&loss.mutex);
+    while (loss.told_fd < 0)
+        (void)pthread_cond_wait(&loss.change, &loss.mutex);
+    (void)pthread_mutex_unlock(&loss.mutex);
+    PT_REQUIRE(pt_file_sync(file) < 0);
+    (void)pthread_mutex_lock(&loss.mutex);
+    loss.whole_done = true;
+    (void)pthread_cond_broadcast(&loss.change);
+    (void)pthread_mutex_unlock(&loss.mutex);
+    PT_REQUIRE(pthread_join(thread, NULL) == 0);
+    PT_REQUIRE_STATUS(pt_file_sync(file), PEAT_POISONED);
+    fake_stop();
+    pt_file_close(file);
+}
+
+static int reopen_never(int fd)
+{
+    (void)fd;
+    errno = ENOENT;
+    return -1;
+}
+
+static void without_a_second_description_both_kinds_of_syncs_go_on(void **state)
+{
+    struct pt_file *file;
+    char bytes[16] = {0};
+    (void)state;
+
+    fake_start();
+    fake.reopen = reopen_never;
+    file = file_new("single");
+    PT_REQUIRE_OK(pt_file_write_durable(file, 0, bytes, sizeof(bytes)));
+    PT_REQUIRE_OK(pt_file_sync(file));
+    fake_stop();
+    pt_file_close(file);
+}
+
 /* ---- Locks ---- */
 
 #define FAR_BYTE (UINT64_C(1) << 62)
@@ -844,6 +937,8 @@ int main(void)
         cmocka_unit_test(stores_into_a_mapping_reach_the_file),
         cmocka_unit_test(P6_a_truncated_file_is_an_error_not_a_signal),
         cmocka_unit_test(older_kernels_populate_nothing),
+        cmocka_unit_test(a_loss_that_one_sync_is_just_told_of_is_not_missed_by_another),
+        cmocka_unit_test(without_a_second_description_both_kinds_of_syncs_go_on),
         cmocka_unit_test(a_refused_lock_names_the_process_that_holds_it),
         cmocka_unit_test(two_opens_in_one_process_exclude_each_other),
         cmocka_unit_test(shared_locks_stand_side_by_side_and_are_found),

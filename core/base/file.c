@@ -8,6 +8,7 @@
 #include "core/base/bug.h"
 #include "core/base/endian.h"
 #include "core/base/lock_holder.h"
+#include "core/base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,11 +39,20 @@ enum {
     RESERVE_ALIGN = 2097152      /* bytes: so that the kernel can map files with huge pages */
 };
 
+/* An open file description that is synced by one thread at a time: see "Syncing". */
+struct sync_line {
+    int fd;
+    struct pt_mutex mutex; /* held across a sync */
+};
+
 /* Immutable once opened, but for the mark. */
 struct pt_file {
     int fd;
     atomic_bool sync_failed; /* set once, never taken back */
-    char name[];             /* for messages */
+    struct sync_line ranges; /* fd's own description: ranges of the file */
+    struct sync_line
+        wholes;  /* one of its own: all of the file; fd -1: there is none, ranges serves both */
+    char name[]; /* for messages */
 };
 
 /* ---- The system calls ---- */
@@ -85,6 +95,14 @@ static int real_open(const char *path, int flags, mode_t mode)
 static int real_memory(const char *name)
 {
     return beyond_standard_fds(memfd_create(name, MFD_CLOEXEC));
+}
+
+static int real_reopen(int fd)
+{
+    char path[32];
+
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return beyond_standard_fds(open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
 }
 
 static int real_info(int fd, struct pt_file_info *info)
@@ -280,6 +298,7 @@ static int real_lock_query(int fd, uint64_t offset, uint64_t size, bool *locked,
 static const struct pt_file_calls real_calls = {
     .open = real_open,
     .memory = real_memory,
+    .reopen = real_reopen,
     .close = close,
     .info = real_info,
     .room = real_room,
@@ -332,10 +351,19 @@ static enum peat_status file_new(const char *name, struct pt_file **file_out)
     *file_out = file;
     if (file == NULL)
         return pt_fail(PEAT_NO_MEMORY, "file handle for %s", name);
-    file->fd = -1;
+    file->fd = file->ranges.fd = file->wholes.fd = -1;
     atomic_init(&file->sync_failed, false);
+    pt_mutex_init(&file->ranges.mutex);
+    pt_mutex_init(&file->wholes.mutex);
     memcpy(file->name, name, name_size);
     return PEAT_OK;
+}
+
+static void file_free(struct pt_file *file)
+{
+    pt_mutex_fini(&file->wholes.mutex);
+    pt_mutex_fini(&file->ranges.mutex);
+    pt_free(file);
 }
 
 static enum peat_status open_failed(int error_number, const char *path)
@@ -358,9 +386,12 @@ enum peat_status pt_file_open(const char *path, int flags, struct pt_file **file
     while (file->fd < 0 && errno == EINTR);
     if (file->fd < 0) {
         status = open_failed(errno, path);
-        pt_free(file);
+        file_free(file);
         return status;
     }
+    file->ranges.fd = file->fd;
+    if ((flags & O_ACCMODE) != O_RDONLY) /* without /proc, or descriptors, there is none */
+        file->wholes.fd = calls()->reopen(file->fd);
     *file_out = file;
     return PEAT_OK;
 }
@@ -376,9 +407,10 @@ enum peat_status pt_file_open_memory(struct pt_file **file_out)
     file->fd = calls()->memory("peat");
     if (file->fd < 0) {
         status = pt_fail_errno(errno, "make a file in memory");
-        pt_free(file);
+        file_free(file);
         return status;
     }
+    file->ranges.fd = file->fd;
     *file_out = file;
     return PEAT_OK;
 }
@@ -387,8 +419,10 @@ void pt_file_close(struct pt_file *file)
 {
     if (file == NULL)
         return;
+    if (file->wholes.fd >= 0)
+        (void)calls()->close(file->wholes.fd);
     (void)calls()->close(file->fd); /* what had to be durable was synced: no error to learn here */
-    pt_free(file);
+    file_free(file);
 }
 
 const char *pt_file_name(const struct pt_file *file)
@@ -530,8 +564,13 @@ enum peat_status pt_file_punch(struct pt_file *file, uint64_t offset, uint64_t s
  * ---- Syncing ----
  *
  * Never retried but for signals: a second try may succeed without the data. The kernel tells of a page
- * that it could not write once, to the sync that asks first, whichever range that was for. So once a sync
- * has failed none of this file is believed any more, nor one that ran beside it.
+ * that it could not write once to each open file description, in the sync that asks first, whichever range
+ * that was for (since 4.13; before that once in all). So once a sync has failed none of this file is
+ * believed any more.
+ *
+ * Nor may one be believed that asks just after it, before that is noted: so the syncs of one description run
+ * one at a time. There are two, since what commits sync, ranges of the log, must not wait for a checkpoint,
+ * which syncs all of the file: the one may fail while the other succeeds, but not for a page of its own.
  */
 
 static enum peat_status syncs_believed(struct pt_file *file)
@@ -547,11 +586,12 @@ static enum peat_status sync_lost(struct pt_file *file, enum peat_status status)
     return status;
 }
 
-enum peat_status pt_file_sync(struct pt_file *file)
+static enum peat_status sync_locked(struct pt_file *file, struct sync_line *line)
+    PT_REQUIRES(line->mutex)
 {
     enum peat_status status = syncs_believed(file);
 
-    while (status == PEAT_OK && calls()->sync(file->fd) != 0) {
+    while (status == PEAT_OK && calls()->sync(line->fd) != 0) {
         if (PT_BUG(SYNC_ERROR_IGNORED))
             break;
         if (errno != EINTR && !PT_BUG(SYNC_RETRIED))
@@ -560,7 +600,19 @@ enum peat_status pt_file_sync(struct pt_file *file)
     return status == PEAT_OK ? syncs_believed(file) : status;
 }
 
-enum peat_status pt_file_sync_range(struct pt_file *file, uint64_t offset, void *place, size_t size)
+enum peat_status pt_file_sync(struct pt_file *file)
+{
+    struct sync_line *line = file->wholes.fd >= 0 ? &file->wholes : &file->ranges;
+    enum peat_status status;
+
+    pt_mutex_lock(&line->mutex);
+    status = sync_locked(file, line);
+    pt_mutex_unlock(&line->mutex);
+    return status;
+}
+
+static enum peat_status sync_range_locked(struct pt_file *file, uint64_t offset, void *place,
+                                          size_t size) PT_REQUIRES(file->ranges.mutex)
 {
     enum peat_status status = syncs_believed(file);
 
@@ -574,15 +626,29 @@ enum peat_status pt_file_sync_range(struct pt_file *file, uint64_t offset, void 
     return status == PEAT_OK ? syncs_believed(file) : status;
 }
 
+enum peat_status pt_file_sync_range(struct pt_file *file, uint64_t offset, void *place, size_t size)
+{
+    enum peat_status status;
+
+    pt_mutex_lock(&file->ranges.mutex);
+    status = sync_range_locked(file, offset, place, size);
+    pt_mutex_unlock(&file->ranges.mutex);
+    return status;
+}
+
 enum peat_status pt_file_write_durable(struct pt_file *file, uint64_t offset, const void *data,
                                        size_t size)
 {
-    enum peat_status status = syncs_believed(file);
+    enum peat_status status;
 
-    if (status < 0)
-        return status;
-    status = write_all(file, calls()->write_durable, offset, data, size);
-    return status < 0 ? sync_lost(file, status) : syncs_believed(file);
+    pt_mutex_lock(&file->ranges.mutex);
+    status = syncs_believed(file);
+    if (status == PEAT_OK) {
+        status = write_all(file, calls()->write_durable, offset, data, size);
+        status = status < 0 ? sync_lost(file, status) : syncs_believed(file);
+    }
+    pt_mutex_unlock(&file->ranges.mutex);
+    return status;
 }
 
 enum peat_status pt_file_sync_directory(const char *path)

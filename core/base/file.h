@@ -115,6 +115,7 @@ void pt_file_forget(struct pt_file *file, uint64_t offset, void *place, uint64_t
 struct pt_file_calls {
     int (*open)(const char *path, int flags, mode_t mode);
     int (*memory)(const char *name);
+    int (*reopen)(int fd); /* the same file anew, for reading and writing */
     int (*close)(int fd);
     int (*info)(int fd, struct pt_file_info *info);
     int (*room)(int fd, uint64_t *size);

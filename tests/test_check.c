@@ -431,7 +431,7 @@ static void *write_on(void *context)
 static void a_busy_store_has_no_findings(void **state)
 {
     struct peat_options options = pt_test_options(PEAT_CREATE);
-    unsigned rounds = (unsigned)pt_test_number("PEAT_STEPS", 40);
+    unsigned rounds = (unsigned)pt_test_number("PEAT_ROUNDS", 40);
     struct busy busy = {.stop = false};
     struct peat_db *reader;
     pthread_t writer;

@@ -304,6 +304,89 @@ static void a_full_disk_is_filled_to_the_end(void **state)
     pt_harness_close(&harness);
 }
 
+/* All space taken, every second unit of it then put into the reserve: pieces of a unit each. *hole_out: the
+ * first of a few units side by side that are still taken. */
+static uint64_t reserve_in_pieces(struct pt_extent *hole_out)
+{
+    static struct pt_extent units[64 * MIB / PT_REGION_UNIT];
+    uint64_t size = 0;
+    size_t count = 0;
+
+    PT_REQUIRE_OK(pt_arena_alloc(harness.arena, 6 * PT_REGION_UNIT, hole_out));
+    while (pt_arena_alloc(harness.arena, PT_REGION_UNIT, &units[count]) == PEAT_OK)
+        count++;
+    PT_REQUIRE(count > 8);
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        pt_arena_release(harness.arena, units[i]);
+        size += PT_REGION_UNIT;
+    }
+    PT_REQUIRE_OK(pt_arena_reserve_fill(harness.arena, size));
+    return size;
+}
+
+/* Where space was freed bit by bit the reserve has it in small pieces, and deletes must go on all the same. A
+ * large batch finds no room there, but once there is some it is appended behind them. */
+static void the_reserve_is_used_up_whatever_pieces_it_is_in(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    for (unsigned round = 0; round < 2; round++) {
+        enum peat_status status;
+        struct pt_extent hole;
+        uint64_t reserved;
+        uint64_t before;
+
+        pt_harness_open(&harness, round == 0 ? &mapped : &written, 4 * (uint64_t)MIB);
+        reserved = reserve_in_pieces(&hole);
+        pt_log_use_reserve(harness.log, 2 * PT_REGION_UNIT);
+        before = pt_log_size(harness.log);
+        do
+            status = pt_harness_try(&harness, &dice, 1 + pt_dice_below(&dice, 3000));
+        while (status == PEAT_OK);
+        PT_REQUIRE_STATUS(status, PEAT_NO_SPACE);
+        PT_REQUIRE(pt_arena_reserve_size(harness.arena) == 2 * PT_REGION_UNIT);
+        PT_REQUIRE(pt_log_size(harness.log) == before + reserved - 2 * PT_REGION_UNIT);
+        PT_REQUIRE_STATUS(pt_harness_try(&harness, &dice, 100000), PEAT_NO_SPACE);
+        pt_arena_release(harness.arena, hole);
+        pt_harness_append(&harness, &dice, 100000);
+        PT_REQUIRE_OK(pt_log_sync(harness.log));
+        pt_harness_require_all(&harness);
+        pt_harness_close(&harness);
+    }
+}
+
+/* One that was made for a small record may not be entered by then, because that fitted after all. */
+static void a_region_too_small_for_a_record_is_never_left_empty(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    for (unsigned round = 0; round < 20; round++) {
+        struct pt_extent hole;
+
+        pt_harness_open(&harness, round % 2 == 0 ? &mapped : &written, 4 * (uint64_t)MIB);
+        (void)reserve_in_pieces(&hole);
+        pt_log_use_reserve(harness.log, 0);
+        for (unsigned i = 0; i < 60; i++) {
+            size_t size = pt_dice_below(&dice, i % 3 == 0 ? 60000 : 12000);
+            enum peat_status status;
+
+            if (i == 30) /* from here on large ones fit, too */
+                pt_arena_release(harness.arena, hole);
+            if (i > 30 && pt_dice_one_in(&dice, 8))
+                size = 100000;
+            status = pt_harness_try(&harness, &dice, size);
+            PT_REQUIRE(status == PEAT_OK || status == PEAT_NO_SPACE);
+            if (pt_dice_one_in(&dice, 4))
+                PT_REQUIRE_OK(pt_log_sync(harness.log));
+        }
+        PT_REQUIRE_OK(pt_log_push(harness.log));
+        pt_harness_require_all(&harness);
+        pt_harness_close(&harness);
+    }
+}
+
 static bool refuse(size_t size)
 {
     (void)size;
@@ -778,6 +861,8 @@ int main(void)
         cmocka_unit_test(a_staged_group_is_one_write),
         cmocka_unit_test(no_space_leaves_the_log_as_it_was),
         cmocka_unit_test(a_full_disk_is_filled_to_the_end),
+        cmocka_unit_test(the_reserve_is_used_up_whatever_pieces_it_is_in),
+        cmocka_unit_test(a_region_too_small_for_a_record_is_never_left_empty),
         cmocka_unit_test(memory_refused_leaves_the_log_as_it_was),
         cmocka_unit_test(a_failed_write_or_sync_poisons),
         cmocka_unit_test(a_failed_link_poisons),

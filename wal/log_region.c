@@ -11,13 +11,14 @@ _Static_assert(PT_REGION_UNIT % PT_LOG_BLOCK == 0, "blocks of a region are block
 _Static_assert(PT_REGION_UNIT > 2 * PT_LOG_BLOCK, "the smallest region has room for records");
 
 enum peat_status pt_log_region_open(struct pt_arena *arena, uint64_t size, uint64_t size_min,
-                                    uint64_t keep_size, bool mapped,
+                                    uint64_t size_reserved_min, uint64_t keep_size, bool mapped,
                                     struct pt_log_region **region_out)
 {
     struct pt_log_region *region = NULL;
     enum peat_status status = PEAT_OK;
 
-    PT_ASSERT(size >= size_min && size_min >= PT_REGION_UNIT);
+    PT_ASSERT(size >= size_min && size_min >= size_reserved_min);
+    PT_ASSERT(size_reserved_min >= PT_REGION_UNIT);
     *region_out = NULL;
 
     region = pt_calloc(1, sizeof(*region));
@@ -32,11 +33,11 @@ enum peat_status pt_log_region_open(struct pt_arena *arena, uint64_t size, uint6
         size = size / 2 > size_min ? pt_round_up(size / 2, PT_REGION_UNIT) : size_min;
     }
     if (status == PEAT_NO_SPACE && keep_size != PT_KEEP_ALL)
-        status =
-            pt_arena_alloc_reserved(arena, size_min, size_min, keep_size, &region->extent, NULL);
+        status = pt_arena_alloc_reserved(arena, size_min, size_reserved_min, keep_size,
+                                         &region->extent, NULL);
     if (status < 0)
         goto done;
-    PT_ASSERT(region->extent.size >= size);
+    PT_ASSERT(region->extent.size >= size_reserved_min);
     if (!PT_BUG(NONCE_REPEATED))
         pt_random(&region->nonce, sizeof(region->nonce));
     region->used = pt_log_data_start();

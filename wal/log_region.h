@@ -29,11 +29,12 @@ struct pt_log_region {
 
 /*
  * A fresh region of @p size bytes, or less, down to @p size_min, if the disk is too full for that. It
- * may come from the arena's reserve if that keeps @p keep_size bytes (PT_KEEP_ALL: not from there).
+ * may come from the arena's reserve if that keeps @p keep_size bytes (PT_KEEP_ALL: not from there), and
+ * then has at least @p size_reserved_min, which is no more than @p size_min.
  * PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY.
  */
 enum peat_status pt_log_region_open(struct pt_arena *arena, uint64_t size, uint64_t size_min,
-                                    uint64_t keep_size, bool mapped,
+                                    uint64_t size_reserved_min, uint64_t keep_size, bool mapped,
                                     struct pt_log_region **region_out);
 void pt_log_region_close(struct pt_log_region *region); /* NULL is allowed; the space stays */
 void pt_log_region_unmap(struct pt_log_region *region);

@@ -17,10 +17,12 @@ enum {
     FILL_SLOW_US = 16000000    /* regions that take longer than this shrink */
 };
 
-/* Every region but the first can hold every record, whatever its size. */
-#define LATER_REGION_SIZE_MIN                                                           \
-    ((uint64_t)(RECORD_ROOM + 2 * PT_LOG_BLOCK + PT_REGION_UNIT - 1) / PT_REGION_UNIT * \
-     PT_REGION_UNIT)
+/* A region with @p room bytes for records, between two link blocks. */
+#define REGION_SIZE_WITH(room) \
+    (((room) + 2 * PT_LOG_BLOCK + PT_REGION_UNIT - 1) / PT_REGION_UNIT * PT_REGION_UNIT)
+/* Regions but the first can hold every record, whatever its size; but for those that come from the arena's
+ * reserve, of which there may be left small pieces only: they hold the record that they are made for. */
+#define LATER_REGION_SIZE_MIN REGION_SIZE_WITH((uint64_t)RECORD_ROOM)
 
 /* ---- Making regions ---- */
 
@@ -71,11 +73,12 @@ static bool zeroing_pays(struct pt_log *log) PT_REQUIRES(log->room_mutex)
 }
 
 /*
- * Make a region for about @p size_hint bytes more than the usual and put it at the end of the list.
- * @p waiting: by the appender, which does the zeroing at once, and so takes a small one.
+ * Make a region for about @p size_hint bytes more than the usual, with room for @p record_room at least,
+ * and put it at the end of the list. @p waiting: by the appender, which does the zeroing at once, and so
+ * takes a small one.
  */
-static enum peat_status region_make(struct pt_log *log, uint64_t size_hint, bool waiting)
-    PT_REQUIRES(log->room_mutex)
+static enum peat_status region_make(struct pt_log *log, uint64_t size_hint, uint64_t record_room,
+                                    bool waiting) PT_REQUIRES(log->room_mutex)
 {
     struct pt_log_region *region = NULL;
     bool zero = zeroing_pays(log);
@@ -91,8 +94,9 @@ static enum peat_status region_make(struct pt_log *log, uint64_t size_hint, bool
         size = ZERO_ALONE_SIZE;
     if (size < LATER_REGION_SIZE_MIN)
         size = LATER_REGION_SIZE_MIN;
-    status = pt_log_region_open(log->arena, size, LATER_REGION_SIZE_MIN,
-                                waiting ? log->keep_size : PT_KEEP_ALL, !log->pwrite, &region);
+    status =
+        pt_log_region_open(log->arena, size, LATER_REGION_SIZE_MIN, REGION_SIZE_WITH(record_room),
+                           waiting ? log->keep_size : PT_KEEP_ALL, !log->pwrite, &region);
     if (status < 0)
         return status;
     region->zero_wanted = zero;
@@ -129,21 +133,38 @@ void pt_log_regions_release_after(struct pt_log *log, struct pt_log_region *last
     }
 }
 
+/* The region behind @p region, with @p room bytes for a record; NULL: there is none. One that has less, and
+ * those behind it, are released: left without a record it would end the log (wal/README.md, 4). */
+static struct pt_log_region *next_with(struct pt_log *log, struct pt_log_region *region,
+                                       uint64_t room) PT_REQUIRES(log->room_mutex)
+{
+    struct pt_log_region *next = region->next;
+
+    if (next == NULL || pt_log_data_start() + room <= pt_log_data_end(next->extent.size))
+        return next;
+    pt_log_regions_release_after(log, region);
+    return NULL;
+}
+
 /*
  * Lay @p payload_size bytes out as records over the regions that there are, each record with the
  * block that a sync before it may skip, and make regions for what is left over. What is appended
  * then never gets further than this layout: an item that starts no later and is no larger ends no
- * later.
+ * later. *kept_out: the last of the regions that were there and stay.
  */
-static enum peat_status regions_make_for(struct pt_log *log, uint64_t payload_size)
+static enum peat_status regions_make_for(struct pt_log *log, uint64_t payload_size,
+                                         struct pt_log_region **kept_out)
     PT_REQUIRES(log->room_mutex)
 {
     struct pt_log_region *region;
+    struct pt_log_region *next;
     uint64_t rest = payload_size;
     uint64_t offset;
+    bool made = false;
 
     pt_mutex_lock(&log->tail_mutex);
     region = log->current;
+    *kept_out = log->last;
     offset = region->used;
     pt_mutex_unlock(&log->tail_mutex);
     for (;;) {
@@ -151,13 +172,19 @@ static enum peat_status regions_make_for(struct pt_log *log, uint64_t payload_si
         uint64_t taken = pt_log_record_size(size) + PT_LOG_BLOCK;
 
         if (offset + taken > pt_log_data_end(region->extent.size)) {
-            if (region->next == NULL) {
-                enum peat_status status =
-                    region_make(log, rest + rest / 32 + LATER_REGION_SIZE_MIN, true);
+            next = next_with(log, region, taken);
+            if (next == NULL) {
+                enum peat_status status;
+
+                if (!made)
+                    *kept_out = region;
+                made = true;
+                status = region_make(log, rest + rest / 32 + LATER_REGION_SIZE_MIN, taken, true);
                 if (status < 0)
                     return status;
+                next = region->next;
             }
-            region = region->next;
+            region = next;
             offset = pt_log_data_start();
         }
         PT_ASSERT(offset + taken <= pt_log_data_end(region->extent.size));
@@ -170,16 +197,13 @@ static enum peat_status regions_make_for(struct pt_log *log, uint64_t payload_si
 
 enum peat_status pt_log_room_reserve(struct pt_log *log, uint64_t payload_size)
 {
-    struct pt_log_region *last;
+    struct pt_log_region *kept;
     enum peat_status status;
 
     room_lock_first(log);
-    pt_mutex_lock(&log->tail_mutex);
-    last = log->last;
-    pt_mutex_unlock(&log->tail_mutex);
-    status = regions_make_for(log, payload_size);
+    status = regions_make_for(log, payload_size, &kept);
     if (status < 0)
-        pt_log_regions_release_after(log, last);
+        pt_log_regions_release_after(log, kept);
     pt_mutex_unlock(&log->room_mutex);
     if (status < 0 && status != PEAT_NO_SPACE && status != PEAT_NO_MEMORY)
         return pt_log_poison(log, status);
@@ -220,8 +244,8 @@ enum peat_status pt_log_first_region_open(struct pt_log *log, struct pt_log_regi
     enum peat_status status;
 
     *region_out = NULL;
-    status = pt_log_region_open(log->arena, log->region_size_min, PT_REGION_UNIT, 0, !log->pwrite,
-                                &region);
+    status = pt_log_region_open(log->arena, log->region_size_min, PT_REGION_UNIT, PT_REGION_UNIT, 0,
+                                !log->pwrite, &region);
     if (status < 0)
         return status;
     status = pt_log_region_zero(region, log->arena, region->extent.size, false);
@@ -246,7 +270,7 @@ static enum peat_status spare_make(struct pt_log *log) PT_REQUIRES(log->room_mut
     pt_mutex_unlock(&log->tail_mutex);
     if (!wanted)
         return PEAT_OK;
-    status = region_make(log, 0, false);
+    status = region_make(log, 0, RECORD_ROOM, false);
     if (status < 0) {
         pt_mutex_lock(&log->tail_mutex);
         log->retry_position = log->end.position + RETRY_SIZE;

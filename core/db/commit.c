@@ -554,16 +554,17 @@ static enum peat_status check_writable(struct peat_db *db, enum peat_durability 
 /* There was no space for it. Try once more, if anything may be different then. */
 static void retry(struct peat_db *db, struct pt_commit_request *request)
 {
-    bool relieved = pt_reserve_relieve(db, false);
+    bool relieved;
 
     request->relief = pt_reserve_is_relief(request->payload);
+    relieved = pt_reserve_relieve(db, request->relief, false);
     if (!relieved && !request->relief)
         return;
     request->done = false;
     commit_request(db, request);
     if (request->status != PEAT_NO_SPACE || !request->relief)
         return;
-    (void)pt_reserve_relieve(db, true);
+    (void)pt_reserve_relieve(db, true, true);
     pt_reserve_regain(db);
     request->done = false;
     commit_request(db, request);

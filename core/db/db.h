@@ -266,9 +266,9 @@ void pt_reserve_regain(struct peat_db *db);
 enum peat_status pt_reserve_before_merge(struct peat_db *db);
 /* Whether the encoded batch @p payload only deletes. */
 bool pt_reserve_is_relief(struct peat_bytes payload);
-/* A commit found no space: flush, if that can free some of the log, or @p anyway. Whether it did. Not for
- * the leader. */
-bool pt_reserve_relieve(struct peat_db *db, bool anyway);
+/* A commit, perhaps one that only @p deletes, found no space: flush, if that can free some of the log, or
+ * @p anyway. Whether it did. Not for the leader. */
+bool pt_reserve_relieve(struct peat_db *db, bool deletes, bool anyway);
 /* What is left of the reserve by flushes, by merges, and by commits that only delete. */
 uint64_t pt_reserve_for_flush(const struct peat_db *db);
 uint64_t pt_reserve_for_merge(struct peat_db *db);

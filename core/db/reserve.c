@@ -44,8 +44,11 @@ enum {
     ROOM_SHARE = 2,           /* times the file's size: less is not much room */
     ROOM_SIZE_MIN = 16 << 20, /* bytes: nor are two times this */
     SHORT_SEGMENT_SIZE_MIN = 256 << 10,
-    REGAIN_STEPS = 8,          /* of merging, that a commit which only deletes waits for */
-    RELIEF_SIZE_MIN = 64 << 10 /* bytes of log: for less a flush is not worth it */
+    REGAIN_STEPS = 8, /* of merging, that a commit which only deletes waits for */
+    /* Bytes of log: for less a flush is not worth it, of deletes least of all: it makes a segment, and the
+     * reserve may give the log as little as a region unit at a time. */
+    RELIEF_SIZE_MIN = 64 << 10,
+    RELIEF_SIZE_MIN_DELETES = 320 << 10
 };
 
 /* ---- How large ---- */
@@ -196,9 +199,11 @@ bool pt_reserve_is_relief(struct peat_bytes payload)
     return true;
 }
 
-bool pt_reserve_relieve(struct peat_db *db, bool anyway)
+bool pt_reserve_relieve(struct peat_db *db, bool deletes, bool anyway)
 {
-    if (!anyway && (pt_log_left_size(db->log) < RELIEF_SIZE_MIN || pt_merger_flush_status(db) < 0))
+    uint64_t size_min = deletes ? RELIEF_SIZE_MIN_DELETES : RELIEF_SIZE_MIN;
+
+    if (!anyway && (pt_log_left_size(db->log) < size_min || pt_merger_flush_status(db) < 0))
         return false;
     return pt_merger_flush(db) == PEAT_OK && pt_checkpoint(db) == PEAT_OK;
 }

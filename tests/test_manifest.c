@@ -162,7 +162,7 @@ static void sample_fill(struct pt_dice *dice, struct sample *sample)
 
     memset(sample, 0, sizeof(*sample));
     manifest->store_id = some_nonce(dice);
-    manifest->next_collection_id = pt_dice_next(dice);
+    manifest->next_collection_id = pt_dice_next(dice) >> 1; /* below 2^63 */
     manifest->hash_seed = pt_dice_next(dice);
     manifest->segments = sample->segments;
     manifest->run_slice_counts = sample->run_slice_counts;
@@ -454,6 +454,8 @@ static const struct lie lies[] = {
     {"another size", HEADER(size), NAMES + 3 + 15, 8},
     {"next segment id in use", HEADER(next_segment_id), 5, 8},
     {"segment ids that run out", HEADER(next_segment_id), UINT64_MAX, 8},
+    {"collection ids that run out", HEADER(next_collection_id), UINT64_MAX, 8},
+    {"collection ids that soon run out", HEADER(next_collection_id), UINT64_C(1) << 63, 8},
     {"more segments than fit", HEADER(segment_count), 3, 8},
     {"segment count that overflows", HEADER(segment_count), UINT64_C(1) << 61, 8},
     {"fewer segments than there are", HEADER(segment_count), 1, 8},

@@ -166,7 +166,8 @@ void pt_catalogue_note(struct pt_catalogue *catalogue, const struct pt_entry *en
         entry->value.size != 8)
         return;
     id = pt_read_le64(entry->value.data);
-    if (id >= atomic_load_explicit(&catalogue->next_id, memory_order_relaxed))
+    if (id < PT_COLLECTION_ID_MAX &&
+        id >= atomic_load_explicit(&catalogue->next_id, memory_order_relaxed))
         atomic_store_explicit(&catalogue->next_id, id + 1, memory_order_relaxed);
 }
 
@@ -237,6 +238,10 @@ static enum peat_status create(struct peat_db *db, struct peat_collection *paren
     struct peat_batch batch;
     enum peat_status status;
 
+    if (id >= PT_COLLECTION_ID_MAX) { /* nobody makes so many: a number was forged */
+        atomic_store_explicit(&db->catalogue->next_id, PT_COLLECTION_ID_MAX, memory_order_relaxed);
+        return pt_fail(PEAT_CORRUPT, "collection ids have run out: no collection can be made");
+    }
     pt_batch_init(&batch);
     status = pt_batch_add(&batch, PT_OP_PUT, &prefix, key, pt_bytes(&stored_id, sizeof(stored_id)),
                           NULL);

@@ -5,7 +5,8 @@
  *   id below 240    one byte: the id
  *   else            a byte 239 + n, then the id's n bytes, most significant first (n is least)
  *
- * Ids are never reused: what a dropped collection left behind can never appear in another.
+ * Ids are never reused: what a dropped collection left behind can never appear in another. So they
+ * must not run out either: from PT_COLLECTION_ID_MAX on they are nobody's, and not counted on from.
  */
 #ifndef PEAT_CORE_DB_COLLECTION_ID_H
 #define PEAT_CORE_DB_COLLECTION_ID_H
@@ -18,6 +19,8 @@ enum {
     PT_FIRST_FREE_ID = 2,
     PT_ID_PREFIX_MAX = 9 /* bytes */
 };
+
+#define PT_COLLECTION_ID_MAX ((uint64_t)INT64_MAX)
 
 struct pt_id_prefix {
     uint8_t bytes[PT_ID_PREFIX_MAX];

@@ -1,6 +1,7 @@
 #include "core/db/manifest.h"
 
 #include "core/base/alloc.h"
+#include "core/db/collection_id.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -129,7 +130,7 @@ static void header_encode(const struct pt_manifest *manifest, const struct layou
         .name_size = pt_le64(layout->checksum - layout->names),
     };
 
-    PT_ASSERT(manifest->generation > 0);
+    PT_ASSERT(manifest->generation > 0 && manifest->next_collection_id <= PT_COLLECTION_ID_MAX);
     memcpy(place, &header, sizeof(header));
 }
 
@@ -364,6 +365,9 @@ static enum peat_status header_decode(const struct pt_manifest_header *header,
                        manifest->generation);
     if (manifest->next_segment_id > INT64_MAX) /* they would begin anew, at ids that are in use */
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": segment ids have run out",
+                       manifest->generation);
+    if (manifest->next_collection_id > PT_COLLECTION_ID_MAX)
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": collection ids have run out",
                        manifest->generation);
     return PEAT_OK;
 }

@@ -80,7 +80,7 @@ _Static_assert(offsetof(struct pt_manifest_log, chain) == 72, "on-disk offset");
  *       24    16  store_id
  *       40     8  generation          at least 1
  *       48     8  next_segment_id     above every id in use; below 2^63, so that ids never run out
- *       56     8  next_collection_id
+ *       56     8  next_collection_id  above every id in use; below 2^63 likewise
  *       64     8  hash_seed           of the hash indexes
  *       72    88  log                 struct pt_manifest_log
  *      160     8  segment_count

@@ -78,7 +78,7 @@ static bool id_read(struct peat_bytes key, uint64_t *id_out, size_t *size_out)
     *id_out = size == 1 ? bytes[0] : 0;
     for (size_t i = 1; i < size; i++)
         *id_out = *id_out << 8 | bytes[i];
-    return true;
+    return *id_out < PT_COLLECTION_ID_MAX;
 }
 
 /* The next entry that can be read, wherever the iterator stands. */
@@ -100,7 +100,8 @@ static enum peat_status take_entry(struct pt_places *places, struct peat_bytes k
     uint64_t parent;
     size_t size;
 
-    if (value.size != 8 || !id_read(pt_bytes(bytes + 1, key.size - 1), &parent, &size))
+    if (value.size != 8 || pt_read_le64(value.data) >= PT_COLLECTION_ID_MAX ||
+        !id_read(pt_bytes(bytes + 1, key.size - 1), &parent, &size))
         return PEAT_OK;
     return add(places, pt_read_le64(value.data), parent,
                pt_bytes(bytes + 1 + size, key.size - 1 - size));

@@ -540,31 +540,47 @@ static void p3_a_salvage_holds_all_but_what_it_tells_and_brings_nothing_back(voi
     free(whole);
 }
 
-/* All keys of the root; above them a run with every third one, and a range delete whose bounds are keys of
- * nothing else. */
-static void store_with_bounds_make(const char *path, const char *low, const char *high)
+/* Keys of the root from @p low on and below @p high are deleted as a range, in @p batch and in the
+ * model. */
+static void range_delete(struct peat_batch *batch, struct peat_bytes low, struct peat_bytes high)
+{
+    PT_REQUIRE_OK(peat_batch_delete_range(batch, NULL, low, high));
+    for (unsigned i = 0; i < KEYS; i++) {
+        char name[NAME_SIZE];
+
+        if (compare(low, key_of(name, i)) <= 0 && compare(key_of(name, i), high) < 0)
+            model[0][i] = 0;
+    }
+}
+
+/* All keys of the root, and above them a run with what @p fill puts into the batch. */
+static void two_runs_make(const char *path, void (*fill)(struct peat_batch *batch))
 {
     struct peat_options options = pt_test_options(PEAT_CREATE);
     struct peat_batch *batch = peat_batch_new(0);
     struct peat_db *db;
 
+    memset(model, 0, sizeof(model));
     PT_REQUIRE_OK(peat_open(path, &options, &db));
     for (unsigned i = 0; i < KEYS; i++)
         put(batch, NULL, 0, i, 1);
     layer_commit(db, batch);
-    PT_REQUIRE_OK(peat_batch_delete_range(batch, NULL, pt_text(low), pt_text(high)));
-    for (unsigned i = 0; i < KEYS; i++) {
-        char name[NAME_SIZE];
-
-        if (compare(pt_text(low), key_of(name, i)) <= 0 &&
-            compare(key_of(name, i), pt_text(high)) < 0)
-            model[0][i] = 0;
-        if (i % 3 == 0)
-            put(batch, NULL, 0, i, 2);
-    }
+    fill(batch);
     layer_commit(db, batch);
     peat_batch_free(batch);
     PT_REQUIRE_OK(peat_abort(db)); /* before the runs are merged */
+}
+
+/* Bounds that are keys of nothing else. */
+static const char *const bound_low = "key 001000+";
+static const char *const bound_high = "key 001099+";
+
+/* A range delete, and every third key. */
+static void bounds_fill(struct peat_batch *batch)
+{
+    range_delete(batch, pt_text(bound_low), pt_text(bound_high));
+    for (unsigned i = 0; i < KEYS; i += 3)
+        put(batch, NULL, 0, i, 2);
 }
 
 /* Damage each place outside the manifest where @p text is. */
@@ -586,8 +602,6 @@ static void text_damage(uint8_t *bytes, size_t size, const char *text)
  * are lost once, and every walk gets past them. */
 static void p3_walks_get_past_lost_keys_below_lost_range_deletes(void **state)
 {
-    const char *low = "key 001000+";
-    const char *high = "key 001099+";
     struct peat_options options = pt_test_options(PEAT_READ_ONLY);
     struct peat_salvage_info info;
     struct peat_snapshot *snapshot;
@@ -600,10 +614,9 @@ static void p3_walks_get_past_lost_keys_below_lost_range_deletes(void **state)
 
     (void)snprintf(path, sizeof(path), "%s", pt_test_path("bounds.peat"));
     (void)snprintf(new_path, sizeof(new_path), "%s", pt_test_path("from-bounds.peat"));
-    memset(model, 0, sizeof(model));
-    store_with_bounds_make(path, low, high);
+    two_runs_make(path, bounds_fill);
     bytes = file_read(path, &size);
-    text_damage(bytes, size, low);
+    text_damage(bytes, size, bound_low);
     text_damage(bytes, size, "key 001501"); /* of the older run alone */
     file_write(path, bytes, size);
     free(bytes);
@@ -835,31 +848,17 @@ static void p3_collections_that_lost_their_names_are_salvaged_under_numbers(void
 
 enum { RANGE_STEP = 6, RANGE_KEYS = 3 }; /* each deletes the keys behind one, so many of them */
 
-/* All keys, and above them a run of nothing but range deletes, which take several chunks. */
-static void ranges_make(const char *path)
+/* Nothing but range deletes, which take several chunks. */
+static void ranges_fill(struct peat_batch *batch)
 {
-    struct peat_options options = pt_test_options(PEAT_CREATE);
-    struct peat_batch *batch = peat_batch_new(0);
-    struct peat_db *db;
-
-    PT_REQUIRE_OK(peat_open(path, &options, &db));
-    for (unsigned i = 0; i < KEYS; i++)
-        put(batch, NULL, 0, i, 1);
-    layer_commit(db, batch);
     for (unsigned i = 0; i + RANGE_STEP <= KEYS; i += RANGE_STEP) {
         char low[NAME_SIZE + 200];
         char high[NAME_SIZE];
 
         /* Right behind key i, in words that nothing else in the file has. */
         (void)snprintf(low, sizeof(low), "key %06u!%0200u", i, i);
-        PT_REQUIRE_OK(
-            peat_batch_delete_range(batch, NULL, pt_text(low), key_of(high, i + RANGE_KEYS + 1)));
-        for (unsigned k = 1; k <= RANGE_KEYS; k++)
-            model[0][i + k] = 0;
+        range_delete(batch, pt_text(low), key_of(high, i + RANGE_KEYS + 1));
     }
-    layer_commit(db, batch);
-    peat_batch_free(batch);
-    PT_REQUIRE_OK(peat_abort(db)); /* before the runs are merged */
 }
 
 static void losses_count(void *context, const struct peat_finding *finding)
@@ -877,10 +876,9 @@ static void p3_nothing_comes_back_that_damaged_range_deletes_hid(void **state)
     size_t size;
     (void)state;
 
-    memset(model, 0, sizeof(model));
     (void)snprintf(path, sizeof(path), "%s", pt_test_path("ranges.peat"));
     (void)snprintf(new_path, sizeof(new_path), "%s", pt_test_path("ranges-salvaged.peat"));
-    ranges_make(path);
+    two_runs_make(path, ranges_fill);
     whole = file_read(path, &size);
     bytes = malloc(size);
     PT_REQUIRE(bytes != NULL);

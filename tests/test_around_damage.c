@@ -23,6 +23,7 @@ enum {
     COLLECTIONS = 2, /* the root, and one more */
     SECTOR = 512,
     ARENA_START = 65536,
+    FOOTER_SIZE = 128, /* of a segment */
     TRIALS_DEFAULT = 60,
     STOPS_MAX = 2 * KEYS, /* of one walk at damage: more and it gets nowhere */
     NAME_SIZE = 32,
@@ -540,6 +541,68 @@ static void p3_a_salvage_holds_all_but_what_it_tells_and_brings_nothing_back(voi
     free(whole);
 }
 
+static void losses_count(void *context, const struct peat_finding *finding)
+{
+    *(size_t *)context += finding->lost_count;
+}
+
+/* Damage a byte of each footer of a segment. */
+static void footers_damage(uint8_t *bytes, size_t size, size_t offset)
+{
+    unsigned hit = 0;
+
+    for (size_t i = ARENA_START; i + FOOTER_SIZE <= size; i += 8) {
+        if (memcmp(bytes + i, "PEATSEG1", 8) == 0) {
+            bytes[i + offset] ^= 1;
+            hit++;
+        }
+    }
+    PT_REQUIRE(hit > 1);
+}
+
+static void p3_nothing_is_lost_with_the_footers_of_all_segments(void **state)
+{
+    char path[PATH_SIZE];
+    char new_path[PATH_SIZE];
+    struct peat_salvage_info info;
+    uint8_t *whole;
+    uint8_t *bytes;
+    size_t size;
+    (void)state;
+
+    (void)snprintf(path, sizeof(path), "%s", pt_test_path("footless.peat"));
+    (void)snprintf(new_path, sizeof(new_path), "%s", pt_test_path("from-footless.peat"));
+    store_make(path, false);
+    whole = file_read(path, &size);
+    bytes = malloc(size);
+    PT_REQUIRE(bytes != NULL);
+    for (size_t i = 0; i < 2 * FOOTER_SIZE; i += 15) { /* read-only and writable in turn */
+        struct peat_options options = pt_test_options(i % 2 == 0 ? PEAT_READ_ONLY : 0);
+        enum peat_status status;
+        size_t losses = 0;
+        struct peat_db *db;
+
+        pt_test_context("byte %zu", i / 2);
+        memcpy(bytes, whole, size);
+        footers_damage(bytes, size, i / 2);
+        file_write(path, bytes, size);
+        PT_REQUIRE_OK(peat_open(path, &options, &db));
+        PT_REQUIRE(store_verify(db) == 0);
+        status = peat_check(db, losses_count, NULL, &losses);
+        PT_REQUIRE(losses == 0);
+        /* A writer may have merged them by now. */
+        PT_REQUIRE(status == PEAT_CORRUPT || (status == PEAT_OK && i % 2 != 0));
+        if (i % 2 != 0)
+            new_entries_verify(db);
+        PT_REQUIRE_OK(peat_abort(db));
+    }
+    file_write(path, bytes, size);
+    salvage_verify(path, new_path, &info);
+    PT_REQUIRE(info.lost_count == 0);
+    free(bytes);
+    free(whole);
+}
+
 /* Keys of the root from @p low on and below @p high are deleted as a range, in @p batch and in the
  * model. */
 static void range_delete(struct peat_batch *batch, struct peat_bytes low, struct peat_bytes high)
@@ -861,11 +924,6 @@ static void ranges_fill(struct peat_batch *batch)
     }
 }
 
-static void losses_count(void *context, const struct peat_finding *finding)
-{
-    *(size_t *)context += finding->lost_count;
-}
-
 static void p3_nothing_comes_back_that_damaged_range_deletes_hid(void **state)
 {
     static const unsigned places[] = {600, 1200, 2400};
@@ -920,6 +978,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(p3_walks_get_past_lost_keys_below_lost_range_deletes),
         cmocka_unit_test(p3_a_salvage_holds_all_but_what_it_tells_and_brings_nothing_back),
         cmocka_unit_test(a_salvage_without_any_manifest_says_so),
+        cmocka_unit_test(p3_nothing_is_lost_with_the_footers_of_all_segments),
         cmocka_unit_test(p3_reads_around_damaged_sectors_are_right_and_the_rest_is_told),
         cmocka_unit_test(p3_so_are_those_of_a_store_at_rest),
         cmocka_unit_test(p3_what_is_lost_of_one_collection_of_many_is_told_by_its_name),

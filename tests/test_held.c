@@ -61,7 +61,7 @@ static enum peat_status held_open(struct place *place, const struct pt_segment_s
                                   struct pt_held_segment **held_out)
 {
     return pt_held_segment_open(place->arena, &store_id, SEGMENT_ID, place->extent, summary,
-                                generation, held_out);
+                                false, generation, held_out);
 }
 
 static uint64_t retired_size(const struct place *place)

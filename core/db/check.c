@@ -124,8 +124,8 @@ static void lost_in_chunk(struct check *check, const struct pt_slice *slice, uin
     struct pt_segment *segment = slice->held->segment;
     const struct pt_rescue *rescue;
 
-    if (pt_segment_rescue(segment, &rescue) < 0)
-        return;
+    if (offset >= segment->checked_size || pt_segment_rescue(segment, &rescue) < 0)
+        return; /* behind all chunks there are no keys but copies */
     for (uint64_t number = 0; number <= pt_rescue_count(rescue); number++) {
         struct peat_range range;
         struct pt_gap gap;

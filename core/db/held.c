@@ -58,7 +58,7 @@ static struct pt_held_segment *held_new(struct pt_arena *arena, uint64_t id,
 
 enum peat_status pt_held_segment_open(struct pt_arena *arena, const struct pt_id *store_id,
                                       uint64_t id, struct pt_extent extent,
-                                      const struct pt_segment_summary *summary,
+                                      const struct pt_segment_summary *summary, bool damaged,
                                       const _Atomic uint64_t *generation,
                                       struct pt_held_segment **held_out)
 {
@@ -76,7 +76,10 @@ enum peat_status pt_held_segment_open(struct pt_arena *arena, const struct pt_id
         status = pt_fail(PEAT_NO_MEMORY, "handle of segment %" PRIu64, id);
         goto done;
     }
-    status = pt_segment_open(map, &identity, pt_arena_file(arena), extent.offset, &held->segment);
+    status = damaged ? pt_segment_open_damaged(map, &identity, summary, pt_arena_file(arena),
+                                               extent.offset, &held->segment)
+                     : pt_segment_open(map, &identity, pt_arena_file(arena), extent.offset,
+                                       &held->segment);
     if (status < 0)
         goto done;
     status = summary_agrees(held);

@@ -25,12 +25,13 @@ struct pt_held_segment {
 };
 
 /*
- * Open the segment @p id in @p extent and hold it once. @p generation as in the struct. PEAT_CORRUPT,
- * PEAT_IO, PEAT_NO_MEMORY; the region is the caller's then.
+ * Open the segment @p id in @p extent and hold it once. @p generation as in the struct. @p damaged:
+ * what can be opened of a damaged one (pt_segment_open_damaged()). PEAT_CORRUPT, PEAT_IO,
+ * PEAT_NO_MEMORY; the region is the caller's then.
  */
 enum peat_status pt_held_segment_open(struct pt_arena *arena, const struct pt_id *store_id,
                                       uint64_t id, struct pt_extent extent,
-                                      const struct pt_segment_summary *summary,
+                                      const struct pt_segment_summary *summary, bool damaged,
                                       const _Atomic uint64_t *generation,
                                       struct pt_held_segment **held_out);
 /* Hold a segment that cannot be opened, for the reason @p why (pt_segment_open_lost()): its region stays

@@ -239,15 +239,20 @@ void pt_held_list_free(struct pt_held_segment **held, size_t count)
     pt_free(held);
 }
 
-/* Open one; @p around_damage: one that cannot be opened is held as lost. But what a writer cannot read for an
- * I/O error may be readable the next time, and must not be taken for lost until it is opened again. */
+/* Open one, a damaged one as far as it can be; @p around_damage: one that cannot be is held as
+ * lost. But what a writer cannot read for an I/O error may be readable the next time, and must not
+ * be taken for lost until it is opened again. */
 static enum peat_status hold_one(struct peat_db *db, const struct pt_manifest_segment *segment,
                                  bool around_damage, struct pt_held_segment **held_out)
 {
     const _Atomic uint64_t *generation = db->read_only ? NULL : &db->generation;
     enum peat_status status =
         pt_held_segment_open(db->arena, &db->store_id, segment->id, segment->extent,
-                             &segment->summary, generation, held_out);
+                             &segment->summary, false, generation, held_out);
+
+    if (status == PEAT_CORRUPT && !db->is_backup) /* a damaged backup is no base to build on */
+        status = pt_held_segment_open(db->arena, &db->store_id, segment->id, segment->extent,
+                                      &segment->summary, true, generation, held_out);
 
     if (around_damage && (status == PEAT_CORRUPT || (status == PEAT_IO && db->read_only)))
         status = pt_held_segment_open_lost(db->arena, &db->store_id, segment->id, segment->extent,

@@ -230,7 +230,7 @@ static enum peat_status finish_segment(struct pt_run_writer *writer)
         give_back(writer, rest);
     writer->extent.size -= rest.size;
     status = pt_held_segment_open(db->arena, &db->store_id, writer->segment_id, writer->extent,
-                                  &summary, &db->generation, &held);
+                                  &summary, false, &db->generation, &held);
     if (status < 0) {
         give_back(writer, writer->extent);
         return status;

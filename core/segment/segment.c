@@ -18,6 +18,7 @@
 #include "core/base/bug.h"
 #include "core/base/thread.h"
 #include "core/segment/rescue.h"
+#include "core/segment/segment_parts.h"
 #include "core/segment/segment_quick.h"
 
 /* ---- Damage ---- */
@@ -48,7 +49,7 @@ static void *address_of(const uint8_t *place)
     return (void *)(uintptr_t)place;
 }
 
-static enum peat_status populate(struct pt_segment *segment, uint64_t offset, uint64_t size)
+enum peat_status pt_segment_populate(struct pt_segment *segment, uint64_t offset, uint64_t size)
 {
     if (segment->file == NULL)
         return PEAT_OK;
@@ -64,7 +65,7 @@ enum peat_status pt_segment_verify_chunk(struct pt_segment *segment, uint64_t in
                                       segment->identity.segment_id, index);
     struct pt_checksum expected;
     struct pt_checksum found;
-    enum peat_status status = populate(segment, offset, size);
+    enum peat_status status = pt_segment_populate(segment, offset, size);
 
     PT_ASSERT(index < segment->chunk_count);
     if (status < 0)
@@ -143,7 +144,7 @@ static enum peat_status footer_read(struct pt_segment *segment, struct pt_segmen
     if (segment->size < sizeof(*footer))
         return pt_segment_damaged(segment, 0, "shorter than a footer");
     offset = segment->size - sizeof(*footer);
-    status = populate(segment, segment->size - tail_size, tail_size);
+    status = pt_segment_populate(segment, segment->size - tail_size, tail_size);
     if (status < 0)
         return status;
     memcpy(footer, segment->base + offset, sizeof(*footer));
@@ -155,7 +156,7 @@ static enum peat_status footer_read(struct pt_segment *segment, struct pt_segmen
                               8);
     if (copies_size > offset)
         return pt_segment_damaged(segment, offset, "a footer with keys outside the segment");
-    status = populate(segment, offset - copies_size, copies_size + sizeof(*footer));
+    status = pt_segment_populate(segment, offset - copies_size, copies_size + sizeof(*footer));
     if (status < 0)
         return status;
     return checksum_check(segment, PT_KEY_SEGMENT_FOOTER, offset - copies_size,
@@ -171,7 +172,7 @@ static bool section_plausible(uint64_t size, uint64_t count)
 }
 
 /* What the layout is computed from, after which it cannot overflow. */
-static bool counts_plausible(const struct pt_segment_counts *counts, uint64_t delete_count)
+bool pt_segment_counts_plausible(const struct pt_segment_counts *counts, uint64_t delete_count)
 {
     return section_plausible(counts->entries_size, counts->entry_count) &&
            section_plausible(counts->ranges_size, counts->range_count) &&
@@ -182,8 +183,8 @@ static bool counts_plausible(const struct pt_segment_counts *counts, uint64_t de
            counts->max_key_size <= PT_STORED_KEY_SIZE_MAX;
 }
 
-static void layout_apply(struct pt_segment *segment, const struct pt_segment_counts *counts,
-                         const struct pt_segment_layout *layout)
+void pt_segment_apply(struct pt_segment *segment, const struct pt_segment_counts *counts,
+                      const struct pt_segment_layout *layout)
 {
     const uint8_t *base = segment->base;
 
@@ -231,12 +232,12 @@ static enum peat_status footer_apply(struct pt_segment *segment,
     segment->common_size = pt_le64_value(footer->common_size);
     if (pt_le64_value(footer->segment_id) != segment->identity.segment_id ||
         pt_le64_value(footer->size) != segment->size ||
-        !counts_plausible(&counts, segment->delete_count))
+        !pt_segment_counts_plausible(&counts, segment->delete_count))
         return pt_segment_damaged(segment, offset, "a footer that contradicts itself");
     pt_segment_layout(&counts, &layout);
     if (layout.size != segment->size)
         return pt_segment_damaged(segment, offset, "a footer of another size");
-    layout_apply(segment, &counts, &layout);
+    pt_segment_apply(segment, &counts, &layout);
     if (segment->common_size > PT_FOOTER_KEY_SIZE_MAX ||
         segment->common_size > counts.min_key_size || segment->common_size > counts.max_key_size)
         return pt_segment_damaged(segment, offset, "a footer with a wrong common prefix");
@@ -247,7 +248,7 @@ static enum peat_status table_verify(struct pt_segment *segment,
                                      const struct pt_segment_footer *footer)
 {
     uint64_t size = segment->chunk_count * PT_CHECKSUM_SIZE;
-    enum peat_status status = populate(segment, segment->checked_size, size);
+    enum peat_status status = pt_segment_populate(segment, segment->checked_size, size);
 
     if (status < 0)
         return status;
@@ -256,7 +257,7 @@ static enum peat_status table_verify(struct pt_segment *segment,
                           "the chunk table's checksum does not match");
 }
 
-static enum peat_status bitmap_new(struct pt_segment *segment)
+enum peat_status pt_segment_bitmap_new(struct pt_segment *segment)
 {
     segment->verified = pt_calloc((size_t)(segment->chunk_count + 63) / 64, sizeof(uint64_t));
     if (segment->verified == NULL)
@@ -334,45 +335,60 @@ static enum peat_status keys_check(struct pt_segment *segment,
     return PEAT_OK;
 }
 
-enum peat_status pt_segment_open(struct peat_bytes map, const struct pt_segment_identity *identity,
-                                 struct pt_file *file, uint64_t file_offset,
-                                 struct pt_segment **segment_out)
+enum peat_status pt_segment_new(struct peat_bytes map, const struct pt_segment_identity *identity,
+                                struct pt_file *file, uint64_t file_offset,
+                                struct pt_segment **segment_out)
 {
-    struct pt_segment *segment = NULL;
-    struct pt_segment_footer footer;
-    enum peat_status status;
+    struct pt_segment *segment = pt_aligned_alloc(64, (size_t)pt_round_up(sizeof(*segment), 64));
 
     PT_ASSERT(map.data != NULL);
-    *segment_out = NULL;
-
-    segment = pt_aligned_alloc(64, (size_t)pt_round_up(sizeof(*segment), 64));
-    if (segment == NULL) {
-        status = pt_fail(PEAT_NO_MEMORY, "segment handle");
-        goto done;
-    }
+    *segment_out = segment;
+    if (segment == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "segment handle");
     memset(segment, 0, sizeof(*segment));
     segment->base = map.data;
     segment->size = map.size;
     segment->identity = *identity;
     segment->file = file;
     segment->file_offset = file_offset;
-    status = footer_read(segment, &footer);
+    return PEAT_OK;
+}
+
+enum peat_status pt_segment_take_footer(struct pt_segment *segment, bool whole_table)
+{
+    struct pt_segment_footer footer;
+    enum peat_status status = footer_read(segment, &footer);
+
     if (status >= 0)
         status = footer_apply(segment, &footer);
-    if (status >= 0)
+    if (status >= 0) {
         status = table_verify(segment, &footer);
+        if (status == PEAT_CORRUPT && !whole_table)
+            status = PEAT_OK;
+    }
     if (status >= 0)
-        status = bitmap_new(segment);
+        status = pt_segment_bitmap_new(segment);
     if (status >= 0)
         status = keys_check(segment, &footer);
-    if (status < 0)
-        goto done;
-
-    *segment_out = segment;
-    segment = NULL;
-done:
-    pt_segment_close(segment);
     return status;
+}
+
+enum peat_status pt_segment_open(struct peat_bytes map, const struct pt_segment_identity *identity,
+                                 struct pt_file *file, uint64_t file_offset,
+                                 struct pt_segment **segment_out)
+{
+    struct pt_segment *segment = NULL;
+    enum peat_status status = pt_segment_new(map, identity, file, file_offset, &segment);
+
+    *segment_out = NULL;
+    if (status >= 0)
+        status = pt_segment_take_footer(segment, true);
+    if (status < 0) {
+        pt_segment_close(segment);
+        return status;
+    }
+    *segment_out = segment;
+    return PEAT_OK;
 }
 
 /* The fields are such that each way to an entry first asks for a chunk to be verified, or sees that

@@ -127,6 +127,18 @@ enum peat_status pt_segment_open(struct peat_bytes map, const struct pt_segment_
                                  struct pt_file *file, uint64_t file_offset,
                                  struct pt_segment **segment_out);
 /*
+ * Open a segment that pt_segment_open() finds to be damaged, as far as can be. Where the chunk
+ * table is, each chunk is verified against its own checksum there, and those whose checksum is hit
+ * cannot be read. Where the footer is, what it said is found out from @p summary, which the
+ * manifest vouches for, and from the segment's verified bytes (segment_footless.c). PEAT_CORRUPT:
+ * it cannot be; PEAT_NO_MEMORY, PEAT_IO.
+ */
+enum peat_status pt_segment_open_damaged(struct peat_bytes map,
+                                         const struct pt_segment_identity *identity,
+                                         const struct pt_segment_summary *summary,
+                                         struct pt_file *file, uint64_t file_offset,
+                                         struct pt_segment **segment_out);
+/*
  * Stand in for a segment of @p size bytes that cannot be opened, for the reason @p why (PEAT_CORRUPT,
  * PEAT_IO): it has no entries, and whatever is asked of it gives that status. Nothing in the file is
  * touched. PEAT_NO_MEMORY.

@@ -131,18 +131,14 @@ uint64_t pt_segment_builder_entries_for(uint64_t memory_size)
     return rest / ENTRY_MEMORY > ENTRIES_MIN ? rest / ENTRY_MEMORY : ENTRIES_MIN;
 }
 
-static uint64_t bucket_count_for(uint64_t entry_count)
-{
-    return (entry_count + PT_BUCKET_LOAD - 1) / PT_BUCKET_LOAD;
-}
-
 /* The layout's size in closed form, since this is asked before every entry: rounded up everywhere. */
 static uint64_t size_bound(uint64_t data_size, uint64_t entry_count, uint64_t range_count)
 {
     uint64_t levels_size = /* 8 + 1 + 1/8 + ... bytes per fence, a cache line per level */
         (entry_count / PT_FENCE_STEP + 1) * 10 + PT_FENCE_LEVELS_MAX * PT_SECTION_ALIGN;
     uint64_t size = data_size + 4 * (entry_count + range_count) + 2 * PT_SECTION_ALIGN +
-                    levels_size + bucket_count_for(entry_count) * sizeof(struct pt_segment_bucket);
+                    levels_size +
+                    pt_segment_bucket_count(entry_count) * sizeof(struct pt_segment_bucket);
 
     size += (size / PT_CHUNK_SIZE + 1) * PT_CHECKSUM_SIZE;
     return size + 2 * PT_FOOTER_KEY_SIZE_MAX + 8 + sizeof(struct pt_segment_footer);
@@ -448,7 +444,7 @@ static void bucket_insert(struct pt_segment_bucket *buckets, uint64_t bucket_cou
 static enum peat_status buckets_write(struct pt_segment_builder *builder)
 {
     enum { AHEAD = 8 }; /* entries: inserting is a cache miss each, let them overlap */
-    uint64_t bucket_count = bucket_count_for(builder->entry_count);
+    uint64_t bucket_count = pt_segment_bucket_count(builder->entry_count);
     struct pt_segment_bucket *buckets = NULL;
     enum peat_status status = PEAT_OK;
     size_t size;
@@ -559,7 +555,7 @@ enum peat_status pt_segment_builder_finish(struct pt_segment_builder *builder,
         .entry_count = builder->entry_count,
         .ranges_size = builder->ranges_size,
         .range_count = builder->range_count,
-        .bucket_count = bucket_count_for(builder->entry_count),
+        .bucket_count = pt_segment_bucket_count(builder->entry_count),
         .min_key_size = builder->first_key.size,
         .max_key_size = builder->last_key.size,
     };

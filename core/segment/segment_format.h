@@ -16,7 +16,8 @@
  * bytes, the footer at a multiple of 8; what is skipped is zeros, in the fences ones. Offsets are
  * not stored: they follow from the counts and sizes, see pt_segment_layout().
  *
- * A change of anything here needs a new magic.
+ * A change of anything here needs a new magic, and keys of another purpose for the chunks'
+ * checksums: segment_footless.c reads segments whose footer, and with it the magic, is damaged.
  */
 #ifndef PEAT_CORE_SEGMENT_SEGMENT_FORMAT_H
 #define PEAT_CORE_SEGMENT_SEGMENT_FORMAT_H
@@ -141,6 +142,12 @@ struct pt_segment_layout {
     uint64_t footer_offset;
     uint64_t size;
 };
+
+/* The buckets that the builder makes. A footer may state others. */
+static inline uint64_t pt_segment_bucket_count(uint64_t entry_count)
+{
+    return (entry_count + PT_BUCKET_LOAD - 1) / PT_BUCKET_LOAD;
+}
 
 /* Bytes that the footer keeps of a key of @p key_size bytes. */
 static inline uint64_t pt_segment_key_copy_size(uint64_t key_size)

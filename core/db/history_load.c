@@ -67,12 +67,13 @@ static enum peat_status claim(struct peat_db *db, const struct pt_manifest_kept 
     return status;
 }
 
-/* Pin what the state names. */
+/* Pin what the state names. What gives an I/O error, which may pass, is pinned unread. */
 static enum peat_status pin(struct peat_db *db, const struct pt_manifest *manifest,
                             const struct pt_known_segments *known, struct pt_kept *kept)
 {
     struct pt_held_segment **held = NULL;
-    enum peat_status status = pt_manifest_hold(db, manifest, known, false, &held);
+    enum peat_status status =
+        pt_manifest_hold(db, manifest, known, PT_UNOPENED_IS_LOST_FOR_IO, &held);
 
     if (status == PEAT_OK)
         status = pt_manifest_build(manifest, held, &kept->runs);
@@ -102,6 +103,18 @@ static bool is_damage(enum peat_status status)
     return status == PEAT_CORRUPT || status == PEAT_INVALID || status == PEAT_VERSION;
 }
 
+/* Without its manifest it is not known what is in use: what the store would write might hit it. */
+static enum peat_status refuse_unread(const struct pt_kept *kept, enum peat_status status)
+{
+    if (status != PEAT_IO)
+        return status;
+    return pt_fail(PEAT_IO,
+                   "the manifest of the kept state of generation %" PRIu64 "%s%s cannot be read "
+                   "(%s): until it can be, open for reading only; peat salvage makes a new store",
+                   kept->row.generation, kept->name[0] == '\0' ? "" : ", ", kept->name,
+                   peat_last_error());
+}
+
 /* Claim and pin one kept state, or mark it as damaged. */
 static enum peat_status load_one(struct peat_db *db, struct pt_kept *kept,
                                  struct pt_known_segments *known)
@@ -112,7 +125,7 @@ static enum peat_status load_one(struct peat_db *db, struct pt_kept *kept,
 
     if ((kept->row.flags & PT_KEPT_DAMAGED) != 0)
         return PEAT_OK;
-    status = row_load(db, &kept->row, &manifest, &block);
+    status = refuse_unread(kept, row_load(db, &kept->row, &manifest, &block));
     if (status == PEAT_OK)
         status = claim(db, &kept->row, &manifest, known);
     if (is_damage(status))

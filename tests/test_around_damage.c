@@ -422,6 +422,7 @@ static void p3_so_are_those_of_a_store_at_rest(void **state)
 /* What a salvage told to be lost. */
 struct told {
     bool keys[COLLECTIONS][KEYS];
+    bool names; /* of collections: there may be some that nothing else tells of */
     unsigned count;
 };
 
@@ -431,8 +432,10 @@ static void lost_take(void *context, const struct peat_lost *lost)
     char name[NAME_SIZE];
 
     told->count++;
-    if (lost->collection == 0) /* names */
+    if (lost->collection == 0) {
+        told->names = true;
         return;
+    }
     PT_REQUIRE(lost->collection == 1 || lost->collection == 2);
     PT_REQUIRE(lost->collection == 2 || (lost->is_named && lost->name_count == 0));
     PT_REQUIRE(lost->collection == 1 || !lost->is_named ||
@@ -458,7 +461,7 @@ static void salvaged_verify(const char *path, const struct told *told)
         if (which > 0 && peat_collection_open(db, NULL, "more", 0, &collection) == PEAT_NOT_FOUND &&
             peat_collection_open(db, NULL, "salvaged-2", 0, &collection) == PEAT_NOT_FOUND) {
             for (unsigned i = 0; i < KEYS; i++) /* nothing is left of it */
-                PT_REQUIRE(model[which][i] == 0 || told->keys[which][i]);
+                PT_REQUIRE(model[which][i] == 0 || told->keys[which][i] || told->names);
             continue;
         }
         for (unsigned i = 0; i < KEYS; i++) {
@@ -601,6 +604,62 @@ static void p3_nothing_is_lost_with_the_footers_of_all_segments(void **state)
     PT_REQUIRE(info.lost_count == 0);
     free(bytes);
     free(whole);
+}
+
+/* Open it for writing: it is whole, or refused in words that help, and as long as before. */
+static bool cut_off_is_refused(const char *path, size_t size)
+{
+    struct peat_options options = pt_test_options(0);
+    struct peat_db *db;
+    enum peat_status status = peat_open(path, &options, &db);
+    struct stat info;
+
+    if (status == PEAT_OK) {
+        PT_REQUIRE(store_verify(db) == 0);
+        PT_REQUIRE_OK(peat_check(db, NULL, NULL, NULL));
+        PT_REQUIRE_OK(peat_close(db));
+        return false;
+    }
+    PT_REQUIRE(status == PEAT_CORRUPT && strstr(peat_last_error(), "cut off") != NULL);
+    PT_REQUIRE(strstr(peat_last_error(), "peat salvage") != NULL);
+    PT_REQUIRE(stat(path, &info) == 0 && (size_t)info.st_size == size);
+    return true;
+}
+
+static void p3_a_file_that_was_cut_off_is_read_and_salvaged_but_not_written(void **state)
+{
+    struct peat_options options = pt_test_options(PEAT_READ_ONLY);
+    char path[PATH_SIZE];
+    char new_path[PATH_SIZE];
+    struct peat_salvage_info info;
+    unsigned refused = 0;
+    unsigned salvaged = 0;
+    uint8_t *bytes;
+    size_t size;
+    (void)state;
+
+    (void)snprintf(path, sizeof(path), "%s", pt_test_path("cut-off.peat"));
+    (void)snprintf(new_path, sizeof(new_path), "%s", pt_test_path("from-cut-off.peat"));
+    store_make(path, true);
+    bytes = file_read(path, &size);
+    for (size_t left = size - 1; left > (size_t)2 * ARENA_START; left -= left / 6) {
+        struct peat_db *db;
+
+        pt_test_context("%zu of %zu bytes", left, size);
+        file_write(path, bytes, left);
+        if (!cut_off_is_refused(path, left))
+            continue;
+        refused++;
+        if (peat_open(path, &options, &db) == PEAT_OK) { /* its manifest is there */
+            (void)store_verify(db);
+            PT_REQUIRE_STATUS(peat_check(db, NULL, NULL, NULL), PEAT_CORRUPT);
+            PT_REQUIRE_OK(peat_close(db));
+            salvage_verify(path, new_path, &info);
+            salvaged++;
+        }
+    }
+    PT_REQUIRE(refused > 0 && salvaged > 0);
+    free(bytes);
 }
 
 /* Keys of the root from @p low on and below @p high are deleted as a range, in @p batch and in the
@@ -979,6 +1038,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(p3_a_salvage_holds_all_but_what_it_tells_and_brings_nothing_back),
         cmocka_unit_test(a_salvage_without_any_manifest_says_so),
         cmocka_unit_test(p3_nothing_is_lost_with_the_footers_of_all_segments),
+        cmocka_unit_test(p3_a_file_that_was_cut_off_is_read_and_salvaged_but_not_written),
         cmocka_unit_test(p3_reads_around_damaged_sectors_are_right_and_the_rest_is_told),
         cmocka_unit_test(p3_so_are_those_of_a_store_at_rest),
         cmocka_unit_test(p3_what_is_lost_of_one_collection_of_many_is_told_by_its_name),

@@ -306,20 +306,27 @@ enum peat_status pt_arena_settle_size(struct pt_arena *arena, uint64_t end)
 enum peat_status pt_arena_claim(struct pt_arena *arena, struct pt_extent extent)
 {
     enum peat_status status = PEAT_OK;
+    uint64_t file_size;
     bool inside;
 
     pt_mutex_lock(&arena->mutex);
     PT_ASSERT(!arena->claims_ended);
-    inside = pt_is_region(extent) && extent.offset + extent.size <= arena->file_size;
+    file_size = arena->file_size;
+    inside = pt_is_region(extent) && extent.offset + extent.size <= file_size;
     if (inside && arena->writable)
         status = pt_free_space_take(&arena->free_space, extent.offset, extent.size, NULL);
     pt_mutex_unlock(&arena->mutex);
 
+    if (!pt_is_region(extent))
+        return pt_fail(PEAT_CORRUPT,
+                       "%s: no region can be at %" PRIu64 " with %" PRIu64 " bytes: misaligned",
+                       pt_file_name(arena->file), extent.offset, extent.size);
     if (!inside)
         return pt_fail(PEAT_CORRUPT,
-                       "%s: no region can be at %" PRIu64 " with %" PRIu64
-                       " bytes: misaligned, or the file was truncated",
-                       pt_file_name(arena->file), extent.offset, extent.size);
+                       "%s was cut off: it has %" PRIu64 " bytes, and a region of %" PRIu64
+                       " bytes at %" PRIu64 " belongs to it; copy it anew, or open it for reading "
+                       "only, or make a new store of what is left with peat salvage",
+                       pt_file_name(arena->file), file_size, extent.size, extent.offset);
     if (status == PEAT_NOT_FOUND)
         return pt_fail(PEAT_CORRUPT,
                        "%s: the region of %" PRIu64 " bytes at %" PRIu64 " overlaps another",

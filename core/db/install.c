@@ -194,7 +194,9 @@ enum peat_status pt_manifest_load(struct peat_db *db, const struct pt_superblock
     if (superblock->manifest_size > MANIFEST_SIZE_MAX || superblock->manifest_offset > file_size ||
         superblock->manifest_size > file_size - superblock->manifest_offset)
         return pt_fail(PEAT_CORRUPT,
-                       "the superblock of generation %llu names a manifest outside the file",
+                       "%s was cut off: the manifest of generation %llu lies outside it; copy it "
+                       "anew, or make a new store of what is left with peat salvage",
+                       pt_file_name(pt_arena_file(db->arena)),
                        (unsigned long long)superblock->generation);
     block = pt_malloc(superblock->manifest_size + 1);
     if (block == NULL)

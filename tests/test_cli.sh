@@ -733,6 +733,33 @@ exits 1 "it is gone" get --at good h.peat a
 exits 0 "history --drop and --persist give a name anew" history --persist now h.peat
 exits 0 "dropping comes first" history --drop now --persist now h.peat
 exits 2 "history --json with a change is wrong usage" history --json --drop now h.peat
+
+# ---- a store that may not grow ---------------------------------------------------------------
+
+quota=2097152
+awk 'BEGIN { for (i = 0; i < 4000; i++) printf "key %05d\t%0900d\n", i, i }' >large.tsv
+head -n 300 large.tsv >half.tsv
+exits 0 "some of it fits below --file-size-max" load --batch 50 --file-size-max "$quota" q.peat half.tsv
+exits 0 "history --file-size-max keeps a state there" history --file-size-max "$quota" --persist first q.peat
+exits 3 "load --file-size-max fails when the store is full" \
+    load --batch 50 --file-size-max "$quota" q.peat large.tsv
+grep -q 'file_size_max is 2097152' err
+ok "and says what stands against it"
+[ "$(wc -c <q.peat)" -le "$quota" ]
+ok "the file has not grown beyond it"
+exits 0 "history --file-size-max lets a state go when the store is full" \
+    history --file-size-max "$quota" --drop first --persist second q.peat
+exits 0 "delete --file-size-max works there" delete --file-size-max "$quota" q.peat 'key 00001'
+exits 0 "revert --file-size-max goes back when the store is full" \
+    revert --file-size-max "$quota" q.peat second
+exits 0 "the deleted entry is there again" get q.peat 'key 00001'
+[ "$(wc -c <q.peat)" -le "$quota" ]
+ok "none of them has let the file grow beyond it"
+for command in 'load q.peat large.tsv' 'put q.peat k v' 'delete q.peat k' 'compact q.peat' \
+    'history --drop second q.peat' 'revert q.peat second'; do
+    name=${command%% *}
+    exits 2 "$name takes no --file-size-max below a MiB" "$name" --file-size-max 1048575 ${command#* }
+done
 exits 0 "check passes a store with a history" check h.peat
 
 # ---- torture ---------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ struct history_options {
     const char *persist; /* the name to keep the present state under, or NULL */
     const char *drop;    /* the state to let go, or NULL */
     bool is_json;
+    uint64_t file_size_max; /* bytes; 0: any */
 };
 
 /* When it was made, as ISO 8601 in UTC. */
@@ -85,7 +86,7 @@ static enum pt_exit change(const struct history_options *options, const char *st
     struct pt_target target = {0};
     uint64_t generation = 0;
     enum peat_status status = PEAT_OK;
-    enum pt_exit outcome = pt_target_open_write(&target, store, NULL, 0, 0);
+    enum pt_exit outcome = pt_target_open_write(&target, store, NULL, 0, options->file_size_max);
 
     if (outcome == PT_EXIT_DONE && options->drop != NULL) {
         outcome = pt_kept_state_find(target.db, store, options->drop, &generation);
@@ -101,12 +102,14 @@ static enum pt_exit change(const struct history_options *options, const char *st
 
 static enum pt_exit history_run(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"drop", required_argument, NULL, 'd'},
-                                                 {"json", no_argument, NULL, 'j'},
-                                                 {"persist", required_argument, NULL, 'p'},
-                                                 {"help", no_argument, NULL, PT_OPTION_HELP},
-                                                 {0}};
-    struct history_options options = {NULL, NULL, false};
+    static const struct option long_options[] = {
+        {"drop", required_argument, NULL, 'd'},
+        {"json", no_argument, NULL, 'j'},
+        {"persist", required_argument, NULL, 'p'},
+        {"file-size-max", required_argument, NULL, PT_OPTION_FILE_SIZE},
+        {"help", no_argument, NULL, PT_OPTION_HELP},
+        {0}};
+    struct history_options options = {.is_json = false};
     int code;
 
     while ((code = pt_command_option(&pt_command_history, argc, argv, ":d:jp:", long_options)) !=
@@ -117,7 +120,10 @@ static enum pt_exit history_run(int argc, char **argv)
             options.persist = optarg;
         else if (code == 'j')
             options.is_json = true;
-        else
+        else if (code == PT_OPTION_FILE_SIZE) {
+            if (!pt_command_file_size(optarg, &options.file_size_max))
+                return PT_EXIT_USAGE;
+        } else
             return code == PT_OPTION_HELPED ? PT_EXIT_DONE : PT_EXIT_USAGE;
     }
     if (!pt_command_arguments(argc, 1, 1))
@@ -132,14 +138,16 @@ static enum pt_exit history_run(int argc, char **argv)
 const struct pt_command pt_command_history = {
     .name = "history",
     .summary = "list the states that are kept, keep one, let one go",
-    .help = "usage: peat history [OPTION]... STORE\n"
-            "\n"
-            "List the states of the store that are kept, oldest first, a line for each: number,\n"
-            "last commit, when it was made, bytes it refers to, bytes that no newer one refers\n"
-            "to, its kind (kept, newest, before-revert, damaged), name; with tabs between them.\n"
-            "\n"
-            "  -p, --persist NAME  keep the present state under that name, instead of listing\n"
-            "  -d, --drop STATE    let that state go, first; STATE is its name, number or commit\n"
-            "  -j, --json          list JSON objects\n",
+    .help =
+        "usage: peat history [OPTION]... STORE\n"
+        "\n"
+        "List the states of the store that are kept, oldest first, a line for each: number,\n"
+        "last commit, when it was made, bytes it refers to, bytes that no newer one refers\n"
+        "to, its kind (kept, newest, before-revert, damaged), name; with tabs between them.\n"
+        "\n"
+        "  -p, --persist NAME     keep the present state under that name, instead of listing\n"
+        "  -d, --drop STATE       let that state go, first; STATE is its name, number or commit\n"
+        "  -j, --json             list JSON objects\n"
+        "      --file-size-max N  let the store grow to N bytes at most\n",
     .run = history_run,
 };

@@ -735,6 +735,58 @@ static void a_survey_finds_the_regions_that_a_reader_enters(void **state)
     pt_harness_close(&harness);
 }
 
+/* When the reader asks for pages the so many-th time, the writer comes to run. */
+static unsigned populates_left; /* 0: never */
+
+static int populate_while_it_is_written(int fd, void *place, uint64_t size, bool writing)
+{
+    struct pt_dice dice = {7};
+
+    if (!writing && populates_left > 0 && --populates_left == 0) {
+        pt_harness_append(&harness, &dice, 100);
+        PT_REQUIRE_OK(pt_log_sync(harness.log));
+        pt_harness_append(&harness, &dice, 100);
+    }
+    return pt_file_calls_real()->populate(fd, place, size, writing);
+}
+
+static void what_is_written_while_the_end_is_looked_for_is_not_taken_for_damage(void **state)
+{
+    enum { PLACES = 6 };
+    unsigned found = 0;
+    struct pt_file_calls calls = *pt_file_calls_real();
+    struct pt_dice dice = {7};
+    (void)state;
+
+    calls.populate = populate_while_it_is_written;
+    pt_harness_open(&harness, &mapped, SPACE);
+    pt_file_set_calls(&calls);
+    for (unsigned i = 1; i <= PLACES; i++) {
+        struct pt_log_reader *reader;
+        struct pt_log_point point;
+        struct pt_record record;
+        enum peat_status status;
+
+        pt_harness_append(&harness, &dice, 100);
+        PT_REQUIRE_OK(pt_log_sync(harness.log));
+        point = pt_log_point(harness.log);
+        PT_REQUIRE_OK(pt_log_reader_open(harness.arena, &point, false, &reader));
+        populates_left = i;
+        status = pt_log_reader_next(reader, &record);
+        PT_REQUIRE(status == PEAT_OK || status == PEAT_DONE);
+        PT_REQUIRE((status == PEAT_DONE) == (populates_left > 0));
+        if (status == PEAT_OK)
+            PT_REQUIRE(record.commit == point.commit + 1);
+        found += status == PEAT_OK;
+        populates_left = 0;
+        pt_log_reader_close(reader);
+    }
+    PT_REQUIRE(found >= 2); /* before the record was looked for, and after */
+    pt_harness_require_all(&harness);
+    pt_harness_close(&harness);
+    pt_file_set_calls(NULL);
+}
+
 static void a_survey_of_no_log_or_no_place_says_so(void **state)
 {
     struct pt_log_point nowhere = {.commit = 5};
@@ -872,6 +924,7 @@ int main(void)
         cmocka_unit_test(after_a_jump_each_side_has_its_records_alone),
         cmocka_unit_test(a_jump_taken_back_leaves_the_log_as_it_was),
         cmocka_unit_test(a_survey_finds_the_regions_that_a_reader_enters),
+        cmocka_unit_test(what_is_written_while_the_end_is_looked_for_is_not_taken_for_damage),
         cmocka_unit_test(a_survey_of_no_log_or_no_place_says_so),
         cmocka_unit_test(ending_the_log_retires_all_of_it),
         cmocka_unit_test(an_earlier_use_of_a_region_is_never_read),

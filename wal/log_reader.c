@@ -267,27 +267,46 @@ static enum peat_status damage_find(struct pt_log_reader *reader, const struct c
                    commit);
 }
 
+/* Begin again behind the last record given: what was tried there may have come to be. */
+static enum peat_status begin_again(struct pt_log_reader *reader, struct cursor *cursor)
+{
+    enum peat_status status = PEAT_OK;
+
+    *cursor = reader->cursor;
+    if (reader->region_count != cursor->region_index + 1) {
+        reader->region_count = cursor->region_index + 1;
+        status = pt_log_view_init(&reader->view, reader->arena, cursor->point.region,
+                                  &cursor->point.nonce);
+        PT_ASSERT(status != PEAT_DONE);
+    }
+    return status;
+}
+
+/*
+ * Beside a writer the log may go on between the look for the next record and the look for a trace of it: then
+ * there is a trace, but the record is there as well. What is before a trace was written before it, so a
+ * second look comes further, or it is damage.
+ */
 enum peat_status pt_log_reader_next(struct pt_log_reader *reader, struct pt_record *record_out)
 {
-    struct cursor cursor = reader->cursor;
+    uint64_t tried = UINT64_MAX; /* up to which position there was a record, the last time */
+    struct cursor cursor;
     enum peat_status status;
 
-    if (reader->ended || cursor.point.region.size == 0)
+    if (reader->ended || reader->cursor.point.region.size == 0)
         return PEAT_DONE;
-    /* What was tried behind the last record, when there was not yet enough, is tried again. */
-    if (reader->region_count != cursor.region_index + 1) {
-        reader->region_count = cursor.region_index + 1;
-        status = pt_log_view_init(&reader->view, reader->arena, cursor.point.region,
-                                  &cursor.point.nonce);
-        PT_ASSERT(status != PEAT_DONE);
-        if (status < 0)
-            return status;
-    }
-    status = payload_next(reader, &cursor, record_out);
-    if (status == PEAT_DONE && !reader->live) {
+    for (;;) {
+        status = begin_again(reader, &cursor);
+        if (status == PEAT_OK)
+            status = payload_next(reader, &cursor, record_out);
+        if (status != PEAT_DONE || reader->live)
+            break;
         status = damage_find(reader, &cursor);
-        reader->ended = status == PEAT_DONE;
+        if (status != PEAT_CORRUPT || cursor.point.position == tried)
+            break;
+        tried = cursor.point.position;
     }
+    reader->ended = status == PEAT_DONE && !reader->live;
     if (status == PEAT_OK)
         reader->cursor = cursor;
     return status;

@@ -25,6 +25,11 @@ static uint64_t call_count;                      /* of the calls that may be to 
 static uint64_t fault_count;
 static bool
     owed[2]; /* to syncs of ranges, and of all: to fail, too, for what another one has lost */
+static uint8_t *blocks; /* one byte for each block below blocks_end: whether it is on the disk */
+static uint64_t blocks_end;
+static uint64_t block_count;
+static uint64_t capacity; /* blocks */
+static bool keeps_part;
 
 static const char *const call_names[PT_DISK_CALL_COUNT] = {
     "open",     "info",  "read",   "write",      "write_durable",  "allocate",
@@ -66,6 +71,59 @@ static uint64_t size_locked(void)
     return (uint64_t)size;
 }
 
+/* ---- Blocks ---- */
+
+static void blocks_reach_locked(uint64_t end)
+{
+    uint64_t wanted = blocks_end == 0 ? 256 : blocks_end;
+    uint8_t *grown;
+
+    while (wanted < end)
+        wanted *= 2;
+    if (wanted == blocks_end)
+        return;
+    grown = realloc(blocks, wanted);
+    PT_REQUIRE(grown != NULL);
+    memset(grown + blocks_end, 0, wanted - blocks_end);
+    blocks = grown;
+    blocks_end = wanted;
+}
+
+/* Give the range its blocks, as far as the disk has room: false, it has not. */
+static bool blocks_take_locked(uint64_t offset, uint64_t size)
+{
+    uint64_t end = (offset + size + BLOCK - 1) / BLOCK;
+    uint64_t before = block_count;
+    uint64_t i = offset / BLOCK;
+
+    if (size == 0)
+        return true;
+    blocks_reach_locked(end);
+    for (; i < end && (blocks[i] != 0 || block_count < capacity); i++) {
+        block_count += blocks[i] == 0;
+        blocks[i] |= 2; /* of this call */
+    }
+    for (uint64_t k = offset / BLOCK; k < i; k++) {
+        bool undone = i < end && !keeps_part && blocks[k] == 2;
+
+        blocks[k] = undone ? 0 : 1;
+    }
+    if (i < end && !keeps_part)
+        block_count = before;
+    if (i < end)
+        errno = ENOSPC;
+    return i == end;
+}
+
+/* Take them away: those that lie in the range wholly. */
+static void blocks_give_locked(uint64_t offset, uint64_t end)
+{
+    for (uint64_t i = (offset + BLOCK - 1) / BLOCK; i < end / BLOCK && i < blocks_end; i++) {
+        block_count -= blocks[i] != 0;
+        blocks[i] = 0;
+    }
+}
+
 /* ---- The calls ---- */
 
 static int disk_open(const char *path, int flags, mode_t mode)
@@ -88,6 +146,15 @@ static int disk_open(const char *path, int flags, mode_t mode)
     owed[false] = owed[true] = false; /* who opens it is told of what is lost from here on */
     pt_mutex_unlock(&mutex);
     return fd;
+}
+
+static int disk_room(int fd, uint64_t *size)
+{
+    (void)fd;
+    pt_mutex_lock(&mutex);
+    *size = block_count < capacity ? (capacity - block_count) * BLOCK : 0;
+    pt_mutex_unlock(&mutex);
+    return 0;
 }
 
 static int disk_info(int fd, struct pt_file_info *info)
@@ -145,6 +212,8 @@ static ssize_t write_locked(enum pt_disk_call call, int fd, const void *data, si
         return -1;
     if (part == 0)
         part = fails ? 0 : size;
+    if (!fails && !blocks_take_locked(offset, part))
+        return -1;
     written = part == 0 ? 0 : pwrite(fd, data, part, (off_t)offset);
     if (written > 0)
         record_locked(PT_DISK_WRITE, offset, (uint64_t)written, data);
@@ -194,7 +263,7 @@ static int disk_allocate(int fd, uint64_t offset, uint64_t size)
     int result = -1;
 
     pt_mutex_lock(&mutex);
-    if (!fails_locked(PT_DISK_CALL_ALLOCATE)) {
+    if (!fails_locked(PT_DISK_CALL_ALLOCATE) && blocks_take_locked(offset, size)) {
         uint64_t before = size_locked();
 
         result = pt_file_calls_real()->allocate(fd, offset, size);
@@ -212,8 +281,10 @@ static int disk_truncate(int fd, uint64_t size)
     pt_mutex_lock(&mutex);
     if (!fails_locked(PT_DISK_CALL_TRUNCATE))
         result = pt_file_calls_real()->truncate(fd, size);
-    if (result == 0)
+    if (result == 0) {
+        blocks_give_locked(size, UINT64_MAX);
         record_locked(PT_DISK_SET_SIZE, 0, size, NULL);
+    }
     pt_mutex_unlock(&mutex);
     return result;
 }
@@ -225,8 +296,10 @@ static int disk_punch(int fd, uint64_t offset, uint64_t size)
     pt_mutex_lock(&mutex);
     if (!fails_locked(PT_DISK_CALL_PUNCH))
         result = pt_file_calls_real()->punch(fd, offset, size);
-    if (result == 0)
+    if (result == 0) {
+        blocks_give_locked(offset, offset + size);
         record_locked(PT_DISK_ZERO, offset, size, NULL);
+    }
     pt_mutex_unlock(&mutex);
     return result;
 }
@@ -351,9 +424,12 @@ void pt_disk_start(void)
     PT_REQUIRE(memory_fd >= 0);
     exists = false;
     trace = NULL;
+    block_count = 0;
     pt_disk_set_fault(NULL);
+    pt_disk_set_capacity(UINT64_MAX, false);
     calls.open = disk_open;
     calls.info = disk_info;
+    calls.room = disk_room;
     calls.read = disk_read;
     calls.write = disk_write;
     calls.write_durable = disk_write_durable;
@@ -378,6 +454,9 @@ void pt_disk_stop(void)
     pt_file_set_calls(NULL);
     PT_REQUIRE(close(memory_fd) == 0);
     memory_fd = -1;
+    free(blocks);
+    blocks = NULL;
+    blocks_end = 0;
     pt_mutex_fini(&mutex);
 }
 
@@ -405,12 +484,19 @@ static size_t piece_from(const uint8_t *bytes, uint64_t offset, uint64_t size)
 void pt_disk_load(const uint8_t *bytes, uint64_t size)
 {
     exists = bytes != NULL;
+    pt_mutex_lock(&mutex);
+    blocks_give_locked(0, UINT64_MAX);
+    pt_mutex_unlock(&mutex);
     PT_REQUIRE(ftruncate(memory_fd, 0) == 0 && ftruncate(memory_fd, (off_t)size) == 0);
     for (uint64_t offset = 0; exists && offset < size;) {
         size_t piece = piece_from(bytes, offset, size);
 
-        if (!all_zeros(bytes + offset, piece))
+        if (!all_zeros(bytes + offset, piece)) {
             PT_REQUIRE(pwrite(memory_fd, bytes + offset, piece, (off_t)offset) == (ssize_t)piece);
+            pt_mutex_lock(&mutex);
+            PT_REQUIRE(blocks_take_locked(offset, piece));
+            pt_mutex_unlock(&mutex);
+        }
         offset += piece;
     }
 }
@@ -440,6 +526,24 @@ void pt_disk_promise(struct pt_promise promise)
     if (trace != NULL)
         pt_trace_add(trace, op, NULL);
     pt_mutex_unlock(&mutex);
+}
+
+void pt_disk_set_capacity(uint64_t size, bool keeps)
+{
+    pt_mutex_lock(&mutex);
+    capacity = size == UINT64_MAX ? UINT64_MAX : size / BLOCK;
+    keeps_part = keeps;
+    pt_mutex_unlock(&mutex);
+}
+
+uint64_t pt_disk_block_size(void)
+{
+    uint64_t size;
+
+    pt_mutex_lock(&mutex);
+    size = block_count * BLOCK;
+    pt_mutex_unlock(&mutex);
+    return size;
 }
 
 void pt_disk_set_fault(const struct pt_disk_fault *to)

@@ -57,6 +57,12 @@ void pt_disk_record(struct pt_trace *trace);
 /* Record what the store owes. */
 void pt_disk_promise(struct pt_promise promise);
 
+/* How many bytes of blocks the file may have from now on; UINT64_MAX: any. Less than it has: it gets none
+ * more. An allocation that does not fit fails; @p keeps_part: what of it did fit is allocated all the
+ * same, as ext4 does, else nothing is, as on tmpfs. */
+void pt_disk_set_capacity(uint64_t size, bool keeps_part);
+uint64_t pt_disk_block_size(void); /* bytes of blocks that it has */
+
 /* Let calls fail; counts anew. NULL: none. */
 void pt_disk_set_fault(const struct pt_disk_fault *fault);
 /* Calls of these kinds (bits, as above) since then, and how many of them failed. */

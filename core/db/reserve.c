@@ -268,6 +268,7 @@ enum peat_status pt_reserve_before_merge(struct peat_db *db)
 
     if (!pt_arena_is_short(db->arena))
         return PEAT_OK;
+    (void)pt_shelf_reap(&db->shelf); /* else what the last one replaced is still held by its stack */
     status = pt_checkpoint(db);
     if (status == PEAT_OK)
         pt_reserve_tend(db, false);

@@ -9,6 +9,9 @@
  *                     is half a sweep's worth, on average, and never grows beyond that.
  *   over the newest   so that gets ask few runs, while somebody writes. The group is known by its place,
  *                     counted from the bottom.
+ *
+ * Where space is short a step over all runs may free less than it takes: then newer ones are merged instead, as
+ * many as can be there twice.
  */
 #include "core/db/garbage.h"
 #include "core/db/merge.h"
@@ -184,6 +187,45 @@ void pt_merge_owe(struct peat_db *db, uint64_t size)
         db->merger.owed_size += pt_merge_owed(size);
 }
 
+/*
+ * How many of the newest runs the reserve can hold twice. Where space is short each flush makes a run of its
+ * own, of a few deletions in a region unit: merged with each other they leave nearly all of that, while a step
+ * over all runs stops in the middle of each, and frees none of them.
+ */
+static size_t width_in_reserve(struct peat_db *db, const struct pt_stack *stack)
+{
+    uint64_t room = pt_arena_reserve_size(db->arena);
+    uint64_t keep = pt_reserve_for_merge(db);
+    uint64_t size = PT_REGION_UNIT;
+    size_t width = 0;
+
+    while (width + 1 < stack->run_count && size + stack->runs[width]->size + keep <= room)
+        size += stack->runs[width++]->size;
+    return width;
+}
+
+/* Merge those, after the step @p part over all runs found no space: *part is what was done then. */
+static enum peat_status merge_newest_instead(struct peat_db *db, const struct pt_stack *stack,
+                                             struct pt_merge_part *part,
+                                             struct pt_merge_result *result_out)
+{
+    struct pt_merge_part newest = {.first = 0};
+    char error[256];
+    enum peat_status status;
+
+    (void)strncpy(error, peat_last_error(), sizeof(error) - 1);
+    error[sizeof(error) - 1] = '\0';
+    status = pt_reserve_before_merge(db);
+    if (status == PEAT_OK)
+        newest.width = width_in_reserve(db, stack);
+    if (status == PEAT_OK && newest.width > 1)
+        status = pt_merge(db, stack, &newest, result_out);
+    else
+        status = pt_fail_passed_on(PEAT_NO_SPACE, error);
+    *part = newest;
+    return status;
+}
+
 enum peat_status pt_merge_step(struct peat_db *db, bool idle)
 {
     enum pt_merge_load load = idle ? PT_MERGE_IDLE : PT_MERGE_BUSY;
@@ -201,6 +243,10 @@ enum peat_status pt_merge_step(struct peat_db *db, bool idle)
     if (status == PEAT_OK) {
         db->reserve.merge_at_rest = idle;
         status = pt_merge(db, stack, &part, &result);
+        if (status == PEAT_NO_SPACE && part.width == stack->run_count) {
+            pt_merge_forget(db);
+            status = merge_newest_instead(db, stack, &part, &result);
+        }
         if (status == PEAT_OK)
             note(db, stack, &part, &result);
         else

@@ -56,6 +56,12 @@ static bool fails_locked(enum pt_disk_call call)
     if ((fault.calls & 1u << call) == 0)
         return false;
     number = call_count++;
+    if (fault.fills && number == fault.at)
+        capacity = block_count + fault.room / BLOCK;
+    if (fault.fills && number >= fault.at && number - fault.at >= fault.count)
+        capacity = UINT64_MAX;
+    if (fault.fills)
+        return false;
     if (number < fault.at || number - fault.at >= fault.count)
         return false;
     fault_count++;
@@ -110,9 +116,18 @@ static bool blocks_take_locked(uint64_t offset, uint64_t size)
     }
     if (i < end && !keeps_part)
         block_count = before;
-    if (i < end)
-        errno = ENOSPC;
-    return i == end;
+    if (i == end)
+        return true;
+    fault_count++;
+    errno = ENOSPC;
+    return false;
+}
+
+/* A store to a page of a mapping that has no block would be a signal on a full disk. */
+static void blocks_require_locked(uint64_t offset, uint64_t size)
+{
+    for (uint64_t i = offset / BLOCK; i < (offset + size + BLOCK - 1) / BLOCK; i++)
+        PT_REQUIRE(i < blocks_end && blocks[i] != 0);
 }
 
 /* Take them away: those that lie in the range wholly. */
@@ -253,6 +268,7 @@ static ssize_t disk_write_durable(int fd, const void *data, size_t size, uint64_
 static void disk_store(int fd, uint64_t offset, void *place, const void *data, size_t size)
 {
     pt_mutex_lock(&mutex);
+    blocks_require_locked(offset, size);
     pt_file_calls_real()->store(fd, offset, place, data, size);
     record_locked(PT_DISK_WRITE, offset, size, data);
     pt_mutex_unlock(&mutex);
@@ -551,6 +567,8 @@ void pt_disk_set_fault(const struct pt_disk_fault *to)
     static const struct pt_disk_fault none;
 
     pt_mutex_lock(&mutex);
+    if (fault.fills)
+        capacity = UINT64_MAX;
     fault = to == NULL ? none : *to;
     memset(call_counts, 0, sizeof(call_counts));
     call_count = 0;

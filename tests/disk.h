@@ -39,6 +39,8 @@ struct pt_disk_fault {
     uint64_t at;
     uint64_t count;
     int error_number; /* 0: writes are cut short, and say so; other calls are done */
+    bool fills;    /* instead: from then on, for so many calls, the disk has no more than @p room */
+    uint64_t room; /* bytes */
 };
 
 /* Make the disk what pt_file_... reaches, with no file on it. */
@@ -65,7 +67,7 @@ uint64_t pt_disk_block_size(void); /* bytes of blocks that it has */
 
 /* Let calls fail; counts anew. NULL: none. */
 void pt_disk_set_fault(const struct pt_disk_fault *fault);
-/* Calls of these kinds (bits, as above) since then, and how many of them failed. */
+/* Calls of these kinds (bits, as above) since then, and how many calls failed. */
 uint64_t pt_disk_calls(unsigned calls);
 uint64_t pt_disk_faults(void);
 const char *pt_disk_call_name(enum pt_disk_call call);

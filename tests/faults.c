@@ -120,6 +120,51 @@ static const struct pt_step keeping[] = {
     PUT(5, 100, PEAT_DISK),
 };
 
+#define DELETE(key_, level_)                                     \
+    {                                                            \
+        .kind = PT_STEP_DELETE, .key = (key_), .level = (level_) \
+    }
+/* More than a MiB, from where on there is a reserve, for all that may draw from it. */
+static const struct pt_step filling[] = {
+    PUT(0, 60000, PEAT_OS),
+    PUT(1, 60000, PEAT_OS),
+    PUT(2, 60000, PEAT_OS),
+    PUT(3, 60000, PEAT_OS),
+    PUT(4, 60000, PEAT_OS),
+    PUT(5, 60000, PEAT_OS),
+    PUT(6, 60000, PEAT_OS),
+    PUT(7, 60000, PEAT_OS),
+    PUT(8, 60000, PEAT_OS),
+    STEP(FLUSH),
+    PUT(9, 60000, PEAT_OS),
+    PUT(10, 60000, PEAT_OS),
+    PUT(11, 60000, PEAT_OS),
+    PUT(12, 60000, PEAT_OS),
+    PUT(13, 60000, PEAT_OS),
+    PUT(14, 60000, PEAT_OS),
+    PUT(15, 60000, PEAT_OS),
+    PUT(16, 60000, PEAT_DISK),
+    DELETE(1, PEAT_DISK),
+    DELETE(9, PEAT_OS),
+    STEP(SNAPSHOT),
+    DELETE_RANGE(2, 5),
+    STEP(MERGE),
+    PUT(17, 60000, PEAT_OS),
+    STEP(SNAPSHOT),
+    STEP(CLOSE),
+    PUT(18, 60000, PEAT_OS),
+    DELETE(10, PEAT_DISK),
+    STEP(FLUSH),
+    STEP(ABORT),
+    DELETE(11, PEAT_DISK),
+    STEP(MERGE),
+    PUT(19, 60000, PEAT_DISK),
+    DELETE_RANGE(12, PT_KEY_COUNT),
+    STEP(MERGE),
+    STEP(CLOSE),
+    PUT(20, 100, PEAT_DISK),
+};
+
 static const struct {
     const struct pt_step *steps;
     size_t count;
@@ -134,6 +179,7 @@ static const struct {
     SCRIPT(recovering, 0), SCRIPT(recovering, PEAT_LOG_PWRITE),
     SCRIPT(large, 0),      SCRIPT(recycling, 0),
     SCRIPT(keeping, 0),    SCRIPT(keeping, PEAT_LOG_PWRITE),
+    SCRIPT(filling, 0),    SCRIPT(filling, PEAT_LOG_PWRITE),
 };
 enum { SCRIPT_COUNT = sizeof(scripts) / sizeof(scripts[0]) };
 
@@ -142,6 +188,7 @@ enum { SCRIPT_COUNT = sizeof(scripts) / sizeof(scripts[0]) };
 #define CALL(name) (1u << PT_DISK_CALL_##name)
 #define SYNCS      (CALL(SYNC) | CALL(SYNC_RANGE) | CALL(SYNC_DIRECTORY) | CALL(WRITE_DURABLE))
 #define CHANGES    (SYNCS | CALL(WRITE) | CALL(ALLOCATE) | CALL(TRUNCATE) | CALL(PUNCH))
+#define SPACE      (CALL(WRITE) | CALL(WRITE_DURABLE) | CALL(ALLOCATE))
 #define OTHERS                                                                        \
     (CALL(OPEN) | CALL(INFO) | CALL(READ) | CALL(MAP) | CALL(POPULATE) | CALL(LOCK) | \
      CALL(UNLOCK) | CALL(LOCK_QUERY))
@@ -152,30 +199,35 @@ struct plan {
     uint64_t count; /* of failures, from the position on */
     int error_number;
     bool harmless; /* nothing may come of it */
+    bool fills;    /* instead of failing, the disk is full for so many calls, */
+    uint64_t room; /* but for so many bytes */
 };
 
 static const struct plan plans[] = {
-    {"EIO", CHANGES, 1, EIO, false},
-    {"EIO for good", CHANGES, UINT64_MAX, EIO, false},
-    {"EIO of a sync", SYNCS, 1, EIO, false},
-    {"EIO of a sync for good", SYNCS, UINT64_MAX, EIO, false},
-    {"EIO elsewhere", OTHERS, 1, EIO, false},
-    {"EIO elsewhere for good", OTHERS, UINT64_MAX, EIO, false},
-    {"ENOSPC", CALL(WRITE) | CALL(WRITE_DURABLE) | CALL(ALLOCATE), 1, ENOSPC, false},
-    {"ENOSPC for good", CALL(WRITE) | CALL(WRITE_DURABLE) | CALL(ALLOCATE), UINT64_MAX, ENOSPC,
-     false},
-    {"ENOSPC of a sync", SYNCS, 1, ENOSPC, false},
-    {"EINTR", CHANGES | CALL(READ) | CALL(POPULATE) | CALL(LOCK) | CALL(UNLOCK), 3, EINTR, true},
-    {"a short write", CALL(WRITE) | CALL(WRITE_DURABLE), 1, 0, true},
-    {"short writes for good", CALL(WRITE) | CALL(WRITE_DURABLE), UINT64_MAX, 0, true},
-    {"no fallocate", CALL(ALLOCATE) | CALL(PUNCH), UINT64_MAX, EOPNOTSUPP, true},
-    {"EFAULT of pages", CALL(POPULATE), 1, EFAULT, false},
-    {"EFAULT of pages for good", CALL(POPULATE), UINT64_MAX, EFAULT, false},
-    {"ENOMEM of maps", CALL(MAP), 1, ENOMEM, false},
-    {"ENOLCK", CALL(LOCK) | CALL(UNLOCK) | CALL(LOCK_QUERY), 1, ENOLCK, false},
-    {"no memory", 0, 1, 0, false},
-    {"no memory three times", 0, 3, 0, false},
-    {"no memory for good", 0, UINT64_MAX, 0, false},
+    {"EIO", CHANGES, 1, EIO, false, false, 0},
+    {"EIO for good", CHANGES, UINT64_MAX, EIO, false, false, 0},
+    {"EIO of a sync", SYNCS, 1, EIO, false, false, 0},
+    {"EIO of a sync for good", SYNCS, UINT64_MAX, EIO, false, false, 0},
+    {"EIO elsewhere", OTHERS, 1, EIO, false, false, 0},
+    {"EIO elsewhere for good", OTHERS, UINT64_MAX, EIO, false, false, 0},
+    {"ENOSPC", SPACE, 1, ENOSPC, false, false, 0},
+    {"ENOSPC for good", SPACE, UINT64_MAX, ENOSPC, false, false, 0},
+    {"ENOSPC of a sync", SYNCS, 1, ENOSPC, false, false, 0},
+    {"EINTR", CHANGES | CALL(READ) | CALL(POPULATE) | CALL(LOCK) | CALL(UNLOCK), 3, EINTR, true,
+     false, 0},
+    {"a short write", CALL(WRITE) | CALL(WRITE_DURABLE), 1, 0, true, false, 0},
+    {"short writes for good", CALL(WRITE) | CALL(WRITE_DURABLE), UINT64_MAX, 0, true, false, 0},
+    {"no fallocate", CALL(ALLOCATE) | CALL(PUNCH), UINT64_MAX, EOPNOTSUPP, true, false, 0},
+    {"EFAULT of pages", CALL(POPULATE), 1, EFAULT, false, false, 0},
+    {"EFAULT of pages for good", CALL(POPULATE), UINT64_MAX, EFAULT, false, false, 0},
+    {"ENOMEM of maps", CALL(MAP), 1, ENOMEM, false, false, 0},
+    {"ENOLCK", CALL(LOCK) | CALL(UNLOCK) | CALL(LOCK_QUERY), 1, ENOLCK, false, false, 0},
+    {"a full disk", SPACE, UINT64_MAX, 0, false, true, 0},
+    {"a full disk for a while", SPACE, 30, 0, false, true, 0},
+    {"a disk with little room", SPACE, UINT64_MAX, 0, false, true, 5 * 65536},
+    {"no memory", 0, 1, 0, false, false, 0},
+    {"no memory three times", 0, 3, 0, false, false, 0},
+    {"no memory for good", 0, UINT64_MAX, 0, false, false, 0},
 };
 enum { PLAN_COUNT = sizeof(plans) / sizeof(plans[0]) };
 
@@ -218,7 +270,9 @@ static void faults_start(const struct plan *plan, uint64_t position)
     struct pt_disk_fault fault = {.calls = plan->calls,
                                   .at = position,
                                   .count = plan->count,
-                                  .error_number = plan->error_number};
+                                  .error_number = plan->error_number,
+                                  .fills = plan->fills,
+                                  .room = plan->room};
 
     pt_disk_set_fault(&fault);
     atomic_store(&allocation_count, 0);
@@ -255,6 +309,17 @@ static bool steps_do(struct pt_session *session, const struct pt_script *script)
     return right;
 }
 
+/* There is space again: a store goes on by itself. */
+static bool widened_do(struct pt_session *session)
+{
+    const struct pt_step steps[] = {PUT(6, 3000, PEAT_OS), STEP(MERGE), PUT(7, 60000, PEAT_DISK)};
+    bool right = true;
+
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && right && !session->unsure; i++)
+        right = pt_session_step(session, &steps[i]);
+    return right;
+}
+
 /* And when nothing fails any more: the store that went through it still shows what is right, and one
  * that is opened afresh shows all that was promised, and goes on. */
 static bool aftermath_do(struct pt_session *session, const struct run *run)
@@ -265,6 +330,8 @@ static bool aftermath_do(struct pt_session *session, const struct run *run)
     if (session->db != NULL) {
         session->may_fail = false;
         right = pt_session_look(session, !session->broken);
+        if (right && run->plan->fills)
+            right = widened_do(session);
         session->may_fail = true; /* a store that is broken does not close without a word */
         right = right && pt_session_end(session, run->id % 2 == 0);
     }
@@ -284,6 +351,7 @@ static bool session_do(const struct run *run, struct pt_session *session, struct
     pt_session_random(run->script.seed);
     pt_session_init(session, run->script.flags);
     session->may_fail = !run->plan->harmless;
+    session->full = run->plan->fills;
     session->hasty = true;
     pt_disk_load(NULL, 0);
     pt_trace_begin(trace, NULL, 0, NULL, 0, false, none);

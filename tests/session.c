@@ -59,7 +59,8 @@ static bool found(struct pt_session *session, const char *format, ...)
 /* A call gave a status that is an error: a finding, unless calls may fail. They may not find damage. */
 static bool failed(struct pt_session *session, const char *what, enum peat_status status)
 {
-    if (session->may_fail && status < 0 && status != PEAT_CORRUPT)
+    if (session->may_fail && status < 0 && status != PEAT_CORRUPT &&
+        (!session->full || (status == PEAT_NO_SPACE && !session->broken)))
         return true;
     return found(session, "%s gives %s: %s", what, peat_status_name(status), peat_last_error());
 }

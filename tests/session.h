@@ -12,12 +12,13 @@
 #include "tests/script.h"
 
 struct pt_session {
-    const char *path;   /* borrowed; NULL: the simulated disk's */
-    unsigned flags;     /* of peat_open(), beside PEAT_CREATE */
-    bool may_fail;      /* calls may fail, and then say so; else a failure is a finding */
-    bool hasty;         /* as loose, and the store's clock runs fast: a wait may end too soon */
-    bool loose;         /* the background threads are not waited for after each step */
-    struct peat_db *db; /* NULL: it is not open */
+    const char *path; /* borrowed; NULL: the simulated disk's */
+    unsigned flags;   /* of peat_open(), beside PEAT_CREATE */
+    bool may_fail;    /* calls may fail, and then say so; else a failure is a finding */
+    bool full;  /* with may_fail: they do so for want of space alone, and that breaks nothing */
+    bool hasty; /* as loose, and the store's clock runs fast: a wait may end too soon */
+    bool loose; /* the background threads are not waited for after each step */
+    struct peat_db *db;        /* NULL: it is not open */
     struct pt_commits history; /* with what may have been committed by a call that failed */
     struct pt_promise promise;
     bool unsure; /* whether the last of the history was committed: a call failed */

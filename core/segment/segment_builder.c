@@ -52,8 +52,10 @@ enum {
     ENTRY_CAPACITY_MIN = 256,
     RANGES_CAPACITY_MIN = 256,
     FIXED_MEMORY = PT_CHUNK_WRITER_WRITE_SIZE + PT_CHUNK_WRITER_PIECE_MAX, /* bytes */
-    ENTRY_MEMORY = 24,  /* bytes: hash 8, ordinal 4, fence 1 at most, bucket 10 */
-    ENTRIES_MIN = 32768 /* no point in smaller segments: the fixed part is larger */
+    ENTRY_MEMORY = 24,   /* bytes: hash 8, ordinal 4, fence 1 at most, bucket 10 */
+    ENTRIES_MIN = 32768, /* no point in smaller segments: the fixed part is larger */
+    SPARE_SIZE =
+        64 /* bytes of a bound: padding, and that of a range delete that ends behind a key */
 };
 
 /* ---- Opening and closing ---- */
@@ -131,8 +133,10 @@ uint64_t pt_segment_builder_entries_for(uint64_t memory_size)
     return rest / ENTRY_MEMORY > ENTRIES_MIN ? rest / ENTRY_MEMORY : ENTRIES_MIN;
 }
 
-/* The layout's size in closed form, since this is asked before every entry: rounded up everywhere. */
-static uint64_t size_bound(uint64_t data_size, uint64_t entry_count, uint64_t range_count)
+/* The layout's size in closed form, since this is asked before every entry: rounded up everywhere. @p keys_size:
+ * of the footer's two. */
+static uint64_t size_bound(uint64_t data_size, uint64_t entry_count, uint64_t range_count,
+                           uint64_t keys_size)
 {
     uint64_t levels_size = /* 8 + 1 + 1/8 + ... bytes per fence, a cache line per level */
         (entry_count / PT_FENCE_STEP + 1) * 10 + PT_FENCE_LEVELS_MAX * PT_SECTION_ALIGN;
@@ -141,19 +145,33 @@ static uint64_t size_bound(uint64_t data_size, uint64_t entry_count, uint64_t ra
                     pt_segment_bucket_count(entry_count) * sizeof(struct pt_segment_bucket);
 
     size += (size / PT_CHUNK_SIZE + 1) * PT_CHECKSUM_SIZE;
-    return size + 2 * PT_FOOTER_KEY_SIZE_MAX + 8 + sizeof(struct pt_segment_footer);
+    return size + keys_size + SPARE_SIZE + sizeof(struct pt_segment_footer);
 }
 
 uint64_t pt_segment_size_bound(uint64_t data_size, uint64_t entry_count)
 {
-    return size_bound(data_size, entry_count, 0);
+    return size_bound(data_size, entry_count, 0, UINT64_C(2) * PT_FOOTER_KEY_SIZE_MAX);
+}
+
+/* Of the footer's keys, the last one perhaps that of an entry of @p entry_size bytes. Where regions are small,
+ * room for the largest keys would be an eighth of each. */
+static uint64_t keys_size_bound(const struct pt_segment_builder *builder, uint64_t entry_size)
+{
+    uint64_t next = entry_size < PT_FOOTER_KEY_SIZE_MAX ? entry_size : PT_FOOTER_KEY_SIZE_MAX;
+    uint64_t first = pt_segment_key_copy_size(builder->first_key.size);
+    uint64_t last = pt_segment_key_copy_size(builder->last_key.size);
+
+    if (builder->entry_count == 0)
+        first = next;
+    return first + (last > next ? last : next);
 }
 
 uint64_t pt_segment_builder_size_bound(const struct pt_segment_builder *builder,
                                        uint64_t entry_size)
 {
     return size_bound(pt_segment_builder_data_size(builder) + builder->ranges_size + entry_size,
-                      builder->entry_count + (entry_size > 0), builder->range_count);
+                      builder->entry_count + (entry_size > 0), builder->range_count,
+                      keys_size_bound(builder, entry_size));
 }
 
 /* ---- Adding ---- */

@@ -1,5 +1,8 @@
 #include "tests/forge.h"
 
+#include "core/db/db.h"
+#include "tests/support.h"
+
 #include <string.h>
 
 void pt_forge_superblock(struct pt_superblock_page *page)
@@ -37,4 +40,15 @@ struct pt_superblock_page *pt_forge_newest(uint8_t *store)
     bool second = pt_le64_value(pages[1].generation) > pt_le64_value(pages[0].generation);
 
     return &pages[second];
+}
+
+void pt_forge_put(struct peat_db *db, struct pt_id_prefix prefix, struct peat_bytes key,
+                  struct peat_bytes value)
+{
+    struct peat_batch batch;
+
+    pt_batch_init(&batch);
+    PT_REQUIRE_OK(pt_batch_add(&batch, PT_OP_PUT, &prefix, key, value, NULL));
+    PT_REQUIRE_OK(pt_commit(db, &batch, PEAT_DEFAULT, NULL, 0, NULL));
+    pt_batch_fini(&batch);
 }

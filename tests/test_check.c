@@ -9,6 +9,7 @@
 #include "core/arena/superblock_format.h"
 #include "core/base/alloc.h"
 #include "core/db/db.h"
+#include "tests/forge.h"
 #include "tests/support.h"
 
 #include <fcntl.h>
@@ -241,7 +242,8 @@ static void every_byte_in_use_is_looked_at(void **state)
     (void)state;
 
     sample_open(&sample, "flips");
-    pt_merger_stop(sample.db); /* it flushes a store at rest, and a flip would hit what is no more in use */
+    pt_merger_stop(
+        sample.db); /* it flushes a store at rest, and a flip would hit what is no more in use */
     sample_look(&sample);
     for (unsigned i = 0; i < FLIPS; i++) {
         const struct pt_manifest_segment *segment =
@@ -376,12 +378,27 @@ static void progress_can_stop_it(void **state)
     sample_close(&sample);
 }
 
-static unsigned allocations_left;
+static _Thread_local bool counts_allocations; /* the store's own threads have what they want */
+static _Thread_local unsigned allocations_left;
 
 static bool allow_some(size_t size)
 {
     (void)size;
-    return allocations_left > 0 && allocations_left-- > 0;
+    return !counts_allocations || (allocations_left > 0 && allocations_left-- > 0);
+}
+
+/* A check that may allocate @p count times. */
+static enum peat_status check_with(struct peat_db *db, unsigned count, struct told *told)
+{
+    enum peat_status status;
+
+    allocations_left = count;
+    counts_allocations = true;
+    pt_alloc_set_hook(allow_some);
+    status = check(db, told);
+    pt_alloc_set_hook(NULL);
+    counts_allocations = false;
+    return status;
 }
 
 static void without_memory_it_says_so(void **state)
@@ -397,14 +414,125 @@ static void without_memory_it_says_so(void **state)
     sample_close(&sample);
     PT_REQUIRE_OK(peat_open(pt_test_path("memory"), &options, &db)); /* no thread beside this one */
     for (unsigned i = 0; status == PEAT_NO_MEMORY; i++) {
-        allocations_left = i;
-        pt_alloc_set_hook(allow_some);
-        status = check(db, &told);
-        pt_alloc_set_hook(NULL);
+        status = check_with(db, i, &told);
         PT_REQUIRE(i < 1000 && told.count == 0);
     }
     PT_REQUIRE_OK(status);
     PT_REQUIRE_OK(peat_close(db));
+}
+
+/* Check @p db with fewer allocations and then more, until it comes to @p expected with none refused. */
+static void check_with_little_memory(struct peat_db *db, enum peat_status expected)
+{
+    bool refused = true;
+
+    for (unsigned i = 0; refused; i++) {
+        struct told told;
+        enum peat_status status = check_with(db, i, &told);
+
+        refused = allocations_left == 0;
+        PT_REQUIRE(i < 3000 && (status == expected || (refused && status == PEAT_NO_MEMORY)));
+        PT_REQUIRE(status != PEAT_CORRUPT || told.count > 0);
+    }
+}
+
+static void without_memory_damage_is_told_or_that_memory_is_short(void **state)
+{
+    struct peat_options options = pt_test_options(PEAT_READ_ONLY);
+    struct sample sample;
+    struct peat_db *db;
+    (void)state;
+
+    sample_open(&sample, "short");
+    flip(&sample, sample.manifest.segments[0].extent.offset + 100, 1);
+    PT_REQUIRE_OK(peat_open(pt_test_path("short"), &options, &db));
+    check_with_little_memory(db, PEAT_CORRUPT);
+    PT_REQUIRE_OK(peat_close(db));
+    sample_close(&sample);
+}
+
+static void many_kept_states_are_checked_and_it_can_stop_at_each(void **state)
+{
+    enum {
+        STATES = 63
+    }; /* with the manifest's own region as many as a list has room for at first */
+    struct peat_db *db = store_open(NULL, 0);
+    struct told told;
+    uint64_t all;
+    (void)state;
+
+    for (unsigned i = 0; i < STATES; i++) {
+        char name[TEXT_SIZE];
+
+        (void)snprintf(name, sizeof(name), "state %u", i);
+        entries_put(db, i, 1);
+        PT_REQUIRE_OK(peat_snapshot_persist(db, name, NULL));
+    }
+    entries_put(db, STATES, 1);
+    require_whole(db);
+    PT_REQUIRE_OK(check(db, &told));
+    all = told.done;
+    for (uint64_t stop = 1; stop < all; stop = told.done + 1) {
+        memset(&told, 0, sizeof(told));
+        told.stop_after = stop;
+        PT_REQUIRE_STATUS(peat_check(db, finding_take, progress_take, &told), PEAT_DONE);
+        PT_REQUIRE(told.done >= stop && told.count == 0);
+    }
+    check_with_little_memory(db, PEAT_OK);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+/* ---- What nothing shows, and what is another's ---- */
+
+static void damage_in_a_part_that_no_slice_shows_hits_no_key(void **state)
+{
+    enum { LOW = 2000, HIGH = 4000, VICTIM = 3000 };
+    char texts[2][TEXT_SIZE];
+    struct peat_range middle = {key_of(texts[0], LOW), key_of(texts[1], HIGH), 0};
+    struct sample sample;
+    struct told told;
+    uint64_t place;
+    (void)state;
+
+    sample_open(&sample, "hidden");
+    place = place_of(&sample, VICTIM, sample.manifest.segments[0].extent.offset,
+                     sample.manifest.segments[0].extent.offset +
+                         sample.manifest.segments[0].extent.size);
+    entries_put(sample.db, LOW, HIGH - LOW);
+    PT_REQUIRE_OK(peat_compact(sample.db, NULL, &middle, NULL, NULL));
+    require_whole(sample.db);
+    flip(&sample, place, 1);
+    PT_REQUIRE_STATUS(check(sample.db, &told), PEAT_CORRUPT);
+    flip(&sample, place, 1);
+    PT_REQUIRE(told.count == 1 && told.bounded);
+    PT_REQUIRE(told.low_size == told.high_size && memcmp(told.low, told.high, told.low_size) == 0);
+    sample_close(&sample);
+}
+
+static void superblocks_of_another_store_are_told(void **state)
+{
+    struct pt_superblock_page right[PT_SUPERBLOCK_COUNT];
+    struct sample sample;
+    struct told told;
+    (void)state;
+
+    _Static_assert(sizeof(right) == PT_SUPERBLOCK_COUNT * PT_SUPERBLOCK_SIZE, "whole pages");
+    sample_open(&sample, "another");
+    PT_REQUIRE_OK(pt_file_read(sample.file, 0, right, sizeof(right)));
+    for (unsigned i = 0; i < PT_SUPERBLOCK_COUNT; i++) {
+        struct pt_superblock_page page = right[i];
+
+        page.store_id.bytes[0] ^= 1;
+        pt_forge_superblock(&page);
+        PT_REQUIRE_OK(
+            pt_file_write(sample.file, (uint64_t)i * PT_SUPERBLOCK_SIZE, &page, sizeof(page)));
+    }
+    PT_REQUIRE_STATUS(check(sample.db, &told), PEAT_CORRUPT);
+    PT_REQUIRE(told.count == 1 && !told.bounded);
+    assert_non_null(strstr(told.what, "another store"));
+    PT_REQUIRE_OK(pt_file_write(sample.file, 0, right, sizeof(right)));
+    require_whole(sample.db);
+    sample_close(&sample);
 }
 
 /* ---- Beside writers ---- */
@@ -466,6 +594,10 @@ int main(void)
         cmocka_unit_test(damage_at_the_top_does_not_hide_damage_below),
         cmocka_unit_test(progress_can_stop_it),
         cmocka_unit_test(without_memory_it_says_so),
+        cmocka_unit_test(without_memory_damage_is_told_or_that_memory_is_short),
+        cmocka_unit_test(many_kept_states_are_checked_and_it_can_stop_at_each),
+        cmocka_unit_test(damage_in_a_part_that_no_slice_shows_hits_no_key),
+        cmocka_unit_test(superblocks_of_another_store_are_told),
         cmocka_unit_test(a_busy_store_has_no_findings),
     };
     int failed;

@@ -47,6 +47,14 @@ static bool no_difference(void *context, const struct peat_difference *differenc
     pt_test_fail(__FILE__, __LINE__, "a callback of a refused call");
 }
 
+static bool no_piece(void *context, const void *data, size_t size)
+{
+    (void)context;
+    (void)data;
+    (void)size;
+    pt_test_fail(__FILE__, __LINE__, "a callback of a refused call");
+}
+
 /* --- NULL ----------------------------------------------------------------------------------- */
 
 static void calls_on_a_store_refuse_null(void **state)
@@ -138,6 +146,9 @@ static void outputs_that_are_null_are_refused(void **state)
     REQUIRE_INVALID(peat_iterator_open(snapshot, NULL, NULL, NULL));
     REQUIRE_INVALID(peat_iterator_next_many(iterator, NULL, 1, &size));
     REQUIRE_INVALID(peat_iterator_next_many(iterator, &entry, 1, NULL));
+    PT_REQUIRE_OK(
+        peat_iterator_next_many(iterator, NULL, 0, &size)); /* room for none is no error */
+    PT_REQUIRE(size == 0);
     REQUIRE_INVALID(peat_collection_open(fixture->db, NULL, "name", PEAT_CREATE, NULL));
     REQUIRE_INVALID(peat_collection_open_at(snapshot, NULL, "name", NULL));
     REQUIRE_INVALID(peat_history_open(fixture->db, NULL, 1, NULL));
@@ -169,6 +180,7 @@ static void names_paths_and_callbacks_that_are_null_are_refused(void **state)
     REQUIRE_INVALID(peat_collection_open_at(snapshot, NULL, NULL, &collection));
     REQUIRE_INVALID(peat_collection_list(snapshot, NULL, NULL, NULL));
     REQUIRE_INVALID(peat_diff(snapshot, snapshot, NULL, NULL, NULL));
+    REQUIRE_INVALID(peat_diff(snapshot, NULL, NULL, no_difference, NULL));
     REQUIRE_INVALID(peat_history_list(fixture->db, NULL, NULL));
     REQUIRE_INVALID(peat_snapshot_persist(fixture->db, NULL, NULL));
     REQUIRE_INVALID(peat_backup(fixture->db, NULL, NULL, NULL));
@@ -179,6 +191,9 @@ static void names_paths_and_callbacks_that_are_null_are_refused(void **state)
     options.since_count = 2;
     REQUIRE_INVALID(peat_backup(fixture->db, NULL, &options, NULL));
     REQUIRE_INVALID(peat_restore(pt_test_path("restored"), paths, 2, NULL, NULL, NULL));
+    REQUIRE_INVALID(peat_restore(pt_test_path("restored"), paths, 0, NULL, NULL, NULL));
+    REQUIRE_INVALID(peat_restore(pt_test_path("restored"), NULL, 1, NULL, NULL, NULL));
+    REQUIRE_INVALID(peat_restore(NULL, paths, 1, NULL, NULL, NULL));
     REQUIRE_INVALID(peat_backup_inspect(NULL, &info));
     peat_snapshot_close(snapshot);
 }
@@ -466,6 +481,8 @@ static void structures_whose_size_is_not_set_are_refused(void **state)
     peat_options_init(NULL);
     options.flags = PEAT_REPLACE;
     REQUIRE_INVALID(peat_backup(fixture->db, NULL, &options, NULL)); /* nothing to replace */
+    options.write = no_piece;
+    REQUIRE_INVALID(peat_backup(fixture->db, NULL, &options, NULL)); /* in a stream as well */
 }
 
 static void a_salvage_refuses_what_it_cannot_begin_with(void **state)

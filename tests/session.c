@@ -153,7 +153,7 @@ struct peat_options pt_session_options(const struct pt_session *session)
 
     pt_test_options_tiny(&options);
     options.write_buffer_size = (size_t)64 << 10;
-    options.address_space_size = (size_t)256 << 20;
+    options.address_space_size = (size_t)4 << 30; /* readers that get no time may pin hundreds of generations */
     options.sync_interval_ms = session->loose || session->hasty ? 1 : 3600000;
     return options;
 }

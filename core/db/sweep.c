@@ -151,13 +151,13 @@ static void note(struct peat_db *db, const struct pt_stack *stack, const struct 
 {
     struct pt_merger *merger = &db->merger;
 
+    /* A step over the newest runs pays as well: else flushes wait for such a sweep, and for what is owed. */
+    merger->owed_size -= merger->owed_size < result->size ? merger->owed_size : result->size;
     if (part->width == stack->run_count) {
         pt_bytes_fini(&merger->whole_low);
         merger->whole_low = result->high; /* the merger's now */
-        if (result->finished || merger->owed_size < result->size)
+        if (result->finished)
             merger->owed_size = 0;
-        else
-            merger->owed_size -= result->size;
         return;
     }
     pt_merge_forget_newest(db);

@@ -127,6 +127,36 @@ static void a_drop_takes_all_below_along_and_a_revert_brings_all_back(void **sta
     PT_REQUIRE_OK(peat_close(db));
 }
 
+/* Of the most bytes, and the last of them such that the next id's prefix differs in two. */
+static void a_collection_with_a_very_large_id_is_like_any_other(void **state)
+{
+    const uint64_t large = (UINT64_C(1) << 62) + 0xfe;
+    struct pt_le64 id = pt_le64(large);
+    struct peat_db *db = store_open(pt_test_path("large"));
+    struct peat_collection *first;
+    struct peat_collection *second;
+    unsigned count;
+    (void)state;
+
+    entry_put(db, PT_ROOT_ID, pt_text("forged"), pt_bytes(&id, sizeof(id)));
+    PT_REQUIRE_OK(peat_abort(db));
+    db = store_open(pt_test_path("large")); /* ids go on behind those that are in the log */
+    first = make(db, NULL, "first");
+    second = make(db, NULL, "second");
+    PT_REQUIRE(first->id == large + 1 && second->id == large + 2);
+    peat_collection_close(make(db, first, "child"));
+    PT_REQUIRE_OK(peat_put(db, first, pt_text("key"), pt_text("one")));
+    PT_REQUIRE_OK(peat_put(db, second, pt_text("key"), pt_text("two")));
+    require_value(db, first, "one");
+    PT_REQUIRE_OK(list(db, first, &count));
+    PT_REQUIRE(count == 1);
+    PT_REQUIRE_OK(peat_collection_drop(db, first));
+    require_value(db, second, "two");
+    peat_collection_close(first);
+    peat_collection_close(second);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 /* ---- Memory ---- */
 
 static _Thread_local bool counts_allocations; /* the store's own threads have what they want */
@@ -269,6 +299,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_drop_takes_all_below_along_and_a_revert_brings_all_back),
+        cmocka_unit_test(a_collection_with_a_very_large_id_is_like_any_other),
         cmocka_unit_test(without_memory_nothing_is_dropped),
         cmocka_unit_test(an_id_of_another_size_is_damage),
         cmocka_unit_test(a_collection_with_such_a_child_is_not_dropped),

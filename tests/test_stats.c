@@ -138,6 +138,34 @@ static void a_reader_counts_what_it_sees(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
+static void what_an_older_reader_holds_is_pending_where_no_writer_is(void **state)
+{
+    struct peat_stats stats;
+    struct peat_db *older;
+    struct peat_db *newer;
+    struct peat_db *db;
+    (void)state;
+
+    db = store_open(pt_test_path("held"), PEAT_CREATE);
+    entries_put(db, 0);
+    PT_REQUIRE_OK(peat_wait_idle(db, 60000));
+    older = store_open(pt_test_path("held"), PEAT_READ_ONLY);
+    entries_put(db, 1);
+    PT_REQUIRE_OK(peat_wait_idle(db, 60000));
+    PT_REQUIRE_OK(peat_close(db));
+    newer = store_open(pt_test_path("held"), PEAT_READ_ONLY);
+    stats = stats_of(newer);
+    require_accounted(&stats);
+    PT_REQUIRE(stats.reader_pinned_size > ENTRIES * VALUE_SIZE);
+    PT_REQUIRE(stats.reader_pinned_size == stats.pending_size);
+    PT_REQUIRE_OK(peat_close(older));
+    stats = stats_of(newer);
+    require_accounted(&stats);
+    PT_REQUIRE(stats.reader_pinned_size == 0 && stats.pending_size == 0);
+    PT_REQUIRE(stats.free_size > ENTRIES * VALUE_SIZE);
+    PT_REQUIRE_OK(peat_close(newer));
+}
+
 static void a_newer_programs_struct_is_filled_up_with_zeros(void **state)
 {
     struct {
@@ -164,6 +192,7 @@ int main(void)
         cmocka_unit_test(every_byte_of_an_idle_store_is_accounted_for),
         cmocka_unit_test(what_a_snapshot_keeps_is_pending),
         cmocka_unit_test(a_reader_counts_what_it_sees),
+        cmocka_unit_test(what_an_older_reader_holds_is_pending_where_no_writer_is),
         cmocka_unit_test(a_newer_programs_struct_is_filled_up_with_zeros),
     };
     int failed;

@@ -48,7 +48,8 @@ static inline struct pt_id_prefix pt_id_prefix_end(struct pt_id_prefix prefix)
 {
     unsigned i = prefix.size;
 
-    while (i > 0 && ++prefix.bytes[--i] == 0)
+    PT_ASSERT(i > 0);
+    while (++prefix.bytes[--i] == 0)
         PT_ASSERT(i > 0); /* the first byte is at most 247 */
     return prefix;
 }

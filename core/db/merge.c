@@ -271,6 +271,7 @@ static enum peat_status check_gain(const struct merge_step *step, struct pt_run 
 
 /* ---- The step ---- */
 
+#if PEAT_BUG != 0
 /* A planted bug: what was merged is free with the next generation, whoever still sees it. */
 static void retire_inputs(const struct merge_step *step)
 {
@@ -286,6 +287,7 @@ static void retire_inputs(const struct merge_step *step)
         }
     }
 }
+#endif
 
 /* Whether all of the part is done. */
 static bool at_end(const struct merge_step *step)
@@ -311,8 +313,10 @@ static enum peat_status run_step(struct merge_step *step, struct pt_merge_result
         status = check_gain(step, runs, result->run_count);
     if (status == PEAT_OK)
         status = pt_publish_runs(db, 0, runs, result->run_count);
+#if PEAT_BUG != 0
     if (status == PEAT_OK && PT_BUG(PIN_IGNORED))
         retire_inputs(step);
+#endif
     if (status == PEAT_OK) {
         atomic_fetch_add_explicit(&db->counters.merges, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&db->counters.bytes_moved, step->moved_size,

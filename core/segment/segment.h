@@ -67,10 +67,8 @@ uint64_t pt_segment_size_bound(uint64_t data_size, uint64_t entry_count);
 uint64_t pt_segment_builder_data_size(
     const struct pt_segment_builder *builder); /* entries' bytes */
 uint64_t pt_segment_builder_entry_count(const struct pt_segment_builder *builder);
-/* Private memory it holds, in bytes: about 2 MiB and up to 26 bytes per entry, half of which is
- * perhaps not touched; finishing takes another 10 bytes per entry for a moment. */
-size_t pt_segment_builder_memory_size(const struct pt_segment_builder *builder);
-/* What a builder comes to that takes @p entry_count entries: touched, finishing included. */
+/* Private memory, in bytes, that a builder of @p entry_count entries comes to: touched, finishing
+ * included. */
 size_t pt_segment_builder_memory_for(uint64_t entry_count);
 /* The other way round: entries for which @p memory_size bytes are enough, some thousands at least. */
 uint64_t pt_segment_builder_entries_for(uint64_t memory_size);

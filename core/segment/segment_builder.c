@@ -110,17 +110,6 @@ uint64_t pt_segment_builder_entry_count(const struct pt_segment_builder *builder
     return builder->entry_count;
 }
 
-size_t pt_segment_builder_memory_size(const struct pt_segment_builder *builder)
-{
-    uint64_t size = sizeof(*builder) + PT_CHUNK_WRITER_WRITE_SIZE + PT_CHUNK_WRITER_PIECE_MAX +
-                    builder->writer.checksum_capacity * sizeof(struct pt_checksum) +
-                    builder->entry_capacity * (sizeof(uint64_t) + sizeof(struct pt_le32)) +
-                    builder->entry_capacity / PT_FENCE_STEP * sizeof(uint64_t) +
-                    builder->first_key.size + builder->last_key_capacity + builder->ranges_capacity;
-
-    return (size_t)size;
-}
-
 size_t pt_segment_builder_memory_for(uint64_t entry_count)
 {
     return FIXED_MEMORY + (size_t)entry_count * ENTRY_MEMORY;

@@ -48,6 +48,7 @@ static struct {
     _Atomic uint64_t block;
     _Atomic uint64_t left; /* asked so often more it still succeeds */
     _Atomic uint64_t failures;
+    _Atomic int error_number;
     _Atomic uintptr_t base; /* where the store is mapped */
     _Atomic uint64_t allocations_left;
 } medium;
@@ -79,7 +80,7 @@ static void *map_noted(int fd, uint64_t offset, void *place, uint64_t size, bool
 static int populate_or_fail(int fd, void *place, uint64_t size, bool writing)
 {
     if (!writing && fails_at((uintptr_t)place - atomic_load(&medium.base), size)) {
-        errno = EFAULT;
+        errno = atomic_load(&medium.error_number);
         return -1;
     }
     return pt_file_calls_real()->populate(fd, place, size, writing);
@@ -88,7 +89,7 @@ static int populate_or_fail(int fd, void *place, uint64_t size, bool writing)
 static ssize_t read_or_fail(int fd, void *buffer, size_t size, uint64_t offset)
 {
     if (fails_at(offset, size)) {
-        errno = EIO;
+        errno = atomic_load(&medium.error_number);
         return -1;
     }
     return pt_file_calls_real()->read(fd, buffer, size, offset);
@@ -109,6 +110,7 @@ static void medium_fail(uint64_t block, uint64_t from, uint64_t count)
     atomic_store(&medium.block, block);
     atomic_store(&medium.left, from);
     atomic_store(&medium.failures, count);
+    atomic_store(&medium.error_number, EFAULT);
     atomic_store(&medium.fails, true);
 }
 
@@ -572,6 +574,38 @@ static void the_same_where_memory_is_short_as_well(void **state)
     pt_test_context("%s", "");
 }
 
+/* The kernel has no page to read into: nothing is lost then, and nothing is told as lost. */
+static void medium_without_memory(uint64_t block)
+{
+    medium_fail(block, 0, UINT64_MAX);
+    atomic_store(&medium.error_number, ENOMEM);
+}
+
+static void without_memory_to_read_into_it_says_so(void **state)
+{
+    uint64_t blocks = block_count();
+    (void)state;
+
+    for (uint64_t block = 1; block < blocks; block++)
+        for (unsigned i = 0; i < LOOK_COUNT + WORK_COUNT; i++) {
+            struct peat_db *db = store_open(PEAT_READ_ONLY);
+            struct pt_dice dice = {pt_mix(seed + block)};
+            struct peat_snapshot *snapshot;
+
+            pt_test_context("PEAT_SEED=%" PRIu64 ", look or work %u, block %" PRIu64, seed, i,
+                            block);
+            PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
+            medium_without_memory(block);
+            PT_REQUIRE(is_expected(i < LOOK_COUNT ? looks[i].run(snapshot, &dice)
+                                                  : works[i - LOOK_COUNT].run(db)));
+            medium_heal();
+            peat_snapshot_close(snapshot);
+            require_all_shown(db);
+            PT_REQUIRE_OK(peat_close(db));
+        }
+    pt_test_context("%s", "");
+}
+
 static void what_reads_all_says_that_it_cannot(void **state)
 {
     uint64_t blocks = block_count();
@@ -627,6 +661,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_look_shows_what_is_right_around_each_block),
         cmocka_unit_test(the_same_where_memory_is_short_as_well),
+        cmocka_unit_test(without_memory_to_read_into_it_says_so),
         cmocka_unit_test(what_reads_all_says_that_it_cannot),
         cmocka_unit_test(opening_says_so_or_opens_around_it),
     };

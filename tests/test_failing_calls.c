@@ -30,11 +30,13 @@ enum {
     COLLECTIONS,
     SIZE_MAX_VALUE = 3000,
     NAME_SIZE = 32,
+    LONG_KEY_SIZE = 200,
     PATH_SIZE = 512,
     SECTOR = 512,
-    CLOCK_SPEED = 50,   /* what is tried again after a second is tried again after 20 ms */
-    POSITIONS_ALL = 24, /* so many are tried, of those behind them fewer and fewer; */
-    POSITIONS_LOG = 6,  /* where there is much to replay */
+    CLOCK_SPEED = 50, /* what is tried again after a second is tried again after 20 ms */
+    POSITIONS_ALL =
+        24, /* so many are tried, of those behind them fewer and fewer: PEAT_POSITIONS; */
+    POSITIONS_LOG = 6, /* where there is much to replay */
     IDLE_MS = 600000,
     LOST_KEY = 130, /* of the root, in a damaged store */
     FDS_MAX = 256
@@ -60,6 +62,7 @@ static struct {
 } stage;
 
 static uint64_t seed; /* of the test */
+static uint64_t positions_all;
 
 /* ---- The store ---- */
 
@@ -465,6 +468,73 @@ static enum peat_status get_copy_do(void)
     return status;
 }
 
+/* Keys that have no room in place. None of them is there. */
+static struct peat_bytes long_key(char room[LONG_KEY_SIZE], char letter)
+{
+    memset(room, letter, LONG_KEY_SIZE);
+    return (struct peat_bytes){room, LONG_KEY_SIZE};
+}
+
+/* All keys are on one side of @p key: behind it (@p behind), or before it. */
+static enum peat_status long_walk(struct peat_iterator *iterator, struct peat_bytes key,
+                                  bool behind)
+{
+    unsigned all = count_of(&stage.now, 0);
+    unsigned forward = 0;
+    unsigned back = 0;
+    enum peat_status status = walk(iterator, peat_iterator_seek(iterator, key), peat_iterator_next,
+                                   &stage.now, 0, &forward);
+
+    if (status >= 0)
+        status = walk(iterator, peat_iterator_seek_before(iterator, key), peat_iterator_previous,
+                      &stage.now, 0, &back);
+    if (status >= 0 && !stage.damaged)
+        PT_REQUIRE(forward == (behind ? all : 0) && back == (behind ? 0 : all));
+    return status;
+}
+
+static enum peat_status long_keys_do(void)
+{
+    char rooms[2][LONG_KEY_SIZE];
+    struct peat_bytes keys[] = {long_key(rooms[0], 'a'), long_key(rooms[1], 'z')};
+    struct peat_range range = {keys[0], keys[1], 0};
+    struct peat_bytes values[2];
+    struct peat_iterator *iterator = NULL;
+    struct peat_snapshot *snapshot;
+    enum peat_status status = peat_snapshot_open(stage.db, &snapshot);
+
+    if (status < 0)
+        return status;
+    status = peat_get(snapshot, NULL, keys[0], &values[0]);
+    if (status >= 0)
+        status = peat_get_many(snapshot, NULL, keys, 2, values);
+    if (status >= 0)
+        status = peat_iterator_open(snapshot, NULL, &range, &iterator);
+    if (status >= 0)
+        status = long_walk(iterator, keys[0], true);
+    if (status >= 0)
+        status = long_walk(iterator, keys[1], false);
+    peat_iterator_close(iterator);
+    peat_snapshot_close(snapshot);
+    return status;
+}
+
+/* With segments that a snapshot alone still shows. Without memory some sums are left at 0. */
+static enum peat_status stats_do(void)
+{
+    struct peat_stats stats = {.struct_size = sizeof(stats)};
+    struct peat_snapshot *snapshot;
+    enum peat_status status = peat_snapshot_open(stage.db, &snapshot);
+
+    if (status < 0)
+        return status;
+    status = peat_compact(stage.db, NULL, NULL, NULL, NULL);
+    if (status >= 0)
+        status = peat_stats_get(stage.db, &stats);
+    peat_snapshot_close(snapshot);
+    return status;
+}
+
 static bool difference_seen(void *context, const struct peat_difference *difference)
 {
     unsigned collection = *(const unsigned *)context;
@@ -635,6 +705,35 @@ static enum peat_status backup_do(void)
     return pt_test_backup(stage.db, stage.out, NULL);
 }
 
+/* Of a state whose place in the log is to be found in the file. */
+static enum peat_status kept_backup_do(void)
+{
+    struct peat_snapshot *snapshot;
+    struct peat_backup_options options;
+    enum peat_status status = peat_history_open(stage.db, "kept", 0, &snapshot);
+
+    if (status < 0)
+        return status;
+    peat_backup_options_init(&options);
+    options.path = stage.out;
+    status = peat_backup(stage.db, snapshot, &options, NULL);
+    peat_snapshot_close(snapshot);
+    return status;
+}
+
+/* In place of a file that is there. */
+static enum peat_status replacement_do(void)
+{
+    int fd = open(stage.out, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    struct peat_backup_options options;
+
+    PT_REQUIRE(fd >= 0 && close(fd) == 0);
+    peat_backup_options_init(&options);
+    options.path = stage.out;
+    options.flags = PEAT_REPLACE;
+    return peat_backup(stage.db, NULL, &options, NULL);
+}
+
 static enum peat_status increment_do(void)
 {
     return pt_test_backup(stage.db, stage.out, stage.full);
@@ -788,10 +887,14 @@ static const struct act acts[] = {
     {"seek before", seek_before_do, false, false, false, false},
     {"look at a kept state", kept_look_do, false, false, false, false},
     {"get by copying", get_copy_do, false, false, false, false},
+    {"get and seek long keys", long_keys_do, false, false, false, false},
+    {"count what is there", stats_do, false, false, false, false},
     {"diff", diff_do, false, false, false, false},
     {"check", check_do, false, false, false, false},
     {"digest", digest_do, false, false, false, false},
     {"back up", backup_do, false, false, true, false},
+    {"back up a kept state", kept_backup_do, false, false, true, false},
+    {"back up in place of a file", replacement_do, false, false, false, false},
     {"back up as an increment", increment_do, false, false, true, false},
     {"back up as a stream", stream_do, false, false, false, false},
     {"restore", restore_do, true, false, true, false},
@@ -881,7 +984,7 @@ static void positions_do(const struct act *act, struct pt_failing failing, enum 
                          const uint8_t before[32], const uint8_t after[32])
 {
     struct pt_dice dice = {pt_mix(seed)};
-    uint64_t all = stage.much_log ? POSITIONS_LOG : POSITIONS_ALL;
+    uint64_t all = stage.much_log ? POSITIONS_LOG : positions_all;
     uint64_t failed;
 
     for (failing.at = 0;; failing.at += 1 + pt_dice_below(&dice, 1 + failing.at / all)) {
@@ -1005,6 +1108,7 @@ int main(void)
 
     pt_test_start();
     seed = pt_test_seed();
+    positions_all = pt_test_number("PEAT_POSITIONS", POSITIONS_ALL);
     (void)snprintf(stage.path, sizeof(stage.path), "%s", pt_test_path("store"));
     (void)snprintf(stage.full, sizeof(stage.full), "%s", pt_test_path("full"));
     (void)snprintf(stage.increment, sizeof(stage.increment), "%s", pt_test_path("increment"));

@@ -176,9 +176,7 @@ PEAT_API void peat_options_init(struct peat_options *options);
  * @retval PEAT_CORRUPT       both superblocks, the manifest or acknowledged log records are damaged; damage
  *                            elsewhere is met by those who read there
  * @retval PEAT_DENIED        the file's permissions do not allow it
- * @retval PEAT_IO            something could not be read: to write, all that rules and the manifests of
- *                            kept states must be readable, but it may open with PEAT_READ_ONLY
- * @retval PEAT_NO_SPACE, PEAT_NO_MEMORY
+ * @retval PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_IO
  */
 PEAT_API enum peat_status peat_open(const char *path, const struct peat_options *options,
                                     struct peat_db **db_out);

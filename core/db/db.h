@@ -305,21 +305,15 @@ enum peat_status pt_manifest_load(struct peat_db *db, const struct pt_superblock
                                   struct pt_manifest *manifest_out, uint8_t **block_out);
 /* Take over what @p manifest says of the store as a whole. */
 void pt_manifest_take(struct peat_db *db, const struct pt_manifest *manifest);
-/* What becomes of a segment that cannot be opened. */
-enum pt_unopened {
-    PT_UNOPENED_FAILS,         /* nothing is opened */
-    PT_UNOPENED_IS_LOST,       /* reading it fails; but for PEAT_IO a writer opens nothing */
-    PT_UNOPENED_IS_LOST_FOR_IO /* reading it fails, if that is for PEAT_IO alone */
-};
-/* Open the manifest's segments, sharing those that are known, and build its runs, each pinned
- * once. */
+/* Open the manifest's segments, sharing those that are known, and build its runs, each pinned once.
+ * @p around_damage: a segment that cannot be opened is no failure; its slices give an error when read. */
 enum peat_status pt_manifest_runs(struct peat_db *db, const struct pt_manifest *manifest,
-                                  const struct pt_known_segments *known, enum pt_unopened unopened,
+                                  const struct pt_known_segments *known, bool around_damage,
                                   struct pt_run ***runs_out);
 /* Its first half: *held_out has the segments in the order of the table. After a failure too: those
  * that could be opened, NULL for the others. Release with pt_held_list_free(). */
 enum peat_status pt_manifest_hold(struct peat_db *db, const struct pt_manifest *manifest,
-                                  const struct pt_known_segments *known, enum pt_unopened unopened,
+                                  const struct pt_known_segments *known, bool around_damage,
                                   struct pt_held_segment ***held_out);
 void pt_held_list_free(struct pt_held_segment **held, size_t count);
 /* Its second half. */

@@ -12,10 +12,9 @@
  *     go, that is after the manifest without it rules.
  *  5. In a reader states have no runs. What they name stays in place while the generation is held
  *     that named them: opening one begins with reading its manifest.
- *  6. One whose bytes are wrong (not one that gives an I/O error, which may pass) is damaged: from
- *     the next manifest on it has no place, only a row. What it named alone is not known to be in
- *     use, and is retired with that manifest's generation, not freed: a reader of the one before
- *     may be using it (pt_arena_claims_doubtful()).
+ *  6. One whose bytes are wrong is damaged: from the next manifest on it has no place, only a row. What
+ *     it named alone is not known to be in use, and is retired with that manifest's generation, not
+ *     freed: a reader of the one before may be using it (pt_arena_claims_doubtful()).
  *
  * Guarded by its mutex; changed only under checkpointer.install_mutex (in a reader: refresh_mutex),
  * so who holds that one may look without it.

@@ -199,8 +199,7 @@ static enum peat_status read_state(struct peat_db *db, const struct pt_kept *kep
     if (status == PEAT_OK)
         status = note_stacks(db, &known);
     if (status == PEAT_OK) /* the one that rules opens around damage, as the store does */
-        status = pt_manifest_runs(db, &manifest, &known,
-                                  rules ? PT_UNOPENED_IS_LOST : PT_UNOPENED_FAILS, &runs);
+        status = pt_manifest_runs(db, &manifest, &known, rules, &runs);
     if (status == PEAT_OK)
         status = state_stack(db, runs, manifest.run_count, kept->row.commit, stack_out);
     pt_runs_free(runs, runs == NULL ? 0 : manifest.run_count);

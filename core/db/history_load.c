@@ -67,13 +67,12 @@ static enum peat_status claim(struct peat_db *db, const struct pt_manifest_kept 
     return status;
 }
 
-/* Pin what the state names. What gives an I/O error, which may pass, is pinned unread. */
+/* Pin what the state names. */
 static enum peat_status pin(struct peat_db *db, const struct pt_manifest *manifest,
                             const struct pt_known_segments *known, struct pt_kept *kept)
 {
     struct pt_held_segment **held = NULL;
-    enum peat_status status =
-        pt_manifest_hold(db, manifest, known, PT_UNOPENED_IS_LOST_FOR_IO, &held);
+    enum peat_status status = pt_manifest_hold(db, manifest, known, false, &held);
 
     if (status == PEAT_OK)
         status = pt_manifest_build(manifest, held, &kept->runs);
@@ -103,14 +102,14 @@ static bool is_damage(enum peat_status status)
     return status == PEAT_CORRUPT || status == PEAT_INVALID || status == PEAT_VERSION;
 }
 
-/* Without its manifest it is not known what is in use: what the store would write might hit it. */
+/* An error that may pass, while the state was loaded. */
 static enum peat_status refuse_unread(const struct pt_kept *kept, enum peat_status status)
 {
     if (status != PEAT_IO)
         return status;
     return pt_fail(PEAT_IO,
-                   "the manifest of the kept state of generation %" PRIu64 "%s%s cannot be read "
-                   "(%s): until it can be, open for reading only; peat salvage makes a new store",
+                   "the kept state of generation %" PRIu64 "%s%s cannot be read (%s): until it can "
+                   "be, open for reading only; peat salvage makes a new store",
                    kept->row.generation, kept->name[0] == '\0' ? "" : ", ", kept->name,
                    peat_last_error());
 }
@@ -125,7 +124,7 @@ static enum peat_status load_one(struct peat_db *db, struct pt_kept *kept,
 
     if ((kept->row.flags & PT_KEPT_DAMAGED) != 0)
         return PEAT_OK;
-    status = refuse_unread(kept, row_load(db, &kept->row, &manifest, &block));
+    status = row_load(db, &kept->row, &manifest, &block);
     if (status == PEAT_OK)
         status = claim(db, &kept->row, &manifest, known);
     if (is_damage(status))
@@ -137,7 +136,7 @@ static enum peat_status load_one(struct peat_db *db, struct pt_kept *kept,
     pt_manifest_fini(&manifest);
     pt_free(block);
     if (!is_damage(status)) /* asked last: each step above may meet what passes */
-        return status;
+        return refuse_unread(kept, status);
     mark_damaged(kept);
     return PEAT_OK;
 }

@@ -241,20 +241,11 @@ void pt_held_list_free(struct pt_held_segment **held, size_t count)
     pt_free(held);
 }
 
-/* Whether a segment that gives @p status is held as lost. What a writer cannot read for an I/O
- * error may be readable the next time, and what rules must not be taken for lost until it is opened
- * again. */
-static bool is_lost(const struct peat_db *db, enum pt_unopened unopened, enum peat_status status)
-{
-    if (status == PEAT_CORRUPT)
-        return unopened == PT_UNOPENED_IS_LOST;
-    return status == PEAT_IO && (unopened == PT_UNOPENED_IS_LOST_FOR_IO ||
-                                 (unopened == PT_UNOPENED_IS_LOST && db->read_only));
-}
-
-/* Open one, a damaged one as far as it can be. */
+/* Open one, a damaged one as far as it can be; @p around_damage: one that cannot be is held as
+ * lost. But what a writer cannot read for an I/O error may be readable the next time, and must not
+ * be taken for lost until it is opened again. */
 static enum peat_status hold_one(struct peat_db *db, const struct pt_manifest_segment *segment,
-                                 enum pt_unopened unopened, struct pt_held_segment **held_out)
+                                 bool around_damage, struct pt_held_segment **held_out)
 {
     const _Atomic uint64_t *generation = db->read_only ? NULL : &db->generation;
     enum peat_status status =
@@ -264,24 +255,23 @@ static enum peat_status hold_one(struct peat_db *db, const struct pt_manifest_se
     if (status == PEAT_CORRUPT && !db->is_backup) /* a damaged backup is no base to build on */
         status = pt_held_segment_open(db->arena, &db->store_id, segment->id, segment->extent,
                                       &segment->summary, true, generation, held_out);
-    if (is_lost(db, unopened, status))
+
+    if (around_damage && (status == PEAT_CORRUPT || (status == PEAT_IO && db->read_only)))
         status = pt_held_segment_open_lost(db->arena, &db->store_id, segment->id, segment->extent,
                                            &segment->summary, status, generation, held_out);
     return status;
 }
 
-/* The segment of that id, if it is open; but one that a reader holds as lost for an I/O error is
- * opened anew. In a writer each segment is held once: its region is retired with it. */
-static struct pt_held_segment *find_open(const struct peat_db *db,
-                                         const struct pt_known_segments *known, uint64_t id)
+/* The segment of that id, if it is open; but one that a reader holds as lost for an I/O error is opened anew. */
+static struct pt_held_segment *find_open(const struct pt_known_segments *known, uint64_t id)
 {
     struct pt_held_segment *held = pt_known_segments_find(known, id);
 
-    return held != NULL && db->read_only && held->segment->lost == PEAT_IO ? NULL : held;
+    return held != NULL && held->segment->lost == PEAT_IO ? NULL : held;
 }
 
 enum peat_status pt_manifest_hold(struct peat_db *db, const struct pt_manifest *manifest,
-                                  const struct pt_known_segments *known, enum pt_unopened unopened,
+                                  const struct pt_known_segments *known, bool around_damage,
                                   struct pt_held_segment ***held_out)
 {
     struct pt_held_segment **held =
@@ -294,11 +284,11 @@ enum peat_status pt_manifest_hold(struct peat_db *db, const struct pt_manifest *
     for (size_t i = 0; i < manifest->segment_count && status == PEAT_OK; i++) {
         const struct pt_manifest_segment *segment = &manifest->segments[i];
 
-        held[i] = find_open(db, known, segment->id);
+        held[i] = find_open(known, segment->id);
         if (held[i] != NULL)
             pt_held_segment_pin(held[i]);
         else
-            status = hold_one(db, segment, unopened, &held[i]);
+            status = hold_one(db, segment, around_damage, &held[i]);
     }
     return status;
 }
@@ -341,11 +331,11 @@ enum peat_status pt_manifest_build(const struct pt_manifest *manifest,
 }
 
 enum peat_status pt_manifest_runs(struct peat_db *db, const struct pt_manifest *manifest,
-                                  const struct pt_known_segments *known, enum pt_unopened unopened,
+                                  const struct pt_known_segments *known, bool around_damage,
                                   struct pt_run ***runs_out)
 {
     struct pt_held_segment **held = NULL;
-    enum peat_status status = pt_manifest_hold(db, manifest, known, unopened, &held);
+    enum peat_status status = pt_manifest_hold(db, manifest, known, around_damage, &held);
 
     *runs_out = NULL;
     if (status == PEAT_OK)

@@ -385,7 +385,7 @@ static enum peat_status recover(struct peat_db *db)
     if (status == PEAT_OK)
         status = claim_log(db, &recovery);
     if (status == PEAT_OK)
-        status = pt_manifest_runs(db, &manifest, NULL, PT_UNOPENED_IS_LOST, &runs);
+        status = pt_manifest_runs(db, &manifest, NULL, true, &runs);
     if (status == PEAT_OK) {
         pt_installed_set(db, runs, manifest.run_count);
         status = pt_history_load(db, &manifest, superblock.manifest_offset,

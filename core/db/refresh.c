@@ -239,9 +239,7 @@ static enum peat_status open_runs(struct peat_db *db, const struct pt_manifest *
     if (stack != NULL)
         status = pt_known_segments_add(&known, stack->runs, stack->run_count);
     if (status == PEAT_OK)
-        status =
-            pt_manifest_runs(db, manifest, &known,
-                             db->is_backup ? PT_UNOPENED_FAILS : PT_UNOPENED_IS_LOST, runs_out);
+        status = pt_manifest_runs(db, manifest, &known, !db->is_backup, runs_out);
     pt_known_segments_fini(&known);
     return status;
 }

@@ -155,7 +155,7 @@ static enum peat_status show(struct peat_db *db, const struct found *found,
 
     pt_manifest_take(db, manifest);
     info->generation = manifest->generation;
-    status = pt_manifest_runs(db, manifest, NULL, PT_UNOPENED_IS_LOST, &runs);
+    status = pt_manifest_runs(db, manifest, NULL, true, &runs);
     if (status == PEAT_OK)
         status = pt_first_stack(db, runs, manifest->run_count, &manifest->log);
     if (status == PEAT_OK)

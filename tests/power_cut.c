@@ -222,20 +222,34 @@ static void session_begin(const struct cutting *cutting, struct pt_session *sess
     pt_disk_load(state->bytes, state->size);
 }
 
+/* How far what a recovery shows hangs on more than one superblock: a revert that nobody was promised is in no
+ * record of the log, so it may go, as a kept state may, while that superblock is written anew. */
+static uint64_t owed_while_recovering(const struct pt_session *session, uint64_t floor)
+{
+    for (uint64_t commit = floor + 1; commit <= session->promise.durable; commit++)
+        if (session->history.commits[commit].kind == PT_STEP_REVERT)
+            return commit - 1;
+    return session->promise.durable;
+}
+
 /* Open what is left, look, go on. *trace (may be NULL) records it, from a base of which all but the
  * promise is set. */
 static bool state_verify(const struct cutting *cutting, struct pt_session *session,
                          struct pt_trace *trace)
 {
     const struct pt_crash_state *state = cutting->state;
+    uint64_t floor;
     bool right;
 
     session_begin(cutting, session);
+    floor = session->promise.durable;
     if (trace != NULL)
         pt_disk_record(trace);
     right = pt_session_open(session);
     if (trace != NULL) { /* what the recovery shows is what it must show again, cut short or not */
         trace->base.promise = session->promise;
+        trace->base.promise.durable = trace->base.promise.os =
+            owed_while_recovering(session, floor);
         /* But a kept state that nobody was promised, and that one superblock alone leads to, may go while
          * that is written anew; it is promised once open has returned (adopt()). */
         trace->base.promise.kept = state->promise.kept;

@@ -500,7 +500,7 @@ static void *retire_all_the_time(void *context)
         pt_mutex_lock(&needed_mutex);
         point = needed;
         pt_mutex_unlock(&needed_mutex);
-        pt_log_retire(context, &point, generation++);
+        pt_log_retire(context, &point, generation++, NULL, NULL);
         pt_clock_sleep_us(200);
     }
     return NULL;
@@ -612,8 +612,8 @@ static void regions_before_a_point_are_retired(void **state)
         enum peat_status status;
 
         append_some(&dice, 200, true);
-        pt_log_retire(harness.log, &point, i + 2);
-        pt_log_retire(harness.log, &point, i + 2); /* there is nothing left to do */
+        pt_log_retire(harness.log, &point, i + 2, NULL, NULL);
+        pt_log_retire(harness.log, &point, i + 2, NULL, NULL); /* there is nothing left to do */
         PT_REQUIRE_OK(pt_log_sync(harness.log));
         PT_REQUIRE(pt_harness_read(&harness, harness.arena, &point, before, &status, NULL) ==
                    harness.record_count - before);
@@ -672,7 +672,7 @@ static void after_a_jump_each_side_has_its_records_alone(void **state)
                    harness.record_count - before);
         PT_REQUIRE(status == PEAT_DONE);
         require_accounted();
-        pt_log_retire(harness.log, &jump.point, 2);
+        pt_log_retire(harness.log, &jump.point, 2, NULL, NULL);
         append_some(&dice, 50, true);
         PT_REQUIRE_OK(pt_log_sync(harness.log));
         PT_REQUIRE(pt_harness_read(&harness, harness.arena, &jump.point, before, &status, NULL) ==
@@ -815,11 +815,146 @@ static void ending_the_log_retires_all_of_it(void **state)
     pt_harness_open(&harness, &mapped, SPACE);
     append_some(&dice, 300, true);
     PT_REQUIRE_OK(pt_log_prepare(harness.log));
-    pt_log_end(harness.log, 2);
+    pt_log_end(harness.log, 2, NULL, NULL);
     harness.log = NULL;
     pt_arena_reclaim(harness.arena, 2);
     pt_arena_space(harness.arena, &space);
     PT_REQUIRE(space.free_size + PT_ARENA_START == space.file_size);
+    pt_harness_close(&harness);
+}
+
+/* ---- Pieces ---- */
+
+enum { PIECES_MAX = 4096 };
+static struct pt_log_piece pieces[PIECES_MAX];
+static struct pt_log_piece kept[PIECES_MAX];
+static size_t kept_count;
+
+static bool keep_piece(void *context, const struct pt_log_piece *piece)
+{
+    (void)context;
+    PT_REQUIRE(kept_count < PIECES_MAX);
+    kept[kept_count++] = *piece;
+    return true;
+}
+
+/* Which of the records begins at @p start, of which only the history counts. */
+static uint64_t number_at(const struct pt_log_point *start)
+{
+    struct pt_log_reader *reader;
+    struct pt_record record;
+    uint64_t number = 0;
+
+    PT_REQUIRE_OK(pt_log_reader_open(harness.arena, &harness.start, true, &reader));
+    while (pt_log_reader_point(reader).position < start->position) {
+        PT_REQUIRE_OK(pt_log_reader_next(reader, &record));
+        number++;
+    }
+    PT_REQUIRE(pt_log_reader_point(reader).position == start->position);
+    pt_log_reader_close(reader);
+    return number;
+}
+
+static void where_the_first_payload_of_a_region_begins_is_a_place_to_read_from(void **state)
+{
+    const struct pt_log_options small = {.region_size_min = 64 * KIB, .region_size_max = MIB};
+    struct pt_dice dice = {pt_test_seed()};
+    size_t middle_count = 0;
+    size_t count;
+    (void)state;
+
+    pt_harness_open(&harness, &small, SPACE);
+    pt_harness_append(&harness, &dice, 2900000); /* over regions in which nothing else begins */
+    append_some(&dice, 200, true);
+    for (unsigned i = 0; i < 4; i++)
+        pt_harness_append(&harness, &dice, 700000 + 100000 * i);
+    PT_REQUIRE_OK(pt_log_sync(harness.log));
+    count = pt_log_pieces(harness.log, pieces, PIECES_MAX);
+    PT_REQUIRE(count > 4 && count < PIECES_MAX && pt_log_pieces(harness.log, NULL, 0) == count);
+    for (size_t i = 0; i < count; i++) {
+        enum peat_status status;
+        uint64_t first;
+
+        PT_REQUIRE(pieces[i].start.region.size > 0);
+        middle_count += !pieces[i].has_start;
+        if (!pieces[i].has_start)
+            continue;
+        first = number_at(&pieces[i].start);
+        PT_REQUIRE(pt_harness_read(&harness, harness.arena, &pieces[i].start, first, &status,
+                                   NULL) == harness.record_count - first);
+    }
+    PT_REQUIRE(middle_count > 0); /* else this has shown nothing */
+    pt_harness_close(&harness);
+}
+
+static void a_reader_finds_the_pieces_that_the_appender_made(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    const struct pt_log_piece *found;
+    struct pt_log_reader *reader;
+    struct pt_record record;
+    size_t found_count;
+    size_t count;
+    (void)state;
+
+    pt_harness_open(&harness, &written, SPACE);
+    pt_harness_append(&harness, &dice, 2900000);
+    append_some(&dice, 400, true);
+    PT_REQUIRE_OK(pt_log_sync(harness.log));
+    PT_REQUIRE_OK(pt_log_reader_open(harness.arena, &harness.start, true, &reader));
+    for (uint64_t i = 0; i < harness.record_count; i++) {
+        struct pt_log_point before = pt_log_reader_point(reader);
+        struct pt_log_point begin;
+
+        PT_REQUIRE_OK(pt_log_reader_next(reader, &record));
+        begin = pt_log_reader_begin(reader);
+        PT_REQUIRE(begin.position == before.position && begin.commit == before.commit);
+        if (i % 16 == 0) {
+            enum peat_status status;
+
+            PT_REQUIRE(pt_harness_read(&harness, harness.arena, &begin, i, &status, NULL) ==
+                       harness.record_count - i);
+        }
+    }
+    found = pt_log_reader_pieces(reader, &found_count);
+    count = pt_log_pieces(harness.log, pieces, PIECES_MAX);
+    PT_REQUIRE(found_count == count);
+    for (size_t i = 0; i < count; i++) {
+        PT_REQUIRE(found[i].has_start == pieces[i].has_start);
+        PT_REQUIRE(found[i].start.region.offset == pieces[i].start.region.offset);
+        if (found[i].has_start)
+            PT_REQUIRE(found[i].start.position == pieces[i].start.position &&
+                       found[i].start.commit == pieces[i].start.commit);
+    }
+    pt_log_reader_close(reader);
+    pt_harness_close(&harness);
+}
+
+static void what_is_kept_of_the_log_stays_readable_after_it_has_ended(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct pt_log_point from;
+    enum peat_status status;
+    (void)state;
+
+    pt_harness_open(&harness, &mapped, SPACE);
+    from = harness.start;
+    append_some(&dice, 200, true);
+    PT_REQUIRE_OK(pt_log_sync(harness.log));
+    kept_count = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        struct pt_log_point point = pt_log_point(harness.log);
+
+        pt_log_retire(harness.log, &point, 2 + i, keep_piece, NULL);
+        append_some(&dice, 200, true);
+        PT_REQUIRE_OK(pt_log_sync(harness.log));
+    }
+    pt_log_end(harness.log, 4, keep_piece, NULL);
+    harness.log = NULL;
+    pt_arena_reclaim(harness.arena, 4);
+    PT_REQUIRE(kept_count > 2 && kept[0].has_start && kept[0].start.position == from.position);
+    PT_REQUIRE(pt_harness_read(&harness, harness.arena, &kept[0].start, 0, &status, NULL) ==
+               harness.record_count);
     pt_harness_close(&harness);
 }
 
@@ -927,6 +1062,9 @@ int main(void)
         cmocka_unit_test(what_is_written_while_the_end_is_looked_for_is_not_taken_for_damage),
         cmocka_unit_test(a_survey_of_no_log_or_no_place_says_so),
         cmocka_unit_test(ending_the_log_retires_all_of_it),
+        cmocka_unit_test(where_the_first_payload_of_a_region_begins_is_a_place_to_read_from),
+        cmocka_unit_test(a_reader_finds_the_pieces_that_the_appender_made),
+        cmocka_unit_test(what_is_kept_of_the_log_stays_readable_after_it_has_ended),
         cmocka_unit_test(an_earlier_use_of_a_region_is_never_read),
         cmocka_unit_test(a_start_that_is_no_place_is_damage),
         cmocka_unit_test(a_small_log_takes_little_space),

@@ -58,6 +58,7 @@ static enum peat_status log_init(struct pt_log *log,
     log->region_size = region->extent.size;
     log->made_us = pt_clock_monotonic_us();
     log->end = *start;
+    pt_log_region_begin(region, start);
     log->made_position = start->position;
     log->durable_position = start->position;
     return PEAT_OK;
@@ -114,16 +115,57 @@ void pt_log_close(struct pt_log *log) PT_NO_ANALYSIS
     pt_free(log);
 }
 
-void pt_log_end(struct pt_log *log, uint64_t generation) PT_NO_ANALYSIS
+static struct pt_log_piece piece_of(const struct pt_log_region *region)
+{
+    struct pt_log_piece piece = {region->start, region->has_start};
+
+    piece.start.region = region->extent;
+    piece.start.nonce = region->nonce;
+    return piece;
+}
+
+/* A region that the log has done with: somebody's, or nobody's. */
+static void region_give(struct pt_log *log, const struct pt_log_region *region, uint64_t generation,
+                        bool (*keep)(void *context, const struct pt_log_piece *piece),
+                        void *context)
+{
+    struct pt_log_piece piece = piece_of(region);
+
+    if (keep != NULL && keep(context, &piece))
+        return;
+    /* Without memory for it the space is free only after the next open, which is no harm. */
+    (void)pt_arena_retire(log->arena, region->extent, generation);
+}
+
+void pt_log_end(struct pt_log *log, uint64_t generation,
+                bool (*keep)(void *context, const struct pt_log_piece *piece),
+                void *context) PT_NO_ANALYSIS
 {
     struct pt_log_region *region = log->first;
 
     for (;; region = region->next) { /* what lies behind the current one closing releases */
-        (void)pt_arena_retire(log->arena, region->extent, generation);
+        region_give(log, region, generation, keep, context);
         if (region == log->current)
             break;
     }
     pt_log_close(log);
+}
+
+size_t pt_log_pieces(struct pt_log *log, struct pt_log_piece *pieces_out, size_t capacity)
+{
+    const struct pt_log_region *region;
+    size_t count = 0;
+
+    pt_mutex_lock(&log->tail_mutex);
+    for (region = log->first;; region = region->next) {
+        if (count < capacity)
+            pieces_out[count] = piece_of(region);
+        count++;
+        if (region == log->current)
+            break;
+    }
+    pt_mutex_unlock(&log->tail_mutex);
+    return count;
 }
 
 struct pt_log_point pt_log_point(struct pt_log *log)
@@ -172,7 +214,8 @@ static struct pt_log_region *regions_detach_before(struct pt_log *log,
     return detached;
 }
 
-void pt_log_retire(struct pt_log *log, const struct pt_log_point *point, uint64_t generation)
+void pt_log_retire(struct pt_log *log, const struct pt_log_point *point, uint64_t generation,
+                   bool (*keep)(void *context, const struct pt_log_piece *piece), void *context)
 {
     struct pt_log_region *region;
 
@@ -184,8 +227,7 @@ void pt_log_retire(struct pt_log *log, const struct pt_log_point *point, uint64_
     while (region != NULL) {
         struct pt_log_region *next = region->next;
 
-        /* Without memory for it the space is free only after the next open, which is no harm. */
-        (void)pt_arena_retire(log->arena, region->extent, generation);
+        region_give(log, region, generation, keep, context);
         pt_log_region_close(region);
         region = next;
     }

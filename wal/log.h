@@ -33,6 +33,16 @@ struct pt_log_point {
     struct pt_id chain; /* SipHash-2-4-128 over all records so far, each keyed by the last */
 };
 
+/*
+ * One region of the log, for whoever keeps it when replay does not need it any more: where a reader can
+ * begin in it, which is where the first payload does that begins in it. A region that was entered in the
+ * middle of a large payload has no such place before that payload's end, perhaps none at all.
+ */
+struct pt_log_piece {
+    struct pt_log_point start; /* region and nonce are set in any case */
+    bool has_start;
+};
+
 struct pt_log_options {
     bool pwrite;              /* PEAT_LOG_PWRITE: no writable mapping */
     uint64_t region_size_min; /* bytes: the first region; 0: the default (128 KiB) */
@@ -99,13 +109,20 @@ struct pt_log_point pt_log_point(struct pt_log *log);
 
 /*
  * Records before @p point are in segments, and a manifest of generation @p generation, which begins
- * the log at @p point, is durable: the regions before it are retired to the arena with that
- * generation.
+ * the log at @p point, is durable: the regions before it are no longer the log's. Each in turn is given
+ * to @p keep (NULL: none is wanted); where that returns true it is the caller's, the others are retired to
+ * the arena with that generation.
  */
-void pt_log_retire(struct pt_log *log, const struct pt_log_point *point, uint64_t generation);
+void pt_log_retire(struct pt_log *log, const struct pt_log_point *point, uint64_t generation,
+                   bool (*keep)(void *context, const struct pt_log_piece *piece), void *context);
 
-/* A durable manifest of generation @p generation begins no log: retire all regions, and close. */
-void pt_log_end(struct pt_log *log, uint64_t generation);
+/* A durable manifest of generation @p generation begins no log: the same with all regions, and close. */
+void pt_log_end(struct pt_log *log, uint64_t generation,
+                bool (*keep)(void *context, const struct pt_log_piece *piece), void *context);
+
+/* The regions that records were appended to, in order: up to @p capacity of them are set in @p pieces_out,
+ * the last of those that there are is the current one. How many there are. */
+size_t pt_log_pieces(struct pt_log *log, struct pt_log_piece *pieces_out, size_t capacity);
 
 /*
  * Going on after a commit that is in no record: what comes next does not follow from the records so
@@ -120,6 +137,10 @@ struct pt_log_jump {
     struct pt_log_region *region; /* NULL: nothing is prepared, or it was done */
     struct pt_log_point point;
 };
+
+/* The chain of a point behind the commit @p commit, which is in no record, made at @p time_us, where the
+ * chain before it was @p chain. */
+struct pt_id pt_log_jump_chain(const struct pt_id *chain, uint64_t commit, uint64_t time_us);
 
 /* The log goes on after @p commit, the last one's number + 1, made at @p time_us. PEAT_NO_SPACE,
  * PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED. */
@@ -162,12 +183,18 @@ enum peat_status pt_log_reader_open(struct pt_arena *arena, const struct pt_log_
  * PEAT_IO, PEAT_NO_MEMORY.
  */
 enum peat_status pt_log_reader_next(struct pt_log_reader *reader, struct pt_record *record_out);
+/* The point before the last record given: a reader that begins there gives it first. */
+struct pt_log_point pt_log_reader_begin(const struct pt_log_reader *reader);
 /* The point behind the last record given: where a log that goes on begins. */
 struct pt_log_point pt_log_reader_point(const struct pt_log_reader *reader);
 /* The regions entered so far, in order, also by a link behind which nothing was found: the writer
  * claims or retires them. Valid until the next call. */
 const struct pt_extent *pt_log_reader_regions(const struct pt_log_reader *reader,
                                               size_t *count_out);
+/* Of these, the regions that the records given so far are in. Where the reader began in the middle of one,
+ * its place is where the reader began. Valid until the next call. */
+const struct pt_log_piece *pt_log_reader_pieces(const struct pt_log_reader *reader,
+                                                size_t *count_out);
 void pt_log_reader_close(struct pt_log_reader *reader); /* NULL is allowed */
 
 /*

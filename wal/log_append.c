@@ -23,6 +23,7 @@ struct appending {
     uint64_t rest; /* bytes of payload not yet appended */
     uint64_t size; /* bytes of it that go into this record */
     bool more;     /* and there is more after it */
+    bool begun;    /* this record is not the first of the payload */
 };
 
 /* ---- One record ---- */
@@ -110,6 +111,9 @@ static void record_write_locked(struct pt_log *log, struct appending *appending)
     uint64_t chained_size = PT_LOG_CHAINED_SIZE + appending->size;
 
     PT_ASSERT(appending->commit == log->end.commit + (appending->kind == PT_RECORD_BATCH));
+    if (!log->current->has_start && !appending->begun)
+        pt_log_region_begin(log->current, &log->end);
+    appending->begun = true;
     place_put(&place, PT_LOG_CHAINED_OFFSET, bytes + PT_LOG_CHAINED_OFFSET, PT_LOG_CHAINED_SIZE);
     payload_put(appending, &place);
     header.chain =

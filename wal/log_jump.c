@@ -1,10 +1,16 @@
 /* Jumping: the log goes on in a region of its own, behind a commit that no record tells of. */
 #include "wal/log_parts.h"
 
+struct pt_id pt_log_jump_chain(const struct pt_id *chain, uint64_t commit, uint64_t time_us)
+{
+    const struct pt_le64 tale[] = {pt_le64(commit), pt_le64(time_us)};
+
+    return pt_siphash128(chain, tale, sizeof(tale));
+}
+
 enum peat_status pt_log_jump_prepare(struct pt_log *log, uint64_t commit, uint64_t time_us,
                                      struct pt_log_jump *jump_out)
 {
-    const struct pt_le64 tale[] = {pt_le64(commit), pt_le64(time_us)};
     struct pt_log_region *region = NULL;
     enum peat_status status;
 
@@ -20,12 +26,13 @@ enum peat_status pt_log_jump_prepare(struct pt_log *log, uint64_t commit, uint64
     pt_mutex_unlock(&log->tail_mutex);
     jump_out->region = region;
     /* In no record, but part of the history: who did not jump has another chain from here on. */
-    jump_out->point.chain = pt_siphash128(&jump_out->point.chain, tale, sizeof(tale));
+    jump_out->point.chain = pt_log_jump_chain(&jump_out->point.chain, commit, time_us);
     jump_out->point.commit = commit;
     jump_out->point.time_us = time_us;
     jump_out->point.region = region->extent;
     jump_out->point.nonce = region->nonce;
     jump_out->point.offset = region->used;
+    pt_log_region_begin(region, &jump_out->point);
     return PEAT_OK;
 }
 

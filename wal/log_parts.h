@@ -91,6 +91,9 @@ enum peat_status pt_log_first_region_open(struct pt_log *log, struct pt_log_regi
 /* Find all the space that @p payload_size bytes can take. When that fails, nothing has changed. */
 enum peat_status pt_log_room_reserve(struct pt_log *log, uint64_t payload_size);
 
+/* Records of @p region, which has none yet, will begin behind @p end: of its log, or a jump's. */
+void pt_log_region_begin(struct pt_log_region *region, const struct pt_log_point *end);
+
 /* Link the current region to the next and go on there. Everything staged is written. */
 enum peat_status pt_log_region_leave(struct pt_log *log);
 

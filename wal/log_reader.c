@@ -31,8 +31,10 @@ struct pt_log_reader {
     bool live;
     bool ended;           /* not live, and the end was seen */
     struct cursor cursor; /* behind the last record given */
+    struct cursor begin;  /* before it, in the region that it begins in */
     struct pt_log_view view;
-    struct pt_extent *regions; /* entered so far */
+    struct pt_extent *regions;   /* entered so far */
+    struct pt_log_piece *pieces; /* the same, and where records begin in them */
     size_t region_count;
     size_t region_capacity;
     uint8_t *joined;        /* a payload that came in several records */
@@ -42,18 +44,33 @@ struct pt_log_reader {
 
 /* ---- Regions ---- */
 
-static enum peat_status region_add(struct pt_log_reader *reader, struct pt_extent extent)
+static enum peat_status regions_grow(struct pt_log_reader *reader)
 {
-    if (reader->region_count == reader->region_capacity) {
-        size_t capacity = reader->region_capacity == 0 ? 8 : 2 * reader->region_capacity;
-        struct pt_extent *regions =
-            pt_realloc(reader->regions, capacity * sizeof(*reader->regions));
+    size_t capacity = reader->region_capacity == 0 ? 8 : 2 * reader->region_capacity;
+    struct pt_extent *regions = pt_realloc(reader->regions, capacity * sizeof(*reader->regions));
+    struct pt_log_piece *pieces;
 
-        if (regions == NULL)
-            return pt_fail(PEAT_NO_MEMORY, "list of %zu log regions", capacity);
+    if (regions != NULL)
         reader->regions = regions;
-        reader->region_capacity = capacity;
-    }
+    pieces = regions == NULL ? NULL : pt_realloc(reader->pieces, capacity * sizeof(*pieces));
+    if (pieces == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "list of %zu log regions", capacity);
+    reader->pieces = pieces;
+    reader->region_capacity = capacity;
+    return PEAT_OK;
+}
+
+static enum peat_status region_add(struct pt_log_reader *reader, struct pt_extent extent,
+                                   const struct pt_id *nonce)
+{
+    struct pt_log_piece piece = {.start = {.region = extent, .nonce = *nonce}};
+    enum peat_status status = PEAT_OK;
+
+    if (reader->region_count == reader->region_capacity)
+        status = regions_grow(reader);
+    if (status < 0)
+        return status;
+    reader->pieces[reader->region_count] = piece;
     reader->regions[reader->region_count++] = extent;
     return PEAT_OK;
 }
@@ -88,7 +105,7 @@ static enum peat_status link_follow(struct pt_log_reader *reader, struct cursor 
         return PEAT_DONE;
     status = link_view(reader, &link, &view);
     if (status == PEAT_OK)
-        status = region_add(reader, view.extent);
+        status = region_add(reader, view.extent, &view.nonce);
     if (status != PEAT_OK)
         return status;
     reader->view = view;
@@ -203,9 +220,11 @@ static enum peat_status payload_next(struct pt_log_reader *reader, struct cursor
 {
     struct pt_log_header header;
     const uint8_t *record;
+    bool first = true;
     bool more;
 
     joined_forget(reader);
+    reader->begin = *cursor;
     do {
         size_t size;
         enum peat_status status = record_next(reader, cursor, &header, &record);
@@ -215,6 +234,13 @@ static enum peat_status payload_next(struct pt_log_reader *reader, struct cursor
         size = pt_le32_value(header.size);
         more = (header.flags & PT_LOG_MORE) != 0;
         record_out->payload = pt_bytes(record + PT_LOG_HEADER_SIZE, size);
+        if (first) { /* the history is as before it; the place is where it was found */
+            reader->begin.point.region = cursor->point.region;
+            reader->begin.point.nonce = cursor->point.nonce;
+            reader->begin.point.offset = cursor->point.offset - pt_log_record_size(size);
+            reader->begin.region_index = cursor->region_index;
+            first = false;
+        }
         if ((!more && reader->joined_size == 0) || PT_BUG(BATCH_IN_PARTS))
             break;
         status = join(reader, record_out->payload.data, size);
@@ -290,6 +316,7 @@ static enum peat_status begin_again(struct pt_log_reader *reader, struct cursor 
 enum peat_status pt_log_reader_next(struct pt_log_reader *reader, struct pt_record *record_out)
 {
     uint64_t tried = UINT64_MAX; /* up to which position there was a record, the last time */
+    struct pt_log_piece *begin;
     struct cursor cursor;
     enum peat_status status;
 
@@ -307,9 +334,13 @@ enum peat_status pt_log_reader_next(struct pt_log_reader *reader, struct pt_reco
         tried = cursor.point.position;
     }
     reader->ended = status == PEAT_DONE && !reader->live;
-    if (status == PEAT_OK)
-        reader->cursor = cursor;
-    return status;
+    if (status != PEAT_OK)
+        return status;
+    reader->cursor = cursor;
+    begin = &reader->pieces[reader->begin.region_index];
+    if (!begin->has_start)
+        *begin = (struct pt_log_piece){reader->begin.point, true};
+    return PEAT_OK;
 }
 
 /* ---- The reader as a whole ---- */
@@ -329,7 +360,9 @@ static enum peat_status start_enter(struct pt_log_reader *reader, const struct p
                          pt_file_name(pt_arena_file(reader->arena)), start->region.offset,
                          start->offset);
     if (status == PEAT_OK)
-        status = region_add(reader, start->region);
+        status = region_add(reader, start->region, &start->nonce);
+    if (status == PEAT_OK)
+        reader->pieces[0] = (struct pt_log_piece){*start, true};
     return status;
 }
 
@@ -358,6 +391,11 @@ done:
     return status;
 }
 
+struct pt_log_point pt_log_reader_begin(const struct pt_log_reader *reader)
+{
+    return reader->begin.point;
+}
+
 struct pt_log_point pt_log_reader_point(const struct pt_log_reader *reader)
 {
     return reader->cursor.point;
@@ -369,11 +407,19 @@ const struct pt_extent *pt_log_reader_regions(const struct pt_log_reader *reader
     return reader->regions;
 }
 
+const struct pt_log_piece *pt_log_reader_pieces(const struct pt_log_reader *reader,
+                                                size_t *count_out)
+{
+    *count_out = reader->region_count == 0 ? 0 : reader->cursor.region_index + 1;
+    return reader->pieces;
+}
+
 void pt_log_reader_close(struct pt_log_reader *reader)
 {
     if (reader == NULL)
         return;
     pt_free(reader->regions);
+    pt_free(reader->pieces);
     pt_block_free(reader->joined, reader->joined_capacity);
     pt_free(reader);
 }
@@ -405,7 +451,7 @@ enum peat_status pt_log_survey(struct pt_arena *arena, const struct pt_log_point
             status = pt_fail(PEAT_CORRUPT, "%s: the log's links lead in circles",
                              pt_file_name(pt_arena_file(arena)));
         if (status == PEAT_OK)
-            status = region_add(reader, view.extent);
+            status = region_add(reader, view.extent, &view.nonce);
         if (status == PEAT_OK)
             reader->view = view;
     }

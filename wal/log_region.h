@@ -6,7 +6,7 @@
 #ifndef PEAT_WAL_LOG_REGION_H
 #define PEAT_WAL_LOG_REGION_H
 
-#include "core/arena/arena.h"
+#include "wal/log.h"
 #include "wal/log_format.h"
 
 /*
@@ -25,6 +25,8 @@ struct pt_log_region {
     uint64_t populated; /* bytes from its start: may be stored to; the appender's */
     uint64_t detached;  /* bytes from its start: full, out of the page tables; the appender's */
     bool left;          /* linked to the next one: nothing is written here any more */
+    bool has_start;     /* a payload begins here, the first of them at start: */
+    struct pt_log_point start;
 };
 
 /*

@@ -210,6 +210,16 @@ enum peat_status pt_log_room_reserve(struct pt_log *log, uint64_t payload_size)
     return status;
 }
 
+void pt_log_region_begin(struct pt_log_region *region, const struct pt_log_point *end)
+{
+    PT_ASSERT(!region->has_start);
+    region->start = *end;
+    region->start.region = region->extent;
+    region->start.nonce = region->nonce;
+    region->start.offset = region->used;
+    region->has_start = true;
+}
+
 enum peat_status pt_log_region_leave(struct pt_log *log)
 {
     struct pt_log_region *region;

@@ -127,7 +127,7 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
         return status;
     }
     if (PT_BUG(REUSED_EARLY) && db->log != NULL)
-        pt_log_retire(db->log, &start, generation - 1);
+        pt_log_retire(db->log, &start, generation - 1, NULL, NULL);
     status = sync_before_superblock(db, extent);
     if (status == PEAT_OK)
         status = pt_superblock_write(pt_arena_file(db->arena), &superblock);
@@ -151,7 +151,7 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
     if (change->jump != NULL && !PT_BUG(JUMP_IGNORED))
         pt_log_jump(db->log, change->jump);
     if (db->log != NULL)
-        pt_log_retire(db->log, &start, generation);
+        pt_log_retire(db->log, &start, generation, NULL, NULL);
     return PEAT_OK;
 }
 

@@ -561,7 +561,7 @@ static enum peat_status close_clean(struct peat_db *db)
     status = pt_checkpoint_at(db, &end);
     if (status < 0)
         return status;
-    pt_log_end(db->log, atomic_load_explicit(&db->generation, memory_order_relaxed));
+    pt_log_end(db->log, atomic_load_explicit(&db->generation, memory_order_relaxed), NULL, NULL);
     db->log = NULL;
     (void)pt_shelf_reap(&db->shelf);
     pt_arena_reclaim(db->arena, atomic_load_explicit(&db->generation, memory_order_relaxed));

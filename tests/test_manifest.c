@@ -17,7 +17,15 @@
 
 #include <cmocka.h>
 
-enum { SEGMENTS_MAX = 12, RUNS_MAX = 4, SLICES_MAX = 40, KEPT_MAX = 6, KEY_MAX = 12, ROUNDS = 300 };
+enum {
+    SEGMENTS_MAX = 12,
+    RUNS_MAX = 4,
+    SLICES_MAX = 40,
+    KEPT_MAX = 6,
+    FEEDS_MAX = 5,
+    KEY_MAX = 12,
+    ROUNDS = 300
+};
 
 /* A manifest with what it points to. */
 struct sample {
@@ -28,6 +36,9 @@ struct sample {
     uint8_t keys[2 * SLICES_MAX][KEY_MAX];
     struct pt_manifest_kept kept[KEPT_MAX];
     char names[KEPT_MAX][KEY_MAX];
+    struct pt_log_piece held[FEEDS_MAX];
+    struct pt_manifest_feed feeds[FEEDS_MAX];
+    char feed_names[FEEDS_MAX][KEY_MAX];
 };
 
 /* A heap block of exactly the encoded size, so that a sanitizer sees every step outside. */
@@ -155,6 +166,46 @@ static void kept_fill(struct pt_dice *dice, struct sample *sample, size_t count)
     manifest->kept_count = count;
 }
 
+/* Regions of the log behind all else, some entered in the middle of a payload; the last may be that in which
+ * the log begins. And feeds, in the order of their names. */
+static void feeds_fill(struct pt_dice *dice, struct sample *sample, size_t count)
+{
+    struct pt_manifest *manifest = &sample->manifest;
+    uint64_t offset = UINT64_C(1) << 41;
+
+    for (size_t i = 0; i < count; i++) {
+        struct pt_log_point *start = &sample->held[i].start;
+
+        start->region.offset = offset;
+        start->region.size = PT_REGION_UNIT * (1 + pt_dice_below(dice, 8));
+        start->nonce = some_nonce(dice);
+        offset += start->region.size;
+        sample->held[i].has_start = i == 0 || !pt_dice_one_in(dice, 3);
+        if (!sample->held[i].has_start)
+            continue;
+        start->offset = 4096 + 8 * pt_dice_below(dice, 1000);
+        start->epoch = manifest->log.epoch / 2;
+        start->commit = manifest->log.commit / FEEDS_MAX * i;
+        start->position = manifest->log.position / FEEDS_MAX * i;
+        start->time_us = pt_dice_next(dice);
+        start->chain = some_nonce(dice);
+    }
+    if (count > 0 && manifest->log.region.size > 0 && pt_dice_one_in(dice, 2)) {
+        sample->held[count - 1].start.region = manifest->log.region;
+        sample->held[count - 1].start.nonce = manifest->log.nonce;
+    }
+    for (size_t i = 0; i < count; i++) {
+        int size = snprintf(sample->feed_names[i], KEY_MAX, "feed-%zu", i);
+
+        sample->feeds[i].acknowledged = pt_dice_next(dice);
+        sample->feeds[i].name = pt_bytes(sample->feed_names[i], (size_t)size);
+    }
+    manifest->held = sample->held;
+    manifest->held_count = count;
+    manifest->feeds = sample->feeds;
+    manifest->feed_count = pt_dice_one_in(dice, 2) ? count : count / 2;
+}
+
 static void sample_fill(struct pt_dice *dice, struct sample *sample)
 {
     struct pt_manifest *manifest = &sample->manifest;
@@ -174,6 +225,8 @@ static void sample_fill(struct pt_dice *dice, struct sample *sample)
     segments_fill(dice, sample, segment_count);
     runs_fill(dice, sample, 1 + (size_t)pt_dice_below(dice, RUNS_MAX));
     kept_fill(dice, sample, (size_t)pt_dice_below(dice, KEPT_MAX + 1));
+    if (pt_dice_one_in(dice, 2))
+        feeds_fill(dice, sample, 1 + (size_t)pt_dice_below(dice, FEEDS_MAX));
 }
 
 static struct block block_new(size_t size)
@@ -250,6 +303,16 @@ static void require_same(const struct pt_manifest *a, const struct pt_manifest *
         PT_REQUIRE(a->kept[i].flags == b->kept[i].flags);
         PT_REQUIRE(pt_same(a->kept[i].name, b->kept[i].name));
     }
+    PT_REQUIRE(a->held_count == b->held_count);
+    for (size_t i = 0; i < a->held_count; i++) {
+        PT_REQUIRE(a->held[i].has_start == b->held[i].has_start);
+        PT_REQUIRE(memcmp(&a->held[i].start, &b->held[i].start, sizeof(a->held[i].start)) == 0);
+    }
+    PT_REQUIRE(a->feed_count == b->feed_count);
+    for (size_t i = 0; i < a->feed_count; i++) {
+        PT_REQUIRE(a->feeds[i].acknowledged == b->feeds[i].acknowledged);
+        PT_REQUIRE(pt_same(a->feeds[i].name, b->feeds[i].name));
+    }
 }
 
 static void require_encodes_to(const struct pt_manifest *manifest, const struct block *block)
@@ -293,6 +356,25 @@ static void a_store_without_segments_has_a_manifest(void **state)
     require_same(&manifest, &decoded);
     pt_manifest_fini(&decoded);
     free(block.data);
+}
+
+static void what_knows_no_feeds_is_of_the_version_before_them(void **state)
+{
+    struct pt_manifest manifest = {.generation = 1, .next_collection_id = 2};
+    struct pt_manifest_feed feed = {.acknowledged = 7, .name = pt_text("feed")};
+    struct block plain = encode(&manifest);
+    struct block block;
+    (void)state;
+
+    assert_int_equal(pt_le32_value(((struct pt_manifest_header *)plain.data)->version), 2);
+    manifest.feeds = &feed;
+    manifest.feed_count = 1;
+    block = encode(&manifest);
+    assert_int_equal(pt_le32_value(((struct pt_manifest_header *)block.data)->version), 3);
+    assert_int_equal(block.size, plain.size + sizeof(struct pt_manifest_feed_header) +
+                                     sizeof(struct pt_manifest_feed_row) + 4);
+    free(block.data);
+    free(plain.data);
 }
 
 static void every_flipped_byte_is_damage(void **state)
@@ -520,29 +602,116 @@ static const struct lie lies[] = {
     {"name with a NUL", NAMES + 1, 0, 1},
 };
 
+/* @p plain is valid, and with each of @p count lies it is not. */
+static void require_lies_refused(const struct block *plain, const struct pt_manifest *manifest,
+                                 const struct lie *list, size_t count)
+{
+    struct pt_manifest decoded;
+
+    PT_REQUIRE_OK(decode(plain, manifest, &decoded));
+    pt_manifest_fini(&decoded);
+    for (size_t i = 0; i < count; i++) {
+        struct block block = block_new(plain->size);
+        struct pt_le64 value = pt_le64(list[i].value);
+
+        pt_test_context("%s", list[i].what);
+        memcpy(block.data, plain->data, plain->size);
+        memcpy(block.data + list[i].offset, value.bytes, list[i].size);
+        PT_REQUIRE(memcmp(block.data, plain->data, plain->size) != 0);
+        seal(&block, manifest);
+        require_refused(&block, manifest);
+        free(block.data);
+    }
+    pt_test_context("%s", "");
+}
+
 static void a_false_claim_behind_a_right_checksum_is_damage(void **state)
 {
     struct pt_manifest manifest;
     struct block plain = plain_block(&manifest);
-    struct pt_manifest decoded;
     (void)state;
 
     PT_REQUIRE(NAMES + 3 + PT_CHECKSUM_SIZE == plain.size);
-    PT_REQUIRE_OK(decode(&plain, &manifest, &decoded));
-    pt_manifest_fini(&decoded);
-    for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
-        struct block block = block_new(plain.size);
-        struct pt_le64 value = pt_le64(lies[i].value);
+    require_lies_refused(&plain, &manifest, lies, sizeof(lies) / sizeof(lies[0]));
+    free(plain.data);
+}
 
-        pt_test_context("%s", lies[i].what);
-        memcpy(block.data, plain.data, plain.size);
-        memcpy(block.data + lies[i].offset, value.bytes, lies[i].size);
-        PT_REQUIRE(memcmp(block.data, plain.data, plain.size) != 0);
-        seal(&block, &manifest);
-        require_refused(&block, &manifest);
-        free(block.data);
+#define FEED_HEADER(field) \
+    (PT_MANIFEST_HEADER_SIZE + offsetof(struct pt_manifest_feed_header, field))
+#define FEED_ROWS (PT_MANIFEST_HEADER_SIZE + sizeof(struct pt_manifest_feed_header))
+#define HELD(i, field) \
+    (FEED_ROWS + (i) * sizeof(struct pt_manifest_log) + offsetof(struct pt_manifest_log, field))
+#define FEED(i, field)                                                    \
+    (HELD(4, region_offset) + (i) * sizeof(struct pt_manifest_feed_row) + \
+     offsetof(struct pt_manifest_feed_row, field))
+#define FEED_NAMES (FEED(2, acknowledged))
+
+static const struct lie feed_lies[] = {
+    {"a version without feeds", HEADER(version), 2, 4},
+    {"more held rows than fit", FEED_HEADER(held_count), UINT64_C(1) << 60, 8},
+    {"fewer held rows than there are", FEED_HEADER(held_count), 3, 8},
+    {"more feeds than fit", FEED_HEADER(feed_count), UINT64_C(1) << 62, 8},
+    {"more bytes of names of feeds than fit", FEED_HEADER(feed_name_size), UINT64_MAX - 50, 8},
+    {"held region misaligned", HELD(0, region_offset), 4 * PT_REGION_UNIT + 8, 8},
+    {"held region over a superblock", HELD(0, region_offset), 0, 8},
+    {"held region without bytes", HELD(0, region_size), 0, 8},
+    {"held region over the next", HELD(0, region_size), 2 * PT_REGION_UNIT, 8},
+    {"held region over the log's", HELD(1, region_offset), 2 * PT_REGION_UNIT, 8},
+    {"held region past all files", HELD(1, region_size), UINT64_C(1) << 63, 8},
+    {"the first without a place to read from", HELD(0, offset), 0, 8},
+    {"a place in a link block", HELD(0, offset), 8, 8},
+    {"a place that is none", HELD(0, offset), 4097, 8},
+    {"a place behind the records", HELD(0, offset), PT_REGION_UNIT - 4088, 8},
+    {"commits that descend", HELD(2, commit), 9, 8},
+    {"positions that descend", HELD(2, position), 999, 8},
+    {"a commit beyond the log's", HELD(3, commit), 31, 8},
+    {"a position beyond the log's", HELD(3, position), 4001, 8},
+    {"an epoch beyond the log's", HELD(2, epoch), 2, 8},
+    {"the middle of a payload with a commit", HELD(1, commit), 12, 8},
+    {"the middle of a payload with a chain", HELD(1, chain), 1, 8},
+    {"the log's region under another nonce", HELD(3, nonce), 1, 8},
+    {"feed name longer than the names", FEED(1, name_size), 4, 4},
+    {"feed name shorter than the names", FEED(1, name_size), 1, 4},
+    {"feed without a name", FEED(0, name_size), 0, 4},
+    {"reserved bytes of a feed", FEED(0, reserved), 1, 4},
+    {"two feeds of one name", FEED_NAMES, 'b', 1},
+    {"feeds out of order", FEED_NAMES, 'c', 1},
+    {"feed name with a NUL", FEED_NAMES + 1, 0, 1},
+};
+
+/* Three held regions and the log's own, the second entered in the middle of a payload; two feeds. */
+static void a_false_claim_about_feeds_is_damage(void **state)
+{
+    struct pt_log_piece held[4];
+    struct pt_manifest_feed feeds[] = {{5, pt_text("ac")}, {6, pt_text("bc")}};
+    struct pt_manifest manifest = {.generation = 9, .held = held, .held_count = 4};
+    struct block plain;
+    (void)state;
+
+    memset(held, 0, sizeof(held));
+    manifest.feeds = feeds;
+    manifest.feed_count = 2;
+    manifest.log = (struct pt_log_point){.region = {2 * PT_REGION_UNIT, 2 * PT_REGION_UNIT},
+                                         .offset = 8192,
+                                         .epoch = 1,
+                                         .commit = 30,
+                                         .position = 4000};
+    for (unsigned i = 0; i < 4; i++) {
+        struct pt_log_point *start = &held[i].start;
+
+        held[i].has_start = i != 1;
+        start->region = (struct pt_extent){(4 + i) * PT_REGION_UNIT, PT_REGION_UNIT};
+        if (held[i].has_start)
+            *start = (struct pt_log_point){.region = start->region,
+                                           .offset = 4096,
+                                           .epoch = 1,
+                                           .commit = 10 + i,
+                                           .position = 1000 * (i + 1)};
     }
-    pt_test_context("%s", "");
+    held[3].start.region = manifest.log.region;
+    plain = encode(&manifest);
+    PT_REQUIRE(FEED_NAMES + 4 + PT_CHECKSUM_SIZE == plain.size);
+    require_lies_refused(&plain, &manifest, feed_lies, sizeof(feed_lies) / sizeof(feed_lies[0]));
     free(plain.data);
 }
 
@@ -742,10 +911,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_manifest_comes_back_as_it_was),
         cmocka_unit_test(a_store_without_segments_has_a_manifest),
+        cmocka_unit_test(what_knows_no_feeds_is_of_the_version_before_them),
         cmocka_unit_test(every_flipped_byte_is_damage),
         cmocka_unit_test(a_block_of_another_place_or_size_is_damage),
         cmocka_unit_test(a_newer_version_is_told_from_damage),
         cmocka_unit_test(a_false_claim_behind_a_right_checksum_is_damage),
+        cmocka_unit_test(a_false_claim_about_feeds_is_damage),
         cmocka_unit_test(sealed_nonsense_is_refused_or_means_what_it_says),
         cmocka_unit_test(sealed_noise_is_refused),
         cmocka_unit_test(without_memory_decoding_fails_and_leaks_nothing),

@@ -2,6 +2,7 @@
 
 #include "core/base/alloc.h"
 #include "core/db/collection_id.h"
+#include "wal/log_format.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,8 +15,11 @@ struct layout {
     uint64_t runs;
     uint64_t slices;
     uint64_t kept;
+    uint64_t held;
+    uint64_t feeds;
     uint64_t keys;
     uint64_t names;
+    uint64_t feed_names;
     uint64_t checksum;
     uint64_t size; /* of the block */
 };
@@ -27,21 +31,35 @@ struct counts {
     uint64_t runs;
     uint64_t slices;
     uint64_t kept;
-    uint64_t key_size;  /* bytes */
-    uint64_t name_size; /* bytes */
+    uint64_t held;
+    uint64_t feeds;
+    uint64_t key_size;       /* bytes */
+    uint64_t name_size;      /* bytes */
+    uint64_t feed_name_size; /* bytes */
 };
+
+/* Whether it takes a version that has feeds. */
+static bool counts_have_feeds(const struct counts *counts)
+{
+    return counts->held > 0 || counts->feeds > 0;
+}
 
 static struct layout layout_of(const struct counts *counts)
 {
     struct layout layout;
 
     layout.segments = PT_MANIFEST_HEADER_SIZE;
+    if (counts_have_feeds(counts))
+        layout.segments += sizeof(struct pt_manifest_feed_header);
     layout.runs = layout.segments + counts->segments * sizeof(struct pt_manifest_segment_row);
     layout.slices = layout.runs + counts->runs * sizeof(struct pt_manifest_run_row);
     layout.kept = layout.slices + counts->slices * sizeof(struct pt_manifest_slice_row);
-    layout.keys = layout.kept + counts->kept * sizeof(struct pt_manifest_kept_row);
+    layout.held = layout.kept + counts->kept * sizeof(struct pt_manifest_kept_row);
+    layout.feeds = layout.held + counts->held * sizeof(struct pt_manifest_log);
+    layout.keys = layout.feeds + counts->feeds * sizeof(struct pt_manifest_feed_row);
     layout.names = layout.keys + counts->key_size;
-    layout.checksum = layout.names + counts->name_size;
+    layout.feed_names = layout.names + counts->name_size;
+    layout.checksum = layout.feed_names + counts->feed_name_size;
     layout.size = layout.checksum + PT_CHECKSUM_SIZE;
     return layout;
 }
@@ -51,12 +69,16 @@ static struct layout manifest_layout(const struct pt_manifest *manifest)
     struct counts counts = {.segments = manifest->segment_count,
                             .runs = manifest->run_count,
                             .slices = manifest->slice_count,
-                            .kept = manifest->kept_count};
+                            .kept = manifest->kept_count,
+                            .held = manifest->held_count,
+                            .feeds = manifest->feed_count};
 
     for (size_t i = 0; i < manifest->slice_count; i++)
         counts.key_size += manifest->slices[i].low.size + manifest->slices[i].high.size;
     for (size_t i = 0; i < manifest->kept_count; i++)
         counts.name_size += manifest->kept[i].name.size;
+    for (size_t i = 0; i < manifest->feed_count; i++)
+        counts.feed_name_size += manifest->feeds[i].name.size;
     return layout_of(&counts);
 }
 
@@ -111,9 +133,15 @@ static struct pt_manifest_log log_encode(const struct pt_log_point *log)
 static void header_encode(const struct pt_manifest *manifest, const struct layout *layout,
                           uint8_t *place)
 {
+    bool has_feeds = layout->segments > PT_MANIFEST_HEADER_SIZE;
+    struct pt_manifest_feed_header feed_header = {
+        .held_count = pt_le64(manifest->held_count),
+        .feed_count = pt_le64(manifest->feed_count),
+        .feed_name_size = pt_le64(layout->checksum - layout->feed_names),
+    };
     struct pt_manifest_header header = {
         .magic = pt_le64(PT_MANIFEST_MAGIC),
-        .version = pt_le32(PT_MANIFEST_VERSION),
+        .version = pt_le32(has_feeds ? PT_MANIFEST_VERSION : PT_MANIFEST_VERSION_PLAIN),
         .kind = pt_le32((uint32_t)manifest->kind),
         .size = pt_le64(layout->size),
         .store_id = manifest->store_id,
@@ -127,11 +155,13 @@ static void header_encode(const struct pt_manifest *manifest, const struct layou
         .slice_count = pt_le64(manifest->slice_count),
         .key_size = pt_le64(layout->names - layout->keys),
         .kept_count = pt_le64(manifest->kept_count),
-        .name_size = pt_le64(layout->checksum - layout->names),
+        .name_size = pt_le64(layout->feed_names - layout->names),
     };
 
     PT_ASSERT(manifest->generation > 0 && manifest->next_collection_id <= PT_COLLECTION_ID_MAX);
     memcpy(place, &header, sizeof(header));
+    if (has_feeds)
+        memcpy(place + sizeof(header), &feed_header, sizeof(feed_header));
 }
 
 static void segments_encode(const struct pt_manifest *manifest, uint8_t *place)
@@ -232,6 +262,82 @@ static void kept_encode(const struct pt_manifest *manifest, uint8_t *rows, uint8
     }
 }
 
+/* Rule 5, for one row that is a place to read from, where *before is the last such place. */
+static bool held_start_is_valid(const struct pt_manifest *manifest,
+                                const struct pt_log_point *start, const struct pt_log_point *before)
+{
+    const struct pt_log_point *log = &manifest->log;
+
+    return start->offset % PT_LOG_RECORD_ALIGNMENT == 0 && start->offset >= pt_log_data_start() &&
+           start->offset <= pt_log_data_end(start->region.size) && start->epoch >= before->epoch &&
+           start->commit >= before->commit && start->position >= before->position &&
+           start->epoch <= log->epoch && start->commit <= log->commit &&
+           start->position <= log->position;
+}
+
+/* Rule 5, for one row without. */
+static bool held_middle_is_valid(const struct pt_log_point *start)
+{
+    static const struct pt_id no_chain;
+
+    return start->offset == 0 && start->epoch == 0 && start->commit == 0 && start->time_us == 0 &&
+           start->position == 0 && memcmp(&start->chain, &no_chain, sizeof(no_chain)) == 0;
+}
+
+/* Rule 5, for all rows but what overlaps. */
+static bool held_is_valid(const struct pt_manifest *manifest)
+{
+    static const struct pt_log_point first;
+    const struct pt_log_point *before = &first;
+
+    for (size_t i = 0; i < manifest->held_count; i++) {
+        const struct pt_log_piece *piece = &manifest->held[i];
+
+        if (!extent_is_valid(piece->start.region) || (i == 0 && !piece->has_start))
+            return false;
+        if (!piece->has_start && !held_middle_is_valid(&piece->start))
+            return false;
+        if (piece->has_start && !held_start_is_valid(manifest, &piece->start, before))
+            return false;
+        if (piece->has_start)
+            before = &piece->start;
+    }
+    return true;
+}
+
+/* Rule 6, for one feed. */
+static bool feed_is_valid(const struct pt_manifest *manifest, size_t index)
+{
+    const struct pt_manifest_feed *feed = &manifest->feeds[index];
+
+    return feed->name.size > 0 && feed->name.size <= PEAT_NAME_SIZE_MAX &&
+           memchr(feed->name.data, 0, feed->name.size) == NULL &&
+           (index == 0 || pt_bytes_compare(feed[-1].name, feed->name) < 0);
+}
+
+static void held_encode(const struct pt_manifest *manifest, uint8_t *rows)
+{
+    PT_ASSERT(held_is_valid(manifest));
+    for (size_t i = 0; i < manifest->held_count; i++) {
+        struct pt_manifest_log row = log_encode(&manifest->held[i].start);
+
+        memcpy(rows + i * sizeof(row), &row, sizeof(row));
+    }
+}
+
+static void feeds_encode(const struct pt_manifest *manifest, uint8_t *rows, uint8_t *names)
+{
+    for (size_t i = 0; i < manifest->feed_count; i++) {
+        const struct pt_manifest_feed *feed = &manifest->feeds[i];
+        struct pt_manifest_feed_row row = {.acknowledged = pt_le64(feed->acknowledged),
+                                           .name_size = pt_le32(pt_u32(feed->name.size))};
+
+        PT_ASSERT(feed_is_valid(manifest, i));
+        memcpy(rows + i * sizeof(row), &row, sizeof(row));
+        names = key_encode(feed->name, names);
+    }
+}
+
 void pt_manifest_encode(const struct pt_manifest *manifest, uint8_t *block)
 {
     struct layout layout = manifest_layout(manifest);
@@ -241,6 +347,8 @@ void pt_manifest_encode(const struct pt_manifest *manifest, uint8_t *block)
     segments_encode(manifest, block + layout.segments);
     slices_encode(manifest, block + layout.runs, block + layout.slices, block + layout.keys);
     kept_encode(manifest, block + layout.kept, block + layout.names);
+    held_encode(manifest, block + layout.held);
+    feeds_encode(manifest, block + layout.feeds, block + layout.feed_names);
     checksum = block_checksum(&manifest->store_id, manifest->generation, block, layout.checksum);
     memcpy(block + layout.checksum, &checksum, sizeof(checksum));
 }
@@ -272,12 +380,26 @@ static enum peat_status block_check(struct peat_bytes block, const struct pt_id 
         return pt_fail(PEAT_VERSION,
                        "manifest %" PRIu64 " has version %u, this peat knows up to %d", generation,
                        version, PT_MANIFEST_VERSION);
-    if (version != PT_MANIFEST_VERSION || pt_le32_value(header->kind) > PT_MANIFEST_INCREMENT ||
+    if (version < PT_MANIFEST_VERSION_PLAIN ||
+        pt_le32_value(header->kind) > PT_MANIFEST_INCREMENT ||
         pt_le64_value(header->size) != block.size ||
         pt_le64_value(header->generation) != generation || generation == 0 ||
         memcmp(&header->store_id, store_id, sizeof(*store_id)) != 0)
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": its header is wrong", generation);
     return PEAT_OK;
+}
+
+/* What a version that has feeds says of them: 0 of each where the block ends before. */
+static void feed_counts_decode(const struct pt_manifest_header *header, struct counts *counts)
+{
+    const struct pt_manifest_feed_header *feeds = (const void *)(header + 1);
+
+    if (pt_le32_value(header->version) == PT_MANIFEST_VERSION_PLAIN ||
+        pt_le64_value(header->size) < sizeof(*header) + sizeof(*feeds) + PT_CHECKSUM_SIZE)
+        return;
+    counts->held = pt_le64_value(feeds->held_count);
+    counts->feeds = pt_le64_value(feeds->feed_count);
+    counts->feed_name_size = pt_le64_value(feeds->feed_name_size);
 }
 
 /* Counts against the size, before anything is allocated by them. */
@@ -292,11 +414,14 @@ static enum peat_status layout_decode(const struct pt_manifest_header *header,
                             .key_size = pt_le64_value(header->key_size),
                             .name_size = pt_le64_value(header->name_size)};
 
+    feed_counts_decode(header, &counts);
     if (counts.segments > size / sizeof(struct pt_manifest_segment_row) ||
         counts.runs > size / sizeof(struct pt_manifest_run_row) ||
         counts.slices > size / sizeof(struct pt_manifest_slice_row) ||
         counts.kept > size / sizeof(struct pt_manifest_kept_row) || counts.key_size > size ||
-        counts.name_size > size)
+        counts.name_size > size || counts.held > size / sizeof(struct pt_manifest_log) ||
+        counts.feeds > size / sizeof(struct pt_manifest_feed_row) || counts.feed_name_size > size ||
+        counts_have_feeds(&counts) != (pt_le32_value(header->version) > PT_MANIFEST_VERSION_PLAIN))
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": a count exceeds its size",
                        manifest->generation);
     *layout_out = layout_of(&counts);
@@ -308,6 +433,8 @@ static enum peat_status layout_decode(const struct pt_manifest_header *header,
     manifest->run_count = counts.runs;
     manifest->slice_count = counts.slices;
     manifest->kept_count = counts.kept;
+    manifest->held_count = counts.held;
+    manifest->feed_count = counts.feeds;
     return PEAT_OK;
 }
 
@@ -338,27 +465,37 @@ static enum peat_status arrays_new(struct pt_manifest *manifest)
         status = array_new(manifest->slice_count, sizeof(*manifest->slices), &manifest->slices);
     if (status == PEAT_OK)
         status = array_new(manifest->kept_count, sizeof(*manifest->kept), &manifest->kept);
+    if (status == PEAT_OK)
+        status = array_new(manifest->held_count, sizeof(*manifest->held), &manifest->held);
+    if (status == PEAT_OK)
+        status = array_new(manifest->feed_count, sizeof(*manifest->feeds), &manifest->feeds);
     return status;
+}
+
+static struct pt_log_point log_decode(const struct pt_manifest_log *row)
+{
+    struct pt_log_point point = {
+        .region = {pt_le64_value(row->region_offset), pt_le64_value(row->region_size)},
+        .nonce = row->nonce,
+        .offset = pt_le64_value(row->offset),
+        .epoch = pt_le64_value(row->epoch),
+        .commit = pt_le64_value(row->commit),
+        .time_us = pt_le64_value(row->time_us),
+        .position = pt_le64_value(row->position),
+        .chain = row->chain,
+    };
+
+    return point;
 }
 
 static enum peat_status header_decode(const struct pt_manifest_header *header,
                                       struct pt_manifest *manifest)
 {
-    const struct pt_manifest_log *log = &header->log;
-
     manifest->next_segment_id = pt_le64_value(header->next_segment_id);
     manifest->next_collection_id = pt_le64_value(header->next_collection_id);
     manifest->kind = (enum pt_manifest_kind)pt_le32_value(header->kind);
     manifest->hash_seed = pt_le64_value(header->hash_seed);
-    manifest->log.region.offset = pt_le64_value(log->region_offset);
-    manifest->log.region.size = pt_le64_value(log->region_size);
-    manifest->log.nonce = log->nonce;
-    manifest->log.offset = pt_le64_value(log->offset);
-    manifest->log.epoch = pt_le64_value(log->epoch);
-    manifest->log.commit = pt_le64_value(log->commit);
-    manifest->log.time_us = pt_le64_value(log->time_us);
-    manifest->log.position = pt_le64_value(log->position);
-    manifest->log.chain = log->chain;
+    manifest->log = log_decode(&header->log);
     if (manifest->log.region.size > 0 && (!extent_is_valid(manifest->log.region) ||
                                           manifest->log.offset > manifest->log.region.size))
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": the log cannot begin where it says",
@@ -545,6 +682,40 @@ static enum peat_status kept_decode(const uint8_t *place, const uint8_t *names,
     return names_check(manifest);
 }
 
+static enum peat_status held_decode(const uint8_t *place, struct pt_manifest *manifest)
+{
+    const struct pt_manifest_log *rows = (const void *)place;
+
+    for (size_t i = 0; i < manifest->held_count; i++) {
+        manifest->held[i].start = log_decode(&rows[i]);
+        manifest->held[i].has_start = manifest->held[i].start.offset > 0;
+    }
+    if (!held_is_valid(manifest))
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": what it holds of the log is wrong",
+                       manifest->generation);
+    return PEAT_OK;
+}
+
+static enum peat_status feeds_decode(const uint8_t *place, const uint8_t *names,
+                                     const uint8_t *names_end, struct pt_manifest *manifest)
+{
+    const struct pt_manifest_feed_row *rows = (const void *)place;
+
+    for (size_t i = 0; i < manifest->feed_count; i++) {
+        struct pt_manifest_feed *feed = &manifest->feeds[i];
+
+        feed->acknowledged = pt_le64_value(rows[i].acknowledged);
+        if (!key_decode(&names, names_end, pt_le32_value(rows[i].name_size), &feed->name) ||
+            !feed_is_valid(manifest, i) || pt_le32_value(rows[i].reserved) != 0)
+            return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": feed %zu is wrong",
+                           manifest->generation, i);
+    }
+    if (names != names_end)
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": %zu bytes of names are no feed's",
+                       manifest->generation, (size_t)(names_end - names));
+    return PEAT_OK;
+}
+
 /* Rule 3: each run's slices ascend. */
 static enum peat_status order_check(const struct pt_manifest *manifest)
 {
@@ -591,15 +762,28 @@ static int extent_order(const void *left, const void *right)
     return (a->offset > b->offset) - (a->offset < b->offset);
 }
 
-/* Rules 2 and 4: extents, those of the log and of kept manifests among them, do not overlap. */
+/* Rule 5: whether the last held row is the region in which the log begins. */
+static bool held_ends_in_log(const struct pt_manifest *manifest)
+{
+    const struct pt_log_point *last;
+
+    if (manifest->held_count == 0)
+        return false;
+    last = &manifest->held[manifest->held_count - 1].start;
+    return last->region.offset == manifest->log.region.offset &&
+           last->region.size == manifest->log.region.size &&
+           memcmp(&last->nonce, &manifest->log.nonce, sizeof(last->nonce)) == 0;
+}
+
+/* Rules 2, 4 and 5: extents, those of the log and of kept manifests among them, do not overlap. */
 static enum peat_status overlap_check(const struct pt_manifest *manifest)
 {
     size_t count = 0;
     struct pt_extent *extents = NULL;
     enum peat_status status;
 
-    status =
-        array_new(manifest->segment_count + manifest->kept_count + 1, sizeof(*extents), &extents);
+    status = array_new(manifest->segment_count + manifest->kept_count + manifest->held_count + 1,
+                       sizeof(*extents), &extents);
     if (status < 0)
         goto done;
     for (size_t i = 0; i < manifest->segment_count; i++)
@@ -607,7 +791,9 @@ static enum peat_status overlap_check(const struct pt_manifest *manifest)
     for (size_t i = 0; i < manifest->kept_count; i++)
         if (kept_has_place(manifest, &manifest->kept[i]))
             extents[count++] = pt_manifest_extent(manifest->kept[i].offset, manifest->kept[i].size);
-    if (manifest->log.region.size > 0)
+    for (size_t i = 0; i < manifest->held_count; i++)
+        extents[count++] = manifest->held[i].start.region;
+    if (manifest->log.region.size > 0 && !held_ends_in_log(manifest))
         extents[count++] = manifest->log.region;
     if (count > 1)
         qsort(extents, count, sizeof(*extents), extent_order);
@@ -647,8 +833,13 @@ enum peat_status pt_manifest_decode(struct peat_bytes block, const struct pt_id 
         status = slices_decode(bytes + layout.slices, bytes + layout.keys, bytes + layout.names,
                                manifest_out);
     if (status == PEAT_OK)
-        status = kept_decode(bytes + layout.kept, bytes + layout.names, bytes + layout.checksum,
+        status = kept_decode(bytes + layout.kept, bytes + layout.names, bytes + layout.feed_names,
                              manifest_out);
+    if (status == PEAT_OK)
+        status = held_decode(bytes + layout.held, manifest_out);
+    if (status == PEAT_OK)
+        status = feeds_decode(bytes + layout.feeds, bytes + layout.feed_names,
+                              bytes + layout.checksum, manifest_out);
     if (status == PEAT_OK)
         status = order_check(manifest_out);
     if (status == PEAT_OK)
@@ -664,8 +855,14 @@ void pt_manifest_fini(struct pt_manifest *manifest)
     pt_free(manifest->run_slice_counts);
     pt_free(manifest->slices);
     pt_free(manifest->kept);
+    pt_free(manifest->held);
+    pt_free(manifest->feeds);
     manifest->kept = NULL;
     manifest->kept_count = 0;
+    manifest->held = NULL;
+    manifest->held_count = 0;
+    manifest->feeds = NULL;
+    manifest->feed_count = 0;
     manifest->segments = NULL;
     manifest->run_slice_counts = NULL;
     manifest->slices = NULL;
@@ -721,6 +918,10 @@ enum peat_status pt_manifest_describe(struct pt_run *const *runs, size_t run_cou
     manifest_out->slices = NULL;
     manifest_out->kept = NULL;
     manifest_out->kept_count = 0;
+    manifest_out->held = NULL;
+    manifest_out->held_count = 0;
+    manifest_out->feeds = NULL;
+    manifest_out->feed_count = 0;
     manifest_out->run_count = run_count;
     manifest_out->slice_count = 0;
     for (size_t i = 0; i < run_count; i++)

@@ -36,6 +36,12 @@ struct pt_manifest_kept {
     struct peat_bytes name; /* size 0: none. Borrowed from the block or the history */
 };
 
+/* A feed that has a name. */
+struct pt_manifest_feed {
+    uint64_t acknowledged;
+    struct peat_bytes name; /* borrowed from the block or the feeds */
+};
+
 /* A manifest decoded, or about to be encoded. */
 struct pt_manifest {
     enum pt_manifest_kind kind;
@@ -53,6 +59,10 @@ struct pt_manifest {
     size_t slice_count;
     struct pt_manifest_kept *kept; /* oldest first; the last may be the manifest's own */
     size_t kept_count;
+    struct pt_log_piece *held; /* of the log, for feeds: oldest first */
+    size_t held_count;
+    struct pt_manifest_feed *feeds; /* ascending by name */
+    size_t feed_count;
 };
 
 /* Bytes that @p manifest takes. */
@@ -72,7 +82,7 @@ enum peat_status pt_manifest_decode(struct peat_bytes block, const struct pt_id 
                                     uint64_t generation, struct pt_manifest *manifest_out);
 void pt_manifest_fini(struct pt_manifest *manifest);
 
-/* Describe @p runs: sets segments (each once), runs and slices, and no kept ones; the rest is the
+/* Describe @p runs: sets segments (each once), runs and slices, and nothing kept or held; the rest is the
  * caller's and is not touched. The keys are borrowed from the runs. Release with pt_manifest_fini(). PEAT_NO_MEMORY. */
 enum peat_status pt_manifest_describe(struct pt_run *const *runs, size_t run_count,
                                       struct pt_manifest *manifest_out);

@@ -2,12 +2,16 @@
  * The manifest as it lies in the file: one block, written once, named by a superblock.
  *
  *   header             PT_MANIFEST_HEADER_SIZE bytes
+ *   feed header        24 bytes; version 3 alone has it
  *   segment rows       segment_count x 88 bytes, ascending by segment id
  *   run rows           run_count x 8 bytes, newest run first
  *   slice rows         slice_count x 16 bytes: the first run's in key order, then the next run's
  *   history rows       kept_count x 56 bytes: the manifests that are kept, oldest first
+ *   held rows          held_count x 88 bytes: regions of the log that feeds have yet to read, oldest first
+ *   feed rows          feed_count x 16 bytes: the feeds that have a name
  *   keys               key_size bytes: each slice's low, then its high, in the order of the rows
  *   names              name_size bytes: each history row's, in the order of the rows
+ *   feed names         feed_name_size bytes: each feed row's, in the order of the rows
  *   checksum           16 bytes: Poly1305 of everything before it, keyed by store id and generation
  *
  * Valid if magic, version and checksum match, the parts fill the block exactly, and:
@@ -20,9 +24,17 @@
  *     manifest_generation; names are PEAT_NAME_SIZE_MAX bytes at most, without NUL, and no two are
  *     the same but empty. A row has a place, aligned and overlapping nothing of (2), but for two
  *     kinds: the last row may be the manifest's own, with its own generation as
- *     manifest_generation; and a row flagged as damaged has lost its place.
+ *     manifest_generation; and a row flagged as damaged has lost its place;
+ *  5. held rows lie where nothing of (2) and (4) does, except that the last may be the region in which the
+ *     log begins, with the same nonce: what is in it before that. A row with an offset is a place to read
+ *     from, at a multiple of 8 inside its region; the first row has one. Epoch, commit and position of
+ *     these rows do not descend, and none is beyond that of log. A row without (offset 0) goes on with a
+ *     payload of the row before: its other numbers are 0;
+ *  6. feed names are 1 to PEAT_NAME_SIZE_MAX bytes without NUL and ascend. What a feed has acknowledged may
+ *     be any number.
  *
- * Changing any of this needs a new PT_MANIFEST_VERSION.
+ * What has neither held rows nor feed rows is of version 2, which peats open that know no feeds; there the
+ * parts of (5) and (6) and the feed header are not there. Changing any of this needs a new PT_MANIFEST_VERSION.
  */
 #ifndef PEAT_CORE_DB_MANIFEST_FORMAT_H
 #define PEAT_CORE_DB_MANIFEST_FORMAT_H
@@ -32,12 +44,16 @@
 
 #define PT_MANIFEST_MAGIC UINT64_C(0x314e414d54414550) /* "PEATMAN1" */
 
-enum { PT_MANIFEST_VERSION = 2 };
+enum {
+    PT_MANIFEST_VERSION_PLAIN = 2, /* without feeds */
+    PT_MANIFEST_VERSION = 3        /* the newest there is */
+};
 
 /* What the file is of which this is the manifest. */
 enum pt_manifest_kind {
     PT_MANIFEST_STORE = 0,
-    PT_MANIFEST_INCREMENT = 1 /* what changed since a backup (backup_format.h): no store by itself */
+    PT_MANIFEST_INCREMENT =
+        1 /* what changed since a backup (backup_format.h): no store by itself */
 };
 
 /*
@@ -74,7 +90,7 @@ _Static_assert(offsetof(struct pt_manifest_log, chain) == 72, "on-disk offset");
  *
  *   OFFSET  SIZE  FIELD
  *        0     8  magic               PT_MANIFEST_MAGIC
- *        8     4  version             PT_MANIFEST_VERSION
+ *        8     4  version             PT_MANIFEST_VERSION_PLAIN or PT_MANIFEST_VERSION
  *       12     4  kind                enum pt_manifest_kind
  *       16     8  size                bytes of the block, checksum included
  *       24    16  store_id
@@ -114,6 +130,21 @@ _Static_assert(offsetof(struct pt_manifest_header, store_id) == 24, "on-disk off
 _Static_assert(offsetof(struct pt_manifest_header, log) == 72, "on-disk offset");
 _Static_assert(offsetof(struct pt_manifest_header, segment_count) == 160, "on-disk offset");
 _Static_assert(offsetof(struct pt_manifest_header, kept_count) == 192, "on-disk offset");
+
+/*
+ * The feed header, right behind the header, in version 3.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  held_count
+ *        8     8  feed_count
+ *       16     8  feed_name_size  bytes of all names of feeds
+ */
+struct pt_manifest_feed_header {
+    struct pt_le64 held_count;
+    struct pt_le64 feed_count;
+    struct pt_le64 feed_name_size;
+};
+_Static_assert(sizeof(struct pt_manifest_feed_header) == 24, "on-disk size");
 
 /*
  * One segment.
@@ -199,5 +230,20 @@ struct pt_manifest_kept_row {
 };
 _Static_assert(sizeof(struct pt_manifest_kept_row) == 56, "on-disk size");
 _Static_assert(offsetof(struct pt_manifest_kept_row, name_size) == 48, "on-disk offset");
+
+/*
+ * One feed that has a name. (A held row is a struct pt_manifest_log.)
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  acknowledged  the commit up to which it needs nothing any more
+ *        8     4  name_size     bytes
+ *       12     4  reserved      zero
+ */
+struct pt_manifest_feed_row {
+    struct pt_le64 acknowledged;
+    struct pt_le32 name_size;
+    struct pt_le32 reserved;
+};
+_Static_assert(sizeof(struct pt_manifest_feed_row) == 16, "on-disk size");
 
 #endif

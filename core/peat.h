@@ -21,6 +21,7 @@
  *   peat_snapshot      shared freely (immutable); peat_snapshot_close() last
  *   peat_batch         one thread at a time
  *   peat_iterator      one thread at a time
+ *   peat_feed          one thread at a time, but for peat_feed_cancel(), which any thread may call
  *
  * Every call that can fail returns an enum peat_status: 0 is done, a positive value is a normal
  * outcome, a negative value is an error that peat_last_error() describes in words.
@@ -41,9 +42,9 @@ extern "C" {
 #define PEAT_API __attribute__((visibility("default")))
 
 #define PEAT_VERSION_STRING "0.1.0"
-#define PEAT_KEY_SIZE_MAX ((size_t)16777200)     /* bytes */
+#define PEAT_KEY_SIZE_MAX   ((size_t)16777200)   /* bytes */
 #define PEAT_VALUE_SIZE_MAX ((size_t)4294967295) /* bytes */
-#define PEAT_NAME_SIZE_MAX ((size_t)1024)        /* bytes in a collection's name, 1 at least */
+#define PEAT_NAME_SIZE_MAX  ((size_t)1024)       /* bytes in a collection's name, 1 at least */
 
 /** Borrowed bytes: the callee does not keep them unless it says so. NULL with size 0 is empty. */
 struct peat_bytes {
@@ -88,37 +89,41 @@ struct peat_collection;
 struct peat_batch;
 struct peat_snapshot;
 struct peat_iterator;
+struct peat_feed;
 
 /**
  * @defgroup open Open and close
  * @{
  */
 
-#define PEAT_CREATE 1u     /* create it if it does not exist */
-#define PEAT_READ_ONLY 2u  /* no writing; other processes may write meanwhile */
-#define PEAT_EXCLUSIVE 4u  /* with PEAT_CREATE: PEAT_EXISTS if the file is there already */
+#define PEAT_CREATE     1u /* create it if it does not exist */
+#define PEAT_READ_ONLY  2u /* no writing; other processes may write meanwhile */
+#define PEAT_EXCLUSIVE  4u /* with PEAT_CREATE: PEAT_EXISTS if the file is there already */
 #define PEAT_LOG_PWRITE 8u /* the log is written with pwrite, never through the mapping */
 
 struct peat_options {
-    size_t struct_size; /* set by peat_options_init() */
-    unsigned flags;     /* PEAT_CREATE ... ; default 0 */
+    size_t struct_size;              /* set by peat_options_init() */
+    unsigned flags;                  /* PEAT_CREATE ... ; default 0 */
     enum peat_durability durability; /* what PEAT_DEFAULT means; default PEAT_OS */
     unsigned sync_interval_ms;       /* background sync of the log; default 100 */
-    size_t memory_size_max;          /* bytes of private memory in all; default 512 MiB, at least 8 MiB;
+    size_t memory_size_max;    /* bytes of private memory in all; default 512 MiB, at least 8 MiB;
                                         see below */
-    size_t write_buffer_size;        /* bytes after which a write buffer is flushed; default 64 MiB;
+    size_t write_buffer_size;  /* bytes after which a write buffer is flushed; default 64 MiB;
                                         taken as at most a quarter of memory_size_max, and at least
                                         64 KiB */
-    size_t log_size_max;             /* bytes of log that a crash may leave to be replayed; default
+    size_t log_size_max;       /* bytes of log that a crash may leave to be replayed; default
                                         192 MiB; taken as at least 1 MiB; see below */
-    size_t address_space_size;       /* bytes reserved for the mapping, the largest size the file can
+    size_t address_space_size; /* bytes reserved for the mapping, the largest size the file can
                                         reach; default 1 TiB, or what the system grants */
-    unsigned history_count;          /* states to keep without a name, see history; default 1: the
+    unsigned history_count;    /* states to keep without a name, see history; default 1: the
                                         newest alone; 0: let none go that are there, add none */
-    unsigned history_seconds;        /* and those that were the newest at any moment of the last so
+    unsigned history_seconds;  /* and those that were the newest at any moment of the last so
                                         many seconds; default 0 */
-    uint64_t file_size_max;          /* bytes that the file may grow to; default 0: what the disk and the
+    uint64_t file_size_max;    /* bytes that the file may grow to; default 0: what the disk and the
                                         address space allow; see below */
+    uint64_t
+        feed_log_size_max; /* bytes of log to keep for feeds that have yet to read it, see feeds;
+                                        default 1 GiB; 0: none */
 };
 
 /*
@@ -183,8 +188,8 @@ PEAT_API enum peat_status peat_open(const char *path, const struct peat_options 
 
 /**
  * Write what is in memory to the file, sync it, and release @p db. NULL is allowed. Snapshots,
- * iterators and collection handles must have been closed before (PEAT_BUSY, and nothing happens,
- * while a snapshot or iterator is open). Otherwise @p db is released whatever is returned.
+ * iterators, feeds and collection handles must have been closed before (PEAT_BUSY, and nothing happens,
+ * while a snapshot, iterator or feed is open). Otherwise @p db is released whatever is returned.
  *
  * @retval PEAT_OK, PEAT_BUSY
  * @retval PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY, PEAT_POISONED  the last flush failed: what was
@@ -327,7 +332,8 @@ PEAT_API enum peat_status peat_write(struct peat_db *db, struct peat_batch *batc
 
 /** A view of the store as of the newest commit; takes no lock, costs some ten nanoseconds, any
  * thread. Release with peat_snapshot_close(). PEAT_OK, PEAT_NO_MEMORY. */
-PEAT_API enum peat_status peat_snapshot_open(struct peat_db *db, struct peat_snapshot **snapshot_out);
+PEAT_API enum peat_status peat_snapshot_open(struct peat_db *db,
+                                             struct peat_snapshot **snapshot_out);
 PEAT_API void peat_snapshot_close(struct peat_snapshot *snapshot); /* NULL is allowed */
 /** The commit number it shows: everything up to it, nothing after. */
 PEAT_API uint64_t peat_snapshot_commit(const struct peat_snapshot *snapshot);
@@ -505,16 +511,16 @@ PEAT_API enum peat_status peat_collection_open_at(const struct peat_snapshot *sn
 
 /** One kept state. */
 struct peat_history_entry {
-    size_t struct_size;   /* bytes that are filled in */
-    uint64_t generation;  /* its number */
-    uint64_t commit;      /* it shows everything up to it, nothing after */
-    uint64_t time_us;     /* when it was made, microseconds since 1970 */
-    const char *name;     /* "": it has none */
-    uint64_t size;        /* bytes of the file that it refers to */
-    uint64_t own_size;    /* of these, bytes that no newer state refers to: what it costs */
-    bool is_newest;       /* what a reopened store would show if it had no log */
+    size_t struct_size;    /* bytes that are filled in */
+    uint64_t generation;   /* its number */
+    uint64_t commit;       /* it shows everything up to it, nothing after */
+    uint64_t time_us;      /* when it was made, microseconds since 1970 */
+    const char *name;      /* "": it has none */
+    uint64_t size;         /* bytes of the file that it refers to */
+    uint64_t own_size;     /* of these, bytes that no newer state refers to: what it costs */
+    bool is_newest;        /* what a reopened store would show if it had no log */
     bool is_before_revert; /* what peat_revert() replaced */
-    bool is_damaged;      /* it cannot be opened, only dropped */
+    bool is_damaged;       /* it cannot be opened, only dropped */
 };
 
 /**
@@ -523,10 +529,9 @@ struct peat_history_entry {
  *
  * @param callback  may call peat; the entry and its name are valid until it returns
  */
-PEAT_API enum peat_status peat_history_list(struct peat_db *db,
-                                            bool (*callback)(void *context,
-                                                             const struct peat_history_entry *entry),
-                                            void *context);
+PEAT_API enum peat_status peat_history_list(
+    struct peat_db *db, bool (*callback)(void *context, const struct peat_history_entry *entry),
+    void *context);
 
 /**
  * Keep the present state, everything that is committed, under @p name until it is dropped. Durable when
@@ -602,11 +607,184 @@ struct peat_difference {
  * @retval PEAT_INVALID  the snapshots are of two stores
  * @retval PEAT_CORRUPT, PEAT_IO, PEAT_NO_MEMORY  differences told before are right, more may be missing
  */
-PEAT_API enum peat_status peat_diff(const struct peat_snapshot *from, const struct peat_snapshot *to,
-                                    struct peat_collection *collection,
-                                    bool (*callback)(void *context,
-                                                     const struct peat_difference *difference),
-                                    void *context);
+PEAT_API enum peat_status peat_diff(
+    const struct peat_snapshot *from, const struct peat_snapshot *to,
+    struct peat_collection *collection,
+    bool (*callback)(void *context, const struct peat_difference *difference), void *context);
+/** @} */
+/**
+ * @defgroup feed Feeds: what was committed, in order
+ *
+ * A feed hands out the committed batches of a store, one record each, in the order of their commit
+ * numbers, from a number on, and goes on as more is committed. It reads the log, without copying. Nothing is
+ * left out without a word: where a commit that it would have to hand out is not to be had, it says PEAT_GAP.
+ *
+ * The log is there for recovery: what is in segments is not needed for that any more, and goes. What a feed has
+ * yet to read is kept for it:
+ *
+ *  - an open feed, for as long as it is open in the process that writes: from where it is;
+ *  - a feed with a name, until it is dropped, over closing, crashes and reopening: from the first commit
+ *    that it has not acknowledged. The file remembers name and acknowledgement.
+ *
+ * That is bounded by feed_log_size_max: beyond it the oldest log is let go, whoever wants it. All of it is let
+ * go when the disk is full, before a commit fails with PEAT_NO_SPACE: a consumer that stands still does not
+ * stop the store. What is kept is peat_stats.feed_log_size, and per feed in peat_feed_list().
+ *
+ * PEAT_GAP comes
+ *
+ *  - from peat_feed_open(), if the log with the first commit wanted is gone, or if that lies beyond the
+ *    newest commit by more than one: a power cut may have taken commits that were handed out before they were on
+ *    disk (those at a level below PEAT_DISK within sync_interval_ms);
+ *  - from peat_feed_next(), if the log was let go; and where a commit is in no record, which is so of
+ *    peat_revert() alone: the message says so, and from which commit on to continue.
+ *
+ * After it the consumer reads the state as of a commit C, from a snapshot, and opens the feed from C + 1.
+ *
+ * In a process that only reads, a feed has no name, refreshes the store as peat_refresh() does when it looks
+ * for more, and pins the file's space as a snapshot does while it lags behind.
+ *
+ * There are no records of installs (which segments a merge has replaced): nothing writes any yet.
+ * @{
+ */
+
+#define PEAT_FEED_OLDEST ((uint64_t)0) /* from the oldest commit that the log still has */
+#define PEAT_FEED_NEXT   UINT64_MAX    /* from the first commit after the newest now */
+#define PEAT_FEED_ACKNOWLEDGED \
+    (UINT64_MAX - 1) /* from the first that the name has not acknowledged */
+
+#define PEAT_FEED_SEALS 1u /* seals, too: a follower needs them */
+
+#define PEAT_FEED_FOREVER ((unsigned)-1) /* as a time limit: none */
+
+enum peat_record_kind {
+    PEAT_RECORD_BATCH = 1,
+    PEAT_RECORD_SEAL = 2 /* behind this commit the store began another write buffer */
+};
+
+/** A record of the log, borrowed from the feed that handed it out. It never gets more fields. */
+struct peat_record {
+    enum peat_record_kind kind;
+    uint64_t epoch;
+    uint64_t commit;   /* a batch's number; of a seal, that of the batch before */
+    uint64_t time_us;  /* of the commit, microseconds since 1970; never goes back */
+    uint64_t position; /* bytes of log before it, since the store was made */
+    uint8_t
+        chain[16]; /* over the whole history, this record included: equal chains, equal histories */
+    struct peat_bytes payload; /* the operations: peat_record_operation() */
+};
+
+enum peat_operation_kind {
+    PEAT_OPERATION_PUT = 1,
+    PEAT_OPERATION_DELETE = 2,
+    PEAT_OPERATION_DELETE_RANGE = 3, /* all keys from key to below value */
+    PEAT_OPERATION_CREATE = 4,       /* the collection called key was made below parent */
+    PEAT_OPERATION_DROP = 5 /* it was dropped; a range delete of all its keys comes with it */
+};
+
+/** One operation of a batch, borrowed from its record. */
+struct peat_operation {
+    enum peat_operation_kind kind;
+    uint64_t
+        collection; /* number (1: the root) of the one that the key is in; PEAT_OPERATION_CREATE: of
+                                the new one; PEAT_OPERATION_DROP: 0 */
+    uint64_t parent;       /* PEAT_OPERATION_CREATE and _DROP: number of the one above it; else 0 */
+    struct peat_bytes key; /* of a range delete: low, inclusive */
+    struct peat_bytes
+        value; /* of a range delete: high, exclusive; data NULL: to the collection's end */
+};
+
+/**
+ * Open a feed. Waits for an install that is under way.
+ *
+ * @param from_commit  the first commit wanted, or one of PEAT_FEED_OLDEST, PEAT_FEED_NEXT,
+ *                     PEAT_FEED_ACKNOWLEDGED
+ * @param name         NULL, or 1 to PEAT_NAME_SIZE_MAX bytes: from now on the log that it has not acknowledged
+ *                     is kept, which is durable when this returns. For a name that is there already any
+ *                     @p from_commit but PEAT_FEED_ACKNOWLEDGED moves its acknowledgement there
+ * @param flags        PEAT_FEED_SEALS, or 0
+ * @param feed_out     set on PEAT_OK, else NULL; release with peat_feed_close() before peat_close()
+ * @retval PEAT_OK
+ * @retval PEAT_GAP           the first commit wanted is not to be had
+ * @retval PEAT_NOT_FOUND     PEAT_FEED_ACKNOWLEDGED, and nothing has that name
+ * @retval PEAT_BUSY          a feed of that name is open
+ * @retval PEAT_NOT_WRITABLE  a name, and the store was opened read-only
+ * @retval PEAT_INVALID, PEAT_CORRUPT, PEAT_IO, PEAT_NO_MEMORY, PEAT_NO_SPACE, PEAT_POISONED
+ */
+PEAT_API enum peat_status peat_feed_open(struct peat_db *db, uint64_t from_commit, const char *name,
+                                         unsigned flags, struct peat_feed **feed_out);
+PEAT_API void peat_feed_close(struct peat_feed *feed); /* NULL is allowed; a name stays */
+
+/**
+ * The next record, as soon as readers in this process see its commit.
+ *
+ * @param timeout_ms  wait so long for one; 0: not at all; PEAT_FEED_FOREVER
+ * @param record_out  set on PEAT_OK; the payload is valid until the feed's next call, and never to be
+ *                    written to
+ * @retval PEAT_OK
+ * @retval PEAT_TIMEOUT  there was none in that time
+ * @retval PEAT_DONE     peat_feed_cancel() was called; another call goes on
+ * @retval PEAT_GAP      the next one is not to be had, now or later: close the feed
+ * @retval PEAT_CORRUPT  the log is damaged there
+ * @retval PEAT_IO, PEAT_NO_MEMORY, PEAT_BUSY
+ */
+PEAT_API enum peat_status peat_feed_next(struct peat_feed *feed, unsigned timeout_ms,
+                                         struct peat_record *record_out);
+/** Have the call of peat_feed_next() that waits, or the next one, return PEAT_DONE. Not for signal handlers. */
+PEAT_API void peat_feed_cancel(struct peat_feed *feed);
+
+/**
+ * Step through the operations of a record, which never changes them.
+ *
+ * @param place  0 to begin with; where the next operation is
+ * @retval PEAT_OK
+ * @retval PEAT_DONE     there is no further one
+ * @retval PEAT_CORRUPT  what comes is no operation
+ * @retval PEAT_INVALID
+ */
+PEAT_API enum peat_status peat_record_operation(const struct peat_record *record, size_t *place,
+                                                struct peat_operation *operation_out);
+
+/**
+ * Everything up to @p commit has been dealt with, and need not be handed out again under this name. The call
+ * writes nothing: it is durable, and log is freed, with the next manifest (each checkpoint writes one, and
+ * peat_flush() and peat_close()), which is asked for by itself when a sixteenth of feed_log_size_max could
+ * be freed. After a crash the name may have an older acknowledgement, never a newer one: what was acknowledged
+ * may be handed out again.
+ *
+ * @param commit  at most that of the last record handed out; one that is acknowledged already is fine
+ * @retval PEAT_OK
+ * @retval PEAT_INVALID  it was not handed out, or the feed has no name
+ */
+PEAT_API enum peat_status peat_feed_acknowledge(struct peat_feed *feed, uint64_t commit);
+
+/** A feed with a name. */
+struct peat_feed_info {
+    size_t struct_size; /* bytes that are filled in */
+    const char *name;
+    uint64_t acknowledged; /* the last commit that it has dealt with */
+    uint64_t held_size;    /* bytes of log kept for it (and perhaps for others) */
+    bool is_open;          /* in this process */
+    bool is_gone;          /* what it wants next is not to be had: it gets PEAT_GAP */
+};
+
+/**
+ * Call @p callback for each feed with a name, in order, until it returns false. In a read-only store as of the
+ * last refresh. @p callback may call peat; what it gets is valid until it returns. PEAT_OK, PEAT_NO_MEMORY.
+ */
+PEAT_API enum peat_status peat_feed_list(struct peat_db *db,
+                                         bool (*callback)(void *context,
+                                                          const struct peat_feed_info *info),
+                                         void *context);
+
+/**
+ * Forget the feed @p name, and let the log go that was kept for it alone. PEAT_OK, PEAT_NOT_FOUND, PEAT_BUSY (it
+ * is open), PEAT_NOT_WRITABLE, PEAT_INVALID; PEAT_NO_SPACE, PEAT_IO, PEAT_NO_MEMORY, PEAT_POISONED: it is gone
+ * with the next manifest.
+ */
+PEAT_API enum peat_status peat_feed_drop(struct peat_db *db, const char *name);
+
+/** The number of a collection (NULL: the root), as operations have it. */
+PEAT_API uint64_t peat_collection_number(const struct peat_collection *collection);
 /** @} */
 /**
  * @defgroup maintenance Maintenance
@@ -657,25 +835,27 @@ PEAT_API enum peat_status peat_wait_idle(struct peat_db *db, unsigned timeout_ms
  *                            frees; the steps before it stay
  * @retval PEAT_IO, PEAT_NO_MEMORY, PEAT_POISONED, PEAT_INVALID, PEAT_TOO_LARGE (a bound)
  */
-PEAT_API enum peat_status peat_compact(struct peat_db *db, struct peat_collection *collection,
-                                       const struct peat_range *range,
-                                       bool (*progress)(void *context, uint64_t done,
-                                                        uint64_t total),
-                                       void *context);
+PEAT_API enum peat_status peat_compact(
+    struct peat_db *db, struct peat_collection *collection, const struct peat_range *range,
+    bool (*progress)(void *context, uint64_t done, uint64_t total), void *context);
 /** Keys of one collection that cannot be read. */
 struct peat_lost {
-    const char *const *names; /* of the collections from the root down to this one; none: the root */
+    const char *const
+        *names; /* of the collections from the root down to this one; none: the root */
     size_t name_count;
-    bool is_named;       /* false: its name is lost, or it is the catalogue of collections */
-    uint64_t collection; /* its number: 1 is the root, 0 the catalogue: then collections lost their names */
-    struct peat_range keys; /* low inclusive, high exclusive; data NULL: as far as the collection goes */
+    bool is_named; /* false: its name is lost, or it is the catalogue of collections */
+    uint64_t
+        collection; /* its number: 1 is the root, 0 the catalogue: then collections lost their names */
+    struct peat_range
+        keys; /* low inclusive, high exclusive; data NULL: as far as the collection goes */
 };
 
 /** One finding of peat_check(). */
 struct peat_finding {
-    const char *what;      /* in words, with the place in the file */
-    uint64_t offset;       /* bytes from the start of the file */
-    struct peat_bytes low; /* the stored key range hit, raw: collection id first; data NULL: unbounded */
+    const char *what; /* in words, with the place in the file */
+    uint64_t offset;  /* bytes from the start of the file */
+    struct peat_bytes
+        low; /* the stored key range hit, raw: collection id first; data NULL: unbounded */
     struct peat_bytes high;
     const struct peat_lost *lost; /* what cannot be read because of it, per collection */
     size_t lost_count;            /* 0: it takes no entry */
@@ -683,7 +863,8 @@ struct peat_finding {
 
 /**
  * Read and verify every byte in use: superblocks, manifest, every segment with its order and
- * indexes, and that regions do not overlap. Runs beside readers and writers.
+ * indexes, the log that is kept for feeds, and that regions do not overlap. Runs beside readers and
+ * writers.
  *
  * @param callback  NULL, or called for each finding, on this thread
  * @param progress  NULL, or called now and then with bytes done and bytes in all; false stops it
@@ -692,11 +873,9 @@ struct peat_finding {
  * @retval PEAT_DONE     stopped by @p progress
  * @retval PEAT_IO, PEAT_NO_MEMORY
  */
-PEAT_API enum peat_status peat_check(struct peat_db *db,
-                                     void (*callback)(void *context,
-                                                      const struct peat_finding *finding),
-                                     bool (*progress)(void *context, uint64_t done, uint64_t total),
-                                     void *context);
+PEAT_API enum peat_status peat_check(
+    struct peat_db *db, void (*callback)(void *context, const struct peat_finding *finding),
+    bool (*progress)(void *context, uint64_t done, uint64_t total), void *context);
 
 /** How peat_salvage() is to go about it. */
 struct peat_salvage_options {
@@ -711,13 +890,13 @@ struct peat_salvage_options {
 
 /** What peat_salvage() came to. */
 struct peat_salvage_info {
-    size_t struct_size;       /* set by the caller: sizeof(struct peat_salvage_info) */
-    uint64_t generation;      /* of the state that was found */
-    uint64_t commit;          /* it shows everything up to this one, but for what is lost */
-    uint64_t entry_count;     /* written, those of the catalogue included */
-    uint64_t file_size;       /* bytes of the new file */
-    uint64_t lost_count;      /* ranges of keys told to lost */
-    uint64_t nameless_count;  /* collections whose names are lost: they are called salvaged-NUMBER */
+    size_t struct_size;      /* set by the caller: sizeof(struct peat_salvage_info) */
+    uint64_t generation;     /* of the state that was found */
+    uint64_t commit;         /* it shows everything up to this one, but for what is lost */
+    uint64_t entry_count;    /* written, those of the catalogue included */
+    uint64_t file_size;      /* bytes of the new file */
+    uint64_t lost_count;     /* ranges of keys told to lost */
+    uint64_t nameless_count; /* collections whose names are lost: they are called salvaged-NUMBER */
     bool superblocks_damaged; /* both: the newest state was looked for in the whole file */
     bool is_older;            /* the newest state was not found: this is an older one, and what was
                                  written after it is missing */
@@ -771,7 +950,8 @@ PEAT_API enum peat_status peat_salvage(const char *path, const char *new_path,
  * @{
  */
 
-#define PEAT_REPLACE 16u /* a file of that name is replaced, in one step, once the new one is whole */
+#define PEAT_REPLACE \
+    16u /* a file of that name is replaced, in one step, once the new one is whole */
 
 struct peat_backup_options {
     size_t struct_size; /* set by peat_backup_options_init() */
@@ -882,8 +1062,8 @@ struct peat_stats {
     size_t struct_size; /* set by the caller: sizeof(struct peat_stats) */
     uint8_t store_id[16];
     uint64_t generation;
-    uint64_t commit;         /* newest */
-    uint64_t entry_count;    /* in segments; deletions and older versions included */
+    uint64_t commit;      /* newest */
+    uint64_t entry_count; /* in segments; deletions and older versions included */
     uint64_t segment_count;
     uint64_t run_count;
     uint64_t segment_size;   /* bytes: segments in use */
@@ -898,10 +1078,10 @@ struct peat_stats {
     uint64_t buffer_count;   /* write buffers, the active one included */
     uint64_t memory_size;    /* bytes of private memory accounted for, see memory_size_max */
     uint64_t pinned_memory_size; /* bytes of those: flushed write buffers that snapshots see */
-    uint64_t snapshot_count; /* stacks pinned by snapshots and iterators */
-    uint64_t replayed_commits; /* at open; in a reader's, what it found in the log then */
-    uint64_t replayed_size;    /* bytes of log, at open */
-    uint64_t replay_time_us;   /* what that took, at open, until it was durable in segments */
+    uint64_t snapshot_count;     /* stacks pinned by snapshots and iterators */
+    uint64_t replayed_commits;   /* at open; in a reader's, what it found in the log then */
+    uint64_t replayed_size;      /* bytes of log, at open */
+    uint64_t replay_time_us;     /* what that took, at open, until it was durable in segments */
     uint64_t unflushed_log_size; /* bytes of log that a crash now would leave to be replayed */
     /* counters since open */
     uint64_t commits;
@@ -913,17 +1093,22 @@ struct peat_stats {
     uint64_t bytes_merged;  /* written by merges */
     uint64_t bytes_moved;   /* taken over by merges without rewriting */
     uint64_t flushes;
-    uint64_t merges;        /* merge steps */
-    uint64_t stalls;        /* commits that were slowed down */
+    uint64_t merges; /* merge steps */
+    uint64_t stalls; /* commits that were slowed down */
     uint64_t stall_time_us;
     /* the history */
     uint64_t history_count; /* states kept beside the newest */
     uint64_t history_size;  /* bytes: what they alone refer to, their manifests included */
     /* space */
-    uint64_t reserve_size;         /* bytes: kept back so that deletes and merges work on a full disk */
-    uint64_t snapshot_pinned_size; /* bytes of pending_size that only open snapshots and iterators of this
+    uint64_t reserve_size; /* bytes: kept back so that deletes and merges work on a full disk */
+    uint64_t
+        snapshot_pinned_size; /* bytes of pending_size that only open snapshots and iterators of this
                                       process hold */
-    uint64_t reader_pinned_size;   /* bytes of pending_size that only other processes, reading, hold */
+    uint64_t
+        reader_pinned_size; /* bytes of pending_size that only other processes, reading, hold */
+    /* feeds */
+    uint64_t feed_count;    /* feeds that have a name */
+    uint64_t feed_log_size; /* bytes: log that is kept for feeds alone; not in log_size */
 };
 
 /** Fill @p stats; cheap. PEAT_OK, PEAT_INVALID (struct_size is not set). */

@@ -868,6 +868,49 @@ static enum peat_status refresh_do(void)
     return status < 0 ? status : written;
 }
 
+static bool feed_seen(void *context, const struct peat_feed_info *info)
+{
+    (void)context;
+    (void)info;
+    return true;
+}
+
+/* A feed is made, read and dropped; one in a process that only reads sees the same. */
+static enum peat_status feed_do(void)
+{
+    struct peat_record record;
+    struct peat_feed *feed = NULL;
+    enum peat_status status = peat_feed_open(stage.db, PEAT_FEED_NEXT, "feed", 0, &feed);
+
+    if (status == PEAT_OK)
+        status = put_do();
+    if (status == PEAT_OK)
+        status = peat_feed_next(feed, 0, &record);
+    if (status == PEAT_OK)
+        status = peat_feed_acknowledge(feed, record.commit);
+    if (status == PEAT_OK)
+        status = peat_feed_list(stage.db, feed_seen, NULL);
+    peat_feed_close(feed);
+    return status == PEAT_OK ? peat_feed_drop(stage.db, "feed") : status;
+}
+
+static enum peat_status reader_feed_do(void)
+{
+    struct peat_record record;
+    struct peat_feed *feed = NULL;
+    struct peat_db *db;
+    enum peat_status status = store_open(PEAT_READ_ONLY, &db);
+
+    if (status != PEAT_OK)
+        return status;
+    status = peat_feed_open(db, PEAT_FEED_OLDEST, NULL, 0, &feed);
+    while (status == PEAT_OK)
+        status = peat_feed_next(feed, 0, &record);
+    peat_feed_close(feed);
+    PT_REQUIRE_OK(peat_close(db));
+    return status == PEAT_TIMEOUT ? PEAT_OK : status;
+}
+
 /* ---- Runs ---- */
 
 struct act {
@@ -908,6 +951,8 @@ static const struct act acts[] = {
     {"create a collection", create_do, false, false, false, false},
     {"drop a collection", drop_do, false, false, false, false},
     {"keep a state", persist_do, false, true, false, false},
+    {"feed", feed_do, false, true, false, false},
+    {"feed in a reader", reader_feed_do, false, false, false, false},
     {"drop a kept state", history_drop_do, false, true, false, false},
     {"revert", revert_do, false, true, false, false},
     {"sync", sync_do, false, true, false, false},

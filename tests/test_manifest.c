@@ -198,6 +198,7 @@ static void feeds_fill(struct pt_dice *dice, struct sample *sample, size_t count
         int size = snprintf(sample->feed_names[i], KEY_MAX, "feed-%zu", i);
 
         sample->feeds[i].acknowledged = pt_dice_next(dice);
+        sample->feeds[i].has_seals = pt_dice_one_in(dice, 2);
         sample->feeds[i].name = pt_bytes(sample->feed_names[i], (size_t)size);
     }
     manifest->held = sample->held;
@@ -311,6 +312,7 @@ static void require_same(const struct pt_manifest *a, const struct pt_manifest *
     PT_REQUIRE(a->feed_count == b->feed_count);
     for (size_t i = 0; i < a->feed_count; i++) {
         PT_REQUIRE(a->feeds[i].acknowledged == b->feeds[i].acknowledged);
+        PT_REQUIRE(a->feeds[i].has_seals == b->feeds[i].has_seals);
         PT_REQUIRE(pt_same(a->feeds[i].name, b->feeds[i].name));
     }
 }
@@ -673,7 +675,7 @@ static const struct lie feed_lies[] = {
     {"feed name longer than the names", FEED(1, name_size), 4, 4},
     {"feed name shorter than the names", FEED(1, name_size), 1, 4},
     {"feed without a name", FEED(0, name_size), 0, 4},
-    {"reserved bytes of a feed", FEED(0, reserved), 1, 4},
+    {"unknown flag of a feed", FEED(0, flags), 2, 4},
     {"two feeds of one name", FEED_NAMES, 'b', 1},
     {"feeds out of order", FEED_NAMES, 'c', 1},
     {"feed name with a NUL", FEED_NAMES + 1, 0, 1},
@@ -683,7 +685,8 @@ static const struct lie feed_lies[] = {
 static void a_false_claim_about_feeds_is_damage(void **state)
 {
     struct pt_log_piece held[4];
-    struct pt_manifest_feed feeds[] = {{5, pt_text("ac")}, {6, pt_text("bc")}};
+    struct pt_manifest_feed feeds[] = {{.acknowledged = 5, .name = pt_text("ac")},
+                                       {.acknowledged = 6, .name = pt_text("bc")}};
     struct pt_manifest manifest = {.generation = 9, .held = held, .held_count = 4};
     struct block plain;
     (void)state;

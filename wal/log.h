@@ -183,6 +183,8 @@ enum peat_status pt_log_reader_open(struct pt_arena *arena, const struct pt_log_
  * PEAT_IO, PEAT_NO_MEMORY.
  */
 enum peat_status pt_log_reader_next(struct pt_log_reader *reader, struct pt_record *record_out);
+/* From now on records of later commits than @p commit_max are as if they were not there yet. */
+void pt_log_reader_limit(struct pt_log_reader *reader, uint64_t commit_max);
 /* The point before the last record given: a reader that begins there gives it first. */
 struct pt_log_point pt_log_reader_begin(const struct pt_log_reader *reader);
 /* The point behind the last record given: where a log that goes on begins. */

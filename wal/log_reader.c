@@ -30,6 +30,7 @@ struct pt_log_reader {
     struct pt_arena *arena; /* borrowed */
     bool live;
     bool ended;           /* not live, and the end was seen */
+    uint64_t commit_max;  /* later commits are not given */
     struct cursor cursor; /* behind the last record given */
     struct cursor begin;  /* before it, in the region that it begins in */
     struct pt_log_view view;
@@ -231,6 +232,8 @@ static enum peat_status payload_next(struct pt_log_reader *reader, struct cursor
 
         if (status != PEAT_OK)
             return status;
+        if (pt_le64_value(header.commit) > reader->commit_max)
+            return PEAT_DONE;
         size = pt_le32_value(header.size);
         more = (header.flags & PT_LOG_MORE) != 0;
         record_out->payload = pt_bytes(record + PT_LOG_HEADER_SIZE, size);
@@ -316,6 +319,7 @@ static enum peat_status begin_again(struct pt_log_reader *reader, struct cursor 
 enum peat_status pt_log_reader_next(struct pt_log_reader *reader, struct pt_record *record_out)
 {
     uint64_t tried = UINT64_MAX; /* up to which position there was a record, the last time */
+    struct cursor begin_before = reader->begin;
     struct pt_log_piece *begin;
     struct cursor cursor;
     enum peat_status status;
@@ -334,8 +338,10 @@ enum peat_status pt_log_reader_next(struct pt_log_reader *reader, struct pt_reco
         tried = cursor.point.position;
     }
     reader->ended = status == PEAT_DONE && !reader->live;
-    if (status != PEAT_OK)
+    if (status != PEAT_OK) {
+        reader->begin = begin_before;
         return status;
+    }
     reader->cursor = cursor;
     begin = &reader->pieces[reader->begin.region_index];
     if (!begin->has_start)
@@ -378,6 +384,7 @@ enum peat_status pt_log_reader_open(struct pt_arena *arena, const struct pt_log_
         return pt_fail(PEAT_NO_MEMORY, "log reader");
     reader->arena = arena;
     reader->live = live;
+    reader->commit_max = UINT64_MAX;
     reader->cursor.point = *start;
     if (start->region.size != 0)
         status = start_enter(reader, start);
@@ -389,6 +396,11 @@ enum peat_status pt_log_reader_open(struct pt_arena *arena, const struct pt_log_
 done:
     pt_log_reader_close(reader);
     return status;
+}
+
+void pt_log_reader_limit(struct pt_log_reader *reader, uint64_t commit_max)
+{
+    reader->commit_max = commit_max;
 }
 
 struct pt_log_point pt_log_reader_begin(const struct pt_log_reader *reader)

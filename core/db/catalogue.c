@@ -117,6 +117,11 @@ void peat_collection_close(struct peat_collection *collection)
     pt_catalogue_unpin(catalogue);
 }
 
+uint64_t peat_collection_number(const struct peat_collection *collection)
+{
+    return collection == NULL ? PT_ROOT_ID : collection->id;
+}
+
 void pt_catalogue_mark_dropped(struct pt_catalogue *catalogue, uint64_t id)
 {
     struct peat_collection *collection;

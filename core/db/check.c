@@ -5,7 +5,8 @@
  *  2. The generation that rules on disk is held like a reader in another process holds it, so what
  *     its superblock names (manifest and log) stays in place while it is read.
  *  3. Kept states are pinned by snapshots, too, and checked as far as the newest does not share them.
- *  4. The log must reach the snapshot's commit. Beyond that it may be in the middle of being written;
+ *  4. What is kept of the log for feeds must lead from place to place up to where the log begins. The log must
+ *     reach the snapshot's commit. Beyond that it may be in the middle of being written;
  *     only where no writer is in this process is it read to its end.
  *
  * Damage is no reason to stop: it is reported, and what does not hang on it is checked nevertheless.
@@ -329,6 +330,66 @@ static enum peat_status log_read(struct check *check, struct pt_log_point *point
     return status == PEAT_DONE ? PEAT_OK : status;
 }
 
+/* Whether @p place goes on where @p point is, with what a record or a revert says. */
+static bool leads_to(const struct pt_log_point *point, const struct pt_log_point *place)
+{
+    struct pt_id jump = pt_log_jump_chain(&point->chain, place->commit, place->time_us);
+    bool same = memcmp(&point->chain, &place->chain, sizeof(place->chain)) == 0;
+
+    return point->position == place->position &&
+           (same || memcmp(&jump, &place->chain, sizeof(jump)) == 0);
+}
+
+/* Read what is held of the log for feeds from @p start to @p end, the next place where the log is known to begin
+ * or go on. */
+static enum peat_status held_read(struct check *check, const struct pt_log_point *start,
+                                  const struct pt_log_point *end)
+{
+    struct pt_log_point point = *start;
+    struct pt_log_reader *reader = NULL;
+    char words[WORDS_SIZE_MAX];
+    enum peat_status status = pt_log_reader_open(check->db->arena, start, true, &reader);
+
+    while (status == PEAT_OK && point.position < end->position) {
+        struct pt_record record;
+
+        status = pt_log_reader_next(reader, &record);
+        point = pt_log_reader_point(reader);
+    }
+    pt_log_reader_close(reader);
+    if (status < 0)
+        return report_status(check, point.region.offset + point.offset, status);
+    if (!leads_to(&point, end)) {
+        (void)snprintf(words, sizeof(words),
+                       "the log that is kept for feeds is damaged at offset %" PRIu64
+                       ": what follows commit %" PRIu64 " is not there",
+                       point.region.offset + point.offset, point.commit);
+        report_all(check, point.region.offset + point.offset, words);
+    }
+    return advance(check, point.position - start->position);
+}
+
+/* What the manifest holds of the log for feeds: each place to read from leads to the next. */
+static enum peat_status held_check(struct check *check, const struct pt_manifest *manifest)
+{
+    const struct pt_log_point *start = NULL;
+    enum peat_status status = PEAT_OK;
+
+    for (size_t i = 0; i < manifest->held_count && status == PEAT_OK; i++) {
+        const struct pt_log_piece *piece = &manifest->held[i];
+
+        if (piece->start.region.offset != manifest->log.region.offset) /* that one is the log's */
+            status = region_add(check, piece->start.region);
+        if (status == PEAT_OK && piece->has_start && start != NULL)
+            status = held_read(check, start, &piece->start);
+        if (piece->has_start)
+            start = &piece->start;
+    }
+    if (status == PEAT_OK && start != NULL)
+        status = held_read(check, start, &manifest->log);
+    return status;
+}
+
 static enum peat_status log_check(struct check *check, const struct pt_log_point *start)
 {
     struct pt_log_point point = *start;
@@ -380,6 +441,8 @@ static enum peat_status generation_check(struct check *check)
         status = advance(check, superblock->manifest_size);
     if (status == PEAT_OK)
         status = kept_check(check, &manifest);
+    if (status == PEAT_OK)
+        status = held_check(check, &manifest);
     if (status == PEAT_OK)
         status = log_check(check, &manifest.log);
     if (status == PEAT_OK)

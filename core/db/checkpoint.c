@@ -87,8 +87,10 @@ static enum peat_status install_stack_locked(struct peat_db *db,
     struct pt_log_point oldest;
     size_t run_count;
     enum peat_status status;
+    bool wanted;
 
-    if (log_start == NULL && published == checkpointer->installed && change == &no_change) {
+    if (log_start == NULL && published == checkpointer->installed && change == &no_change &&
+        !atomic_load_explicit(&db->feeds.install_wanted, memory_order_acquire)) {
         /* What was written all the same is of a job that failed. */
         atomic_store_explicit(&checkpointer->installed_size, size, memory_order_release);
         return PEAT_OK;
@@ -97,10 +99,13 @@ static enum peat_status install_stack_locked(struct peat_db *db,
     status = pt_shelf_copy_runs(&db->shelf, &runs, &run_count, &oldest);
     if (status < 0)
         return status;
+    wanted = atomic_exchange_explicit(&db->feeds.install_wanted, false, memory_order_relaxed);
     status = pt_install(db, runs, run_count, log_start == NULL ? &oldest : log_start, change);
     if (status == PEAT_OK) {
         checkpointer->installed = published;
         atomic_store_explicit(&checkpointer->installed_size, size, memory_order_release);
+    } else if (wanted) {
+        atomic_store_explicit(&db->feeds.install_wanted, true, memory_order_relaxed);
     }
     pt_runs_free(runs, run_count);
     return status;
@@ -233,6 +238,16 @@ void pt_checkpointer_stop(struct peat_db *db)
     pt_condition_signal(&db->checkpointer.wake);
     pt_mutex_unlock(&db->checkpointer.mutex);
     pt_thread_join(&db->checkpointer.thread);
+}
+
+void pt_checkpoint_ask(struct peat_db *db)
+{
+    struct pt_checkpointer *checkpointer = &db->checkpointer;
+
+    pt_mutex_lock(&checkpointer->mutex);
+    checkpointer->wanted = true;
+    pt_condition_signal(&checkpointer->wake);
+    pt_mutex_unlock(&checkpointer->mutex);
 }
 
 enum peat_status pt_checkpoint_note(struct peat_db *db)

@@ -29,10 +29,12 @@ void pt_commit_queue_init(struct pt_commit_queue *queue)
 {
     pt_mutex_init(&queue->mutex);
     pt_condition_init(&queue->arrived);
+    pt_condition_init(&queue->led);
 }
 
 void pt_commit_queue_fini(struct pt_commit_queue *queue)
 {
+    pt_condition_fini(&queue->led);
     pt_condition_fini(&queue->arrived);
     pt_mutex_fini(&queue->mutex);
 }
@@ -515,6 +517,9 @@ static void lead_locked(struct peat_db *db, struct pt_commit_queue *queue,
         lead(db, group);
     pt_mutex_lock(&queue->mutex);
     queue->last_group = group->count;
+    queue->led_count++;
+    if (queue->led_waiting > 0)
+        pt_condition_broadcast(&queue->led);
     group_dismiss_locked(queue, group);
 }
 

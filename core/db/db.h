@@ -7,6 +7,7 @@
  *   checkpoint.c  when the stack is made durable     install.c   making a manifest rule
  *   compact.c   sweeps that a caller drives          reserve.c   what goes on when the disk is full
  *   history.c   the manifests that are kept          revert.c, diff.c   what is done with them
+ *   feeds.c     the log that is kept for feeds       feed.c, feed_places.c   reading on in it
  *   catalogue.c, snapshot.c, iterator.c  reading
  *
  * core/README.md has the order of the locks.
@@ -15,6 +16,7 @@
 #define PEAT_CORE_DB_DB_H
 
 #include "core/db/batch.h"
+#include "core/db/feeds.h"
 #include "core/db/history.h"
 #include "core/db/log_budget.h"
 #include "core/db/snapshot.h"
@@ -32,11 +34,14 @@ struct pt_commit_queue {
     size_t waiting PT_GUARDED_BY(mutex);      /* requests in the queue */
     size_t leader_wants PT_GUARDED_BY(mutex); /* it waits until so many are there; 0: it does not */
     size_t last_group PT_GUARDED_BY(mutex);   /* members of the last durable group */
-    uint64_t sync_time_us;                    /* the leader's: a sync's duration, smoothed */
-    struct pt_held_buffer *active;            /* the leader's: borrowed from the current stack */
-    uint64_t commit;                          /* the leader's: the last number given */
-    uint64_t time_us;                         /* the leader's: that commit's time */
-    uint64_t owed_ns;                         /* the leader's: delay too short to sleep for */
+    struct pt_condition led;                  /* broadcast after each group while feeds wait */
+    uint64_t led_count PT_GUARDED_BY(mutex);  /* groups so far */
+    unsigned led_waiting PT_GUARDED_BY(mutex); /* feeds that wait for one */
+    uint64_t sync_time_us;                     /* the leader's: a sync's duration, smoothed */
+    struct pt_held_buffer *active;             /* the leader's: borrowed from the current stack */
+    uint64_t commit;                           /* the leader's: the last number given */
+    uint64_t time_us;                          /* the leader's: that commit's time */
+    uint64_t owed_ns;                          /* the leader's: delay too short to sleep for */
 };
 
 /* The thread that syncs the log in the background. */
@@ -150,6 +155,7 @@ struct peat_db {
     size_t installed_count;
     struct pt_log_point log_start; /* as the manifest says */
     struct pt_history history;
+    struct pt_feeds feeds;
 
     /* Read-only stores: refresh.c's. */
     struct pt_mutex refresh_mutex;
@@ -344,6 +350,8 @@ enum peat_status pt_checkpoint_change(struct peat_db *db,
 enum peat_status pt_checkpoint_replace(struct peat_db *db, struct pt_stack *stack,
                                        const struct pt_log_point *log_start,
                                        const struct pt_history_change *change);
+/* Have a checkpoint made by the thread that makes them. */
+void pt_checkpoint_ask(struct peat_db *db);
 /* The merger, between two jobs: have a checkpoint made if one is due. PEAT_TIMEOUT: the next job has to
  * wait for it, ask again; or what stopped it. */
 enum peat_status pt_checkpoint_note(struct peat_db *db);

@@ -26,6 +26,7 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
                                        size_t run_count, const struct pt_log_point *log_start,
                                        uint64_t generation, const struct pt_history_change *change,
                                        struct pt_history_plan *plan_out,
+                                       struct pt_feeds_plan *feeds_out,
                                        struct pt_superblock *superblock_out,
                                        struct pt_extent *extent_out)
 {
@@ -38,6 +39,8 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
     if (status == PEAT_OK)
         status = pt_history_plan(db, runs, run_count, log_start->commit, generation,
                                  pt_clock_wall_us(), change, plan_out, &manifest);
+    if (status == PEAT_OK)
+        status = pt_feeds_plan(db, log_start, feeds_out, &manifest);
     if (status == PEAT_OK) {
         manifest.kind = PT_MANIFEST_STORE;
         manifest.store_id = db->store_id;
@@ -101,6 +104,22 @@ static enum peat_status sync_before_superblock(struct peat_db *db, struct pt_ext
     return pt_file_sync(file);
 }
 
+/*
+ * What the manifest will hold of the log must not be torn below what its segments hold, so it is synced, up to a
+ * block of its own: a sync of the file alone leaves the log's last block to be written again.
+ */
+static enum peat_status sync_for_feeds(struct peat_db *db)
+{
+    enum peat_status status;
+
+    if (db->log == NULL || !pt_feeds_named(db) || PT_BUG(DATA_SYNC_DROPPED))
+        return PEAT_OK;
+    status = pt_log_sync(db->log);
+    if (status < 0)
+        atomic_store_explicit(&db->poisoned, true, memory_order_release);
+    return status;
+}
+
 enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size_t run_count,
                             const struct pt_log_point *log_start,
                             const struct pt_history_change *change)
@@ -108,6 +127,7 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
     uint64_t generation = atomic_load_explicit(&db->generation, memory_order_relaxed) + 1;
     struct pt_log_point start = *log_start; /* it may be db->log_start */
     struct pt_history_plan plan = {.kept = NULL};
+    struct pt_feeds_plan feeds = {.pieces = NULL};
     struct pt_run **copy = NULL;
     struct pt_superblock superblock;
     struct pt_extent extent = {0, 0};
@@ -115,14 +135,18 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
 
     if (atomic_load_explicit(&db->poisoned, memory_order_acquire))
         return pt_fail(PEAT_POISONED, "an earlier write or sync failed: reopen the store");
+    status = sync_for_feeds(db);
+    if (status < 0)
+        return status;
     status = copy_runs(runs, run_count, &copy);
     if (status == PEAT_OK)
-        status = write_manifest(db, runs, run_count, &start, generation, change, &plan, &superblock,
-                                &extent);
+        status = write_manifest(db, runs, run_count, &start, generation, change, &plan, &feeds,
+                                &superblock, &extent);
     if (status < 0) {
         if (extent.size > 0)
             pt_arena_release(db->arena, extent);
         pt_history_plan_fini(&plan);
+        pt_feeds_plan_fini(&feeds);
         pt_runs_free(copy, copy == NULL ? 0 : run_count);
         return status;
     }
@@ -136,6 +160,7 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
     if (status < 0) { /* which manifest rules is not known now: nothing is released any more */
         atomic_store_explicit(&db->poisoned, true, memory_order_release);
         pt_history_plan_fini(&plan);
+        pt_feeds_plan_fini(&feeds);
         pt_runs_free(copy, run_count);
         if (status == PEAT_NO_SPACE && !PT_BUG(CHANGE_DENIED))
             status = pt_fail(PEAT_POISONED, "no space for a superblock: reopen the store");
@@ -150,8 +175,9 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
     pt_history_take(db, &plan, superblock.manifest_offset, superblock.manifest_size);
     if (change->jump != NULL && !PT_BUG(JUMP_IGNORED))
         pt_log_jump(db->log, change->jump);
+    pt_feeds_take(db, &feeds, generation);
     if (db->log != NULL)
-        pt_log_retire(db->log, &start, generation, NULL, NULL);
+        pt_log_retire(db->log, &start, generation, pt_feeds_keep, db);
     return PEAT_OK;
 }
 

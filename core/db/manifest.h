@@ -39,6 +39,7 @@ struct pt_manifest_kept {
 /* A feed that has a name. */
 struct pt_manifest_feed {
     uint64_t acknowledged;
+    bool has_seals;
     struct peat_bytes name; /* borrowed from the block or the feeds */
 };
 

@@ -231,18 +231,20 @@ struct pt_manifest_kept_row {
 _Static_assert(sizeof(struct pt_manifest_kept_row) == 56, "on-disk size");
 _Static_assert(offsetof(struct pt_manifest_kept_row, name_size) == 48, "on-disk offset");
 
+enum { PT_FEED_SEALS = 1 /* of a feed row: it needs the seals that follow the commit, too */ };
+
 /*
  * One feed that has a name. (A held row is a struct pt_manifest_log.)
  *
  *   OFFSET  SIZE  FIELD
  *        0     8  acknowledged  the commit up to which it needs nothing any more
  *        8     4  name_size     bytes
- *       12     4  reserved      zero
+ *       12     4  flags         PT_FEED_SEALS or 0
  */
 struct pt_manifest_feed_row {
     struct pt_le64 acknowledged;
     struct pt_le32 name_size;
-    struct pt_le32 reserved;
+    struct pt_le32 flags;
 };
 _Static_assert(sizeof(struct pt_manifest_feed_row) == 16, "on-disk size");
 

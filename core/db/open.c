@@ -45,7 +45,8 @@ void peat_options_init(struct peat_options *options)
                                      .memory_size_max = (size_t)512 << 20,
                                      .write_buffer_size = (size_t)64 << 20,
                                      .history_count = 1,
-                                     .log_size_max = (size_t)192 << 20};
+                                     .log_size_max = (size_t)192 << 20,
+                                     .feed_log_size_max = UINT64_C(1) << 30};
 }
 
 /* Fields that a program compiled against an older header does not know keep their defaults. */
@@ -118,6 +119,7 @@ static struct peat_db *db_new(const struct peat_options *options)
     pt_condition_init(&db->put_gate.left);
     pt_mutex_init(&db->refresh_mutex);
     pt_history_init(&db->history);
+    pt_feeds_init(&db->feeds);
     return db;
 }
 
@@ -127,6 +129,7 @@ static void db_free(struct peat_db *db)
     pt_shelf_fini(&db->shelf);
     pt_installed_set(db, NULL, 0);
     pt_history_fini(&db->history);
+    pt_feeds_fini(&db->feeds);
     pt_mutex_lock(&db->refresh_mutex);
     pt_log_reader_close(db->tail);
     pt_free(db->held_generations);
@@ -212,6 +215,7 @@ struct recovery {
     struct pt_log_point end;   /* behind the last whole record */
     struct pt_extent *regions; /* owned: the old log's */
     size_t region_count;
+    size_t replayed_count; /* the first of them: records were read there, so they are the feeds' */
 };
 
 static enum peat_status claim_manifest(struct peat_db *db, const struct pt_superblock *superblock,
@@ -222,6 +226,11 @@ static enum peat_status claim_manifest(struct peat_db *db, const struct pt_super
 
     for (size_t i = 0; i < manifest->segment_count && status == PEAT_OK; i++)
         status = pt_arena_claim(db->arena, manifest->segments[i].extent);
+    for (size_t i = 0; i < manifest->held_count && status == PEAT_OK; i++)
+        if (manifest->held[i].start.region.offset != manifest->log.region.offset)
+            status = pt_arena_claim(db->arena, manifest->held[i].start.region);
+    if (status == PEAT_OK)
+        status = pt_feeds_load(db, manifest);
     return status;
 }
 
@@ -305,6 +314,7 @@ static enum peat_status replay_record(struct peat_db *db, const struct pt_log_po
 static enum peat_status replay_log(struct peat_db *db, struct recovery *recovery)
 {
     struct pt_log_reader *reader = NULL;
+    const struct pt_log_piece *pieces;
     struct pt_record record;
     enum peat_status status;
 
@@ -317,8 +327,12 @@ static enum peat_status replay_log(struct peat_db *db, struct recovery *recovery
             status = replay_record(db, &recovery->end, &record);
         recovery->end = pt_log_reader_point(reader);
     }
+    if (status == PEAT_DONE) {
+        pieces = pt_log_reader_pieces(reader, &recovery->replayed_count);
+        status = pt_feeds_add(db, pieces, recovery->replayed_count);
+    }
     pt_log_reader_close(reader);
-    return status == PEAT_DONE ? PEAT_OK : status;
+    return status;
 }
 
 /* Flush all that is sealed. */
@@ -355,7 +369,8 @@ static enum peat_status finish_recovery(struct peat_db *db, const struct recover
         status = pt_checkpoint(db);
     if (status < 0)
         return status;
-    for (size_t i = 0; i < recovery->region_count; i++)
+    PT_ASSERT(recovery->replayed_count <= recovery->region_count);
+    for (size_t i = recovery->replayed_count; i < recovery->region_count; i++)
         (void)pt_arena_retire(db->arena, recovery->regions[i],
                               atomic_load_explicit(&db->generation, memory_order_relaxed));
     return PEAT_OK;
@@ -561,13 +576,24 @@ static enum peat_status close_clean(struct peat_db *db)
     status = pt_checkpoint_at(db, &end);
     if (status < 0)
         return status;
-    pt_log_end(db->log, atomic_load_explicit(&db->generation, memory_order_relaxed), NULL, NULL);
+    pt_log_end(db->log, atomic_load_explicit(&db->generation, memory_order_relaxed), pt_feeds_keep,
+               db);
     db->log = NULL;
     (void)pt_shelf_reap(&db->shelf);
     pt_arena_reclaim(db->arena, atomic_load_explicit(&db->generation, memory_order_relaxed));
     pt_reserve_close(db);
     (void)pt_arena_trim(db->arena);
     return PEAT_OK;
+}
+
+static bool feed_is_open(struct peat_db *db)
+{
+    bool is_open;
+
+    pt_mutex_lock(&db->feeds.mutex);
+    is_open = db->feeds.open != NULL;
+    pt_mutex_unlock(&db->feeds.mutex);
+    return is_open;
 }
 
 static enum peat_status close_db(struct peat_db *db, bool clean)
@@ -578,6 +604,8 @@ static enum peat_status close_db(struct peat_db *db, bool clean)
         return PEAT_OK;
     if (pt_shelf_pinned(&db->shelf))
         return pt_fail(PEAT_BUSY, "a snapshot or iterator is still open: close it first");
+    if (feed_is_open(db))
+        return pt_fail(PEAT_BUSY, "a feed is still open: close it first");
     if (!db->read_only) {
         pt_syncer_stop(db);
         pt_merger_stop(db);

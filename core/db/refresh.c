@@ -279,6 +279,8 @@ static enum peat_status take_manifest_locked(struct peat_db *db,
         return status;
     /* Before anything is shown: rows of a newer generation than the stack's do no harm, it is held. */
     status = pt_history_note(db, manifest, superblock->manifest_offset, superblock->manifest_size);
+    if (status == PEAT_OK)
+        status = pt_feeds_load(db, manifest);
     if (status < 0) {
         pt_runs_free(runs, manifest->run_count);
         return status;

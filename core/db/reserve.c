@@ -202,8 +202,10 @@ bool pt_reserve_is_relief(struct peat_bytes payload)
 bool pt_reserve_relieve(struct peat_db *db, bool deletes, bool anyway)
 {
     uint64_t size_min = deletes ? RELIEF_SIZE_MIN_DELETES : RELIEF_SIZE_MIN;
+    bool gives_up = pt_feeds_give_up(db);
 
-    if (!anyway && (pt_log_left_size(db->log) < size_min || pt_merger_flush_status(db) < 0))
+    if (!anyway && !gives_up &&
+        (pt_log_left_size(db->log) < size_min || pt_merger_flush_status(db) < 0))
         return false;
     return pt_merger_flush(db) == PEAT_OK && pt_checkpoint(db) == PEAT_OK;
 }

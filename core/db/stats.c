@@ -129,9 +129,13 @@ static void fill_pending(struct peat_db *db, const struct pt_arena_space *space,
 /* After fill_stack() and fill_history(): what is neither in use nor free is pending. */
 static void fill_space(struct peat_db *db, struct peat_stats *stats)
 {
+    struct pt_feeds_totals feeds;
     struct pt_arena_space space;
     uint64_t known;
 
+    pt_feeds_totals(db, &feeds);
+    stats->feed_count = feeds.count;
+    stats->feed_log_size = feeds.held_size;
     pt_arena_space(db->arena, &space);
     stats->log_size = log_size(db);
     stats->free_size = space.free_size;
@@ -139,7 +143,7 @@ static void fill_space(struct peat_db *db, struct peat_stats *stats)
     stats->allocated_size = space.allocated_size;
     stats->reserve_size = space.reserve_size;
     known = PT_ARENA_START + stats->segment_size + stats->log_size + stats->manifest_size +
-            stats->history_size + stats->free_size + stats->reserve_size;
+            stats->history_size + stats->free_size + stats->reserve_size + stats->feed_log_size;
     stats->pending_size = space.file_size > known ? space.file_size - known : 0;
     fill_pending(db, &space, stats);
 }

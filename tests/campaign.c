@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WORKERS_MAX = 64, RANDOM_STEPS = 40, SEQUENCE_MAX = 3, PREFIX = 4 };
+enum { WORKERS_MAX = 64, RANDOM_STEPS = 40, SEQUENCE_MAX = 3, PREFIX = 5 };
 
 /* By the workers. */
 struct shared {
@@ -32,7 +32,7 @@ const char *pt_campaign_scripts_name(enum pt_campaign_scripts scripts)
 /* ---- Scripts ---- */
 
 /* All sequences of up to SEQUENCE_MAX of these, after a start that leaves something in a segment, in a kept
- * state, in the log and in the write buffer. */
+ * state, in the log and in the write buffer, and a feed. */
 static const struct pt_step alphabet[] = {
     {.kind = PT_STEP_PUT, .level = PEAT_DISK, .key = 7, .size = 100, .seed = 1},
     {.kind = PT_STEP_DELETE, .level = PEAT_DISK, .key = 2},
@@ -44,6 +44,7 @@ static const struct pt_step alphabet[] = {
     {.kind = PT_STEP_SNAPSHOT},
     {.kind = PT_STEP_PERSIST},
     {.kind = PT_STEP_REVERT},
+    {.kind = PT_STEP_FEED},
     {.kind = PT_STEP_CLOSE},
 };
 enum {
@@ -59,6 +60,7 @@ static const struct pt_step start[PREFIX] = {
     {.kind = PT_STEP_CREATE},
     {.kind = PT_STEP_BATCH, .level = PEAT_DISK, .key = 1, .size = 400, .seed = 4, .nested = true},
     {.kind = PT_STEP_PERSIST},
+    {.kind = PT_STEP_FEED},
     {.kind = PT_STEP_PUT, .level = PEAT_OS, .key = 2, .size = 300, .seed = 5},
 };
 

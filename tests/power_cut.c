@@ -217,8 +217,8 @@ static void session_begin(const struct cutting *cutting, struct pt_session *sess
     session->history.count = state->promise.issued;
     memcpy(session->history.commits, cutting->history->commits,
            (state->promise.issued + 1) * sizeof(session->history.commits[0]));
-    session->promise =
-        (struct pt_promise){floor, floor, state->promise.issued, state->promise.kept};
+    session->promise = (struct pt_promise){floor, floor, state->promise.issued, state->promise.kept,
+                                           state->promise.feed};
     pt_disk_load(state->bytes, state->size);
 }
 
@@ -408,7 +408,8 @@ static bool state_wanted(void *context, const struct pt_crash_state *state)
     uint64_t history = pt_commits_hash(cutting->history, state->promise.issued);
 
     return seen_add(cutting->campaign,
-                    state->hash ^ pt_mix(history ^ pt_mix(floor ^ state->promise.kept << 32)));
+                    state->hash ^ pt_mix(history ^ pt_mix(floor ^ state->promise.kept << 32 ^
+                                                          (uint64_t)state->promise.feed << 60)));
 }
 
 /* Whether the power is cut at this point: of scripts with many a share is left out. */

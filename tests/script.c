@@ -7,8 +7,8 @@
 enum { NAME_SIZE = 800 };
 
 static const char *const names[PT_STEP_KIND_COUNT] = {
-    "put",  "delete", "batch", "delete-range", "create",  "drop",  "revert",
-    "sync", "flush",  "merge", "snapshot",     "persist", "close", "abort"};
+    "put",   "delete", "batch",    "delete-range", "create", "drop",  "revert", "sync",
+    "flush", "merge",  "snapshot", "persist",      "feed",   "close", "abort"};
 
 const char *pt_step_name(enum pt_step_kind kind)
 {
@@ -53,12 +53,12 @@ static uint32_t roll_size(struct pt_dice *dice, uint32_t size_max)
 struct pt_step pt_step_roll(struct pt_dice *dice, uint32_t size_max)
 {
     static const uint8_t kinds[] = {
-        PT_STEP_PUT,      PT_STEP_PUT,   PT_STEP_PUT,    PT_STEP_PUT,    PT_STEP_PUT,
-        PT_STEP_PUT,      PT_STEP_PUT,   PT_STEP_PUT,    PT_STEP_BATCH,  PT_STEP_BATCH,
-        PT_STEP_BATCH,    PT_STEP_BATCH, PT_STEP_DELETE, PT_STEP_DELETE, PT_STEP_DELETE_RANGE,
-        PT_STEP_CREATE,   PT_STEP_DROP,  PT_STEP_SYNC,   PT_STEP_FLUSH,  PT_STEP_FLUSH,
-        PT_STEP_SNAPSHOT, PT_STEP_MERGE, PT_STEP_MERGE,  PT_STEP_CLOSE,  PT_STEP_ABORT,
-        PT_STEP_PERSIST,  PT_STEP_REVERT};
+        PT_STEP_PUT,      PT_STEP_PUT,    PT_STEP_PUT,    PT_STEP_PUT,    PT_STEP_PUT,
+        PT_STEP_PUT,      PT_STEP_PUT,    PT_STEP_PUT,    PT_STEP_BATCH,  PT_STEP_BATCH,
+        PT_STEP_BATCH,    PT_STEP_BATCH,  PT_STEP_DELETE, PT_STEP_DELETE, PT_STEP_DELETE_RANGE,
+        PT_STEP_CREATE,   PT_STEP_DROP,   PT_STEP_SYNC,   PT_STEP_FLUSH,  PT_STEP_FLUSH,
+        PT_STEP_SNAPSHOT, PT_STEP_MERGE,  PT_STEP_MERGE,  PT_STEP_CLOSE,  PT_STEP_ABORT,
+        PT_STEP_PERSIST,  PT_STEP_REVERT, PT_STEP_FEED};
     struct pt_step step = {.kind = kinds[pt_dice_below(dice, sizeof(kinds))],
                            .level = (uint8_t)(PEAT_MEMORY + pt_dice_below(dice, 3)),
                            .key = (uint8_t)pt_dice_below(dice, PT_KEY_COUNT),
@@ -170,6 +170,51 @@ uint64_t pt_commits_hash(const struct pt_commits *history, uint64_t count)
                       (uint64_t)step->key << 56);
     }
     return hash;
+}
+
+/* ---- What the log says of it ---- */
+
+static bool operation_recorded(const struct operation *operation,
+                               const struct peat_operation *recorded)
+{
+    struct peat_bytes key = pt_step_key(operation->key);
+    bool is_whole = operation->key_high >= PT_KEY_COUNT;
+
+    if ((recorded->collection != 1) != operation->nested)
+        return false;
+    switch ((unsigned)operation->kind) {
+    case PT_STEP_PUT:
+        return recorded->kind == PEAT_OPERATION_PUT && pt_same(recorded->key, key) &&
+               recorded->value.size == operation->size &&
+               pt_value_matches(operation->seed, recorded->value);
+    case PT_STEP_DELETE:
+        return recorded->kind == PEAT_OPERATION_DELETE && pt_same(recorded->key, key);
+    default:
+        return recorded->kind == PEAT_OPERATION_DELETE_RANGE &&
+               (operation->key == 0 ? recorded->key.size == 0 : pt_same(recorded->key, key)) &&
+               (is_whole ? recorded->value.data == NULL
+                         : pt_same(recorded->value, pt_step_key(operation->key_high)));
+    }
+}
+
+bool pt_step_recorded(const struct pt_step *step, const struct peat_record *record)
+{
+    struct operation operations[OPERATIONS_MAX];
+    struct peat_operation recorded;
+    size_t place = 0;
+    size_t count;
+
+    if (step->kind == PT_STEP_CREATE || step->kind == PT_STEP_DROP)
+        return peat_record_operation(record, &place, &recorded) == PEAT_OK &&
+               recorded.kind ==
+                   (step->kind == PT_STEP_CREATE ? PEAT_OPERATION_CREATE : PEAT_OPERATION_DROP) &&
+               pt_same(recorded.key, pt_text(PT_STEP_COLLECTION));
+    count = operations_of(step, true, operations);
+    for (size_t i = 0; i < count; i++)
+        if (peat_record_operation(record, &place, &recorded) != PEAT_OK ||
+            !operation_recorded(&operations[i], &recorded))
+            return false;
+    return peat_record_operation(record, &place, &recorded) == PEAT_DONE;
 }
 
 /* ---- Doing a step ---- */

@@ -21,6 +21,7 @@ enum pt_step_kind {
     PT_STEP_MERGE,    /* until nothing is left to merge */
     PT_STEP_SNAPSHOT, /* take one; or look at the one there is, and close it */
     PT_STEP_PERSIST,  /* keep the state under a name, in place of the one kept before */
+    PT_STEP_FEED,     /* read what the feed has not acknowledged, and acknowledge it */
     PT_STEP_CLOSE,    /* and open again */
     PT_STEP_ABORT,    /* and open again: the death of the process */
     PT_STEP_KIND_COUNT
@@ -33,9 +34,9 @@ struct pt_step {
     uint8_t key;      /* number of a key */
     uint8_t key_high; /* PT_STEP_DELETE_RANGE: above key; PT_KEY_COUNT: to the end */
     uint32_t size;    /* bytes of a value; of a batch's values: up to so many each */
-    uint32_t seed;    /* of the values, and of what a batch does; of PT_STEP_REVERT: the commit whose
+    uint32_t seed; /* of the values, and of what a batch does; of PT_STEP_REVERT: the commit whose
                          state comes back, 0 (not in a history): that of the session's kept one */
-    bool nested;      /* in the collection, if it is there */
+    bool nested;   /* in the collection, if it is there */
 };
 
 enum { PT_KEY_COUNT = 24, PT_COMMITS_MAX = 1500 };
@@ -83,6 +84,9 @@ uint64_t pt_commits_hash(const struct pt_commits *history, uint64_t count);
  * committing. */
 enum peat_status pt_step_commit(const struct pt_step *step, bool has_collection, struct peat_db *db,
                                 uint64_t *commit_out, bool *tried_out);
+
+/* Whether @p record is what @p step, one that committed, put into the log. */
+bool pt_step_recorded(const struct pt_step *step, const struct peat_record *record);
 
 /* Where a look at a store differs from what was expected. */
 struct pt_difference {

@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/db/db.h"
+#include "tests/feed_look.h"
 
 #include <inttypes.h>
 #include <sodium.h>
@@ -337,6 +338,31 @@ static bool persist_step(struct pt_session *session)
     return true;
 }
 
+/* What the feed has not acknowledged; a gap is one only where calls fail: then its log may have been let go. */
+static bool feed_look(struct pt_session *session, bool acknowledge)
+{
+    const struct pt_difference *difference = &session->finding;
+
+    if (session->unsure || session->broken) /* what is committed is not known */
+        return true;
+    if (pt_feed_look(session->db, &session->history, acknowledge, &session->finding))
+        return true;
+    if (difference->status == PEAT_NOT_FOUND && !session->promise.feed)
+        return true;
+    return session->may_fail && difference->status != PEAT_OK && difference->status != PEAT_CORRUPT;
+}
+
+static bool feed_step(struct pt_session *session)
+{
+    bool right = feed_look(session, true);
+
+    if (right && !session->may_fail && !session->unsure && !session->broken) {
+        session->promise.feed = true;
+        promise(session, 0, 0);
+    }
+    return right;
+}
+
 static bool maintenance_step(struct pt_session *session, const struct pt_step *step)
 {
     enum peat_status status;
@@ -378,6 +404,8 @@ bool pt_session_step(struct pt_session *session, const struct pt_step *step)
         right = snapshot_step(session);
     else if (step->kind == PT_STEP_PERSIST)
         right = persist_step(session);
+    else if (step->kind == PT_STEP_FEED)
+        right = feed_step(session);
     else if (step->kind == PT_STEP_CLOSE || step->kind == PT_STEP_ABORT)
         right = pt_session_end(session, step->kind == PT_STEP_CLOSE) && pt_session_open(session);
     else
@@ -408,6 +436,8 @@ bool pt_session_look(struct pt_session *session, bool check)
         return session->finding.status != PEAT_OK &&
                failed(session, "a look", session->finding.status);
     if (check && !kept_look(session, &kept))
+        return false;
+    if (check && !feed_look(session, false))
         return false;
     if (check)
         status = peat_check(session->db, NULL, NULL, NULL);

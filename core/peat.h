@@ -96,10 +96,11 @@ struct peat_feed;
  * @{
  */
 
-#define PEAT_CREATE     1u /* create it if it does not exist */
-#define PEAT_READ_ONLY  2u /* no writing; other processes may write meanwhile */
-#define PEAT_EXCLUSIVE  4u /* with PEAT_CREATE: PEAT_EXISTS if the file is there already */
-#define PEAT_LOG_PWRITE 8u /* the log is written with pwrite, never through the mapping */
+#define PEAT_CREATE     1u  /* create it if it does not exist */
+#define PEAT_READ_ONLY  2u  /* no writing; other processes may write meanwhile */
+#define PEAT_EXCLUSIVE  4u  /* with PEAT_CREATE: PEAT_EXISTS if the file is there already */
+#define PEAT_FOLLOWER   32u /* it takes the commits of another store alone, from peat_apply() */
+#define PEAT_LOG_PWRITE 8u  /* the log is written with pwrite, never through the mapping */
 
 struct peat_options {
     size_t struct_size;              /* set by peat_options_init() */
@@ -312,7 +313,7 @@ PEAT_API enum peat_status peat_batch_merge(struct peat_batch *batch,
  * @param durability  what must be survived before this returns; PEAT_DEFAULT: the store's
  * @param commit_out  NULL, or set on PEAT_OK to the commit's number
  * @retval PEAT_OK
- * @retval PEAT_NOT_WRITABLE  opened read-only
+ * @retval PEAT_NOT_WRITABLE  opened read-only, or as a follower
  * @retval PEAT_NOT_FOUND     a collection of the batch has been dropped; nothing was committed
  * @retval PEAT_NO_SPACE      the disk is full, or file_size_max or RLIMIT_FSIZE is reached; nothing was
  *                            committed, the store goes on; batches that only delete are let in longer
@@ -782,6 +783,31 @@ PEAT_API enum peat_status peat_feed_list(struct peat_db *db,
  * with the next manifest.
  */
 PEAT_API enum peat_status peat_feed_drop(struct peat_db *db, const char *name);
+
+/**
+ * Apply records of another store's log, as a feed of it with PEAT_FEED_SEALS hands them out, under their own
+ * commit numbers. @p db was opened with PEAT_FOLLOWER, and is at the beginning (a new store), or was made from
+ * a backup of the other one. Its log then says the same as the other's: same commits, positions, chains.
+ *
+ * Everything is checked before anything is changed: each record must go on from the history that the store has
+ * come to. Records that it has already are passed over, so what was handed out twice does no harm.
+ *
+ * Batches become visible together and are as durable as asked, in groups that a seal, or 8 MiB, ends. What fails in
+ * between leaves the groups before it applied: @p commit_out tells.
+ *
+ * @param records     in order; borrowed for the call
+ * @param durability  as of peat_write()
+ * @param commit_out  NULL, or set to the newest commit that the store shows, whatever is returned
+ * @retval PEAT_OK
+ * @retval PEAT_GAP           something is missing before a record: nothing was applied
+ * @retval PEAT_CORRUPT       a record is damaged, or the histories have parted: nothing was applied
+ * @retval PEAT_INVALID       not opened with PEAT_FOLLOWER, or no records: nothing was applied
+ * @retval PEAT_NO_SPACE      as peat_write(): what only deletes is let in longer
+ * @retval PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED, PEAT_UNSUPPORTED
+ */
+PEAT_API enum peat_status peat_apply(struct peat_db *db, const struct peat_record *records,
+                                     size_t count, enum peat_durability durability,
+                                     uint64_t *commit_out);
 
 /** The number of a collection (NULL: the root), as operations have it. */
 PEAT_API uint64_t peat_collection_number(const struct peat_collection *collection);

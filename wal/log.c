@@ -181,6 +181,14 @@ struct pt_log_point pt_log_point(struct pt_log *log)
     return point;
 }
 
+void pt_log_begin_epoch(struct pt_log *log, uint64_t epoch)
+{
+    pt_mutex_lock(&log->tail_mutex);
+    PT_ASSERT(epoch >= log->end.epoch);
+    log->end.epoch = epoch;
+    pt_mutex_unlock(&log->tail_mutex);
+}
+
 static bool region_holds(const struct pt_log_region *region, const struct pt_log_point *point)
 {
     return region->extent.offset == point->region.offset &&

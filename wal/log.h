@@ -104,6 +104,9 @@ enum peat_status pt_log_prepare(struct pt_log *log);
 /* Whether pt_log_prepare() has something to do. Cheap: asked after each group of appends. */
 bool pt_log_prepare_wanted(const struct pt_log *log);
 
+/* The epoch of what is appended from now on; it never falls. The appender's thread. */
+void pt_log_begin_epoch(struct pt_log *log, uint64_t epoch);
+
 /* Where the next record will begin. The appender's thread only, or while there is none. */
 struct pt_log_point pt_log_point(struct pt_log *log);
 
@@ -166,6 +169,13 @@ struct pt_record {
     uint64_t time_us;
     struct peat_bytes payload; /* valid until the reader's next call */
 };
+
+/* Bytes that a payload of @p size takes as records: what it adds to the position. */
+uint64_t pt_log_payload_extent(uint64_t size);
+/* The history behind @p record, where it is @p point before it: without a place. @p scratch: room for
+ * PT_LOG_RECORD_SIZE_MAX bytes. */
+struct pt_log_point pt_log_point_behind(const struct pt_log_point *point,
+                                        const struct pt_record *record, uint8_t *scratch);
 
 struct pt_log_reader; /* one thread at a time */
 

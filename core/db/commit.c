@@ -11,14 +11,13 @@
  *  3. Room in the write buffer is found before the log is touched: after the append nothing can fail
  *     but the medium, and that poisons the store.
  */
-#include "core/db/db.h"
+#include "core/db/commit_parts.h"
 
 #include "core/base/alloc.h"
 #include "core/base/bug.h"
 #include "core/base/clock.h"
 
 enum {
-    GROUP_SIZE_MAX = 8 << 20, /* bytes: more waits for the next group */
     GROUP_MEMBERS_MAX = 1024,
     STAGE_SIZE_MIN = 16384,  /* bytes: from here on one write is cheaper than faulting pages in */
     BUFFER_RANGES_MAX = 512, /* range deletes in one write buffer: each add copies the list */
@@ -49,7 +48,7 @@ static void count_up(_Atomic uint64_t *counter, uint64_t amount)
 /* ---- The write buffer ---- */
 
 /* Hash and prefetch ahead of adding, so that the cache misses of neighbouring entries overlap. */
-static void apply(const struct peat_db *db, struct pt_held_buffer *active,
+void pt_group_add(const struct peat_db *db, struct pt_held_buffer *active,
                   struct peat_bytes payload, uint64_t commit)
 {
     struct pt_write_buffer *buffer = active->buffer;
@@ -79,7 +78,7 @@ static void apply(const struct peat_db *db, struct pt_held_buffer *active,
 }
 
 /* Operations from a log that verified, yet count them: a payload is a sequence of whole entries. */
-static enum peat_status count_operations(struct peat_bytes payload, size_t *count_out)
+enum peat_status pt_count_operations(struct peat_bytes payload, size_t *count_out)
 {
     struct pt_batch_cursor cursor = {payload.data, payload.size, {{NULL, 0}, {NULL, 0}, PT_OP_PUT}};
 
@@ -95,7 +94,7 @@ static enum peat_status count_operations(struct peat_bytes payload, size_t *coun
     return PEAT_OK;
 }
 
-static void note_catalogue(struct peat_db *db, struct peat_bytes payload)
+void pt_note_catalogue(struct peat_db *db, struct peat_bytes payload)
 {
     struct pt_batch_cursor cursor = {payload.data, payload.size, {{NULL, 0}, {NULL, 0}, PT_OP_PUT}};
 
@@ -107,7 +106,7 @@ enum peat_status pt_replay_batch(struct peat_db *db, struct pt_held_buffer *acti
                                  struct peat_bytes payload, uint64_t commit)
 {
     size_t count;
-    enum peat_status status = count_operations(payload, &count);
+    enum peat_status status = pt_count_operations(payload, &count);
 
     if (status == PEAT_OK && pt_write_buffer_range_count(active->buffer) >= BUFFER_RANGES_MAX)
         return PEAT_TOO_LARGE;
@@ -115,8 +114,8 @@ enum peat_status pt_replay_batch(struct peat_db *db, struct pt_held_buffer *acti
         status = pt_write_buffer_reserve(active->buffer, count, payload.size);
     if (status < 0)
         return status;
-    apply(db, active, payload, commit);
-    note_catalogue(db, payload);
+    pt_group_add(db, active, payload, commit);
+    pt_note_catalogue(db, payload);
     pt_write_buffer_publish(active->buffer, commit);
     pt_held_buffer_account(active);
     return PEAT_OK;
@@ -133,7 +132,8 @@ static size_t index_hint_after(const struct pt_held_buffer *full, size_t count)
 
 size_t pt_buffer_capacity(const struct peat_db *db, size_t count, size_t size)
 {
-    size_t usual = db->options.write_buffer_size + pt_write_buffer_capacity_for(0, GROUP_SIZE_MAX);
+    size_t usual =
+        db->options.write_buffer_size + pt_write_buffer_capacity_for(0, PT_GROUP_SIZE_MAX);
     size_t needed = pt_write_buffer_capacity_for(count, size);
 
     return needed > usual ? needed : usual;
@@ -194,7 +194,20 @@ static struct pt_commit_request *group_next(const struct commit_group *group,
     return request == group->last ? NULL : request->next;
 }
 
-/* End the active buffer here: the log says so, and what follows goes to a new one. */
+enum peat_status pt_group_seal(struct peat_db *db, const struct pt_log_point *point, size_t count,
+                               size_t size)
+{
+    enum peat_status status = pt_seal(db, point, count, size);
+
+    if (status < 0)
+        return status;
+    pt_log_budget_seal(&db->log_budget, point->position);
+    pt_merger_wake(db);
+    return PEAT_OK;
+}
+
+/* End the active buffer here: the log says so, and what follows goes to a new one. A follower's log says what its
+ * primary's does, so there nothing is said. */
 static enum peat_status seal_active(struct peat_db *db, size_t count, size_t size)
 {
     struct pt_log_point point;
@@ -202,16 +215,13 @@ static enum peat_status seal_active(struct peat_db *db, size_t count, size_t siz
 
     if (status < 0)
         return status;
-    status = pt_log_append(db->log, PT_RECORD_SEAL, db->queue.commit, db->queue.time_us, NULL, 0);
+    if ((db->options.flags & PEAT_FOLLOWER) == 0)
+        status =
+            pt_log_append(db->log, PT_RECORD_SEAL, db->queue.commit, db->queue.time_us, NULL, 0);
     if (status < 0 && status != PEAT_NO_SPACE) /* a full log is to be flushed, told or not */
         return status;
     point = pt_log_point(db->log);
-    status = pt_seal(db, &point, count, size);
-    if (status < 0)
-        return status;
-    pt_log_budget_seal(&db->log_budget, point.position);
-    pt_merger_wake(db);
-    return status;
+    return pt_group_seal(db, &point, count, size);
 }
 
 /* Whether the active buffer has had its share: of memory, of the log's budget, of range deletes. */
@@ -227,8 +237,8 @@ static bool active_full(const struct peat_db *db)
 }
 
 /* Find room for @p count operations of @p size bytes, in the active buffer or a new one. */
-static enum peat_status make_room(struct peat_db *db, size_t count, size_t size,
-                                  struct pt_held_buffer **active_out)
+enum peat_status pt_group_make_room(struct peat_db *db, size_t count, size_t size,
+                                    struct pt_held_buffer **active_out)
 {
     bool full = active_full(db);
     enum peat_status status = PEAT_TOO_LARGE;
@@ -251,7 +261,7 @@ static enum peat_status make_room(struct peat_db *db, size_t count, size_t size,
 }
 
 /* Whether the log may cost @p count operations of @p size bytes more before it is flushed. */
-static enum peat_status check_reserve(struct peat_db *db, size_t count, size_t size, bool relief)
+enum peat_status pt_group_check_reserve(struct peat_db *db, size_t count, size_t size, bool relief)
 {
     uint64_t cost = pt_log_budget_used(&db->log_budget) + pt_log_cost(count, size);
     enum peat_status status;
@@ -308,7 +318,7 @@ static enum peat_status append(struct peat_db *db, const struct pt_held_buffer *
 }
 
 /* Make what was appended as durable as @p durability asks. */
-static enum peat_status make_durable(struct peat_db *db, enum peat_durability durability)
+enum peat_status pt_group_make_durable(struct peat_db *db, enum peat_durability durability)
 {
     enum peat_status status;
     uint64_t begin_us;
@@ -345,7 +355,7 @@ static void apply_group(struct peat_db *db, const struct commit_group *group,
          request = group_next(group, request)) {
         if (request->status != PEAT_OK || request->count == 0)
             continue;
-        apply(db, active, request->payload, request->commit);
+        pt_group_add(db, active, request->payload, request->commit);
         put_size += request->put_size;
         commits++;
     }
@@ -393,9 +403,9 @@ static void lead(struct peat_db *db, const struct commit_group *group)
     if (atomic_load_explicit(&db->poisoned, memory_order_acquire))
         status = pt_fail(PEAT_POISONED, "an earlier write or sync failed: reopen the store");
     if (status == PEAT_OK && count > 0)
-        status = make_room(db, count, size, &active);
+        status = pt_group_make_room(db, count, size, &active);
     if (status == PEAT_OK && count > 0)
-        status = check_reserve(db, count, size, group->first->relief);
+        status = pt_group_check_reserve(db, count, size, group->first->relief);
     if (group->first->relief)
         pt_log_use_reserve(db->log, pt_reserve_for_relief(db));
     pt_log_stage(db->log, durability >= PEAT_DISK || size >= STAGE_SIZE_MIN);
@@ -417,7 +427,7 @@ static void lead(struct peat_db *db, const struct commit_group *group)
     if (group->first->relief) /* perhaps it has drawn */
         pt_reserve_drawn(db);
     if (db->queue.commit != before) {
-        status = make_durable(db, durability);
+        status = pt_group_make_durable(db, durability);
         if (status == PEAT_OK)
             apply_group(db, group, active);
     }
@@ -462,7 +472,7 @@ static struct commit_group group_form_locked(const struct pt_commit_queue *queue
     while (group.first->alone == NULL && group.last->next != NULL &&
            group.last->next->alone == NULL && group.last->next->relief == group.first->relief &&
            group.count < GROUP_MEMBERS_MAX &&
-           size + group.last->next->payload.size <= GROUP_SIZE_MAX) {
+           size + group.last->next->payload.size <= PT_GROUP_SIZE_MAX) {
         group.last = group.last->next;
         group.count++;
         size += group.last->payload.size;
@@ -548,6 +558,9 @@ static enum peat_status check_writable(struct peat_db *db, enum peat_durability 
 {
     if (db->read_only)
         return pt_fail(PEAT_NOT_WRITABLE, "the store was opened read-only");
+    if ((db->options.flags & PEAT_FOLLOWER) != 0)
+        return pt_fail(PEAT_NOT_WRITABLE,
+                       "the store was opened as a follower: it takes peat_apply() alone");
     if (durability == PEAT_REPLICAS)
         return pt_fail(PEAT_UNSUPPORTED, "durability on replicas needs replication");
     if (durability < PEAT_DEFAULT || durability > PEAT_REPLICAS)

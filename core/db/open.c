@@ -61,9 +61,11 @@ static enum peat_status take_options(const struct peat_options *given,
     memcpy(options_out, given,
            given->struct_size < sizeof(*options_out) ? given->struct_size : sizeof(*options_out));
     options_out->struct_size = sizeof(*options_out);
-    if ((options_out->flags & ~(PEAT_CREATE | PEAT_READ_ONLY | PEAT_EXCLUSIVE | PEAT_LOG_PWRITE)) !=
-        0)
+    if ((options_out->flags &
+         ~(PEAT_CREATE | PEAT_READ_ONLY | PEAT_EXCLUSIVE | PEAT_LOG_PWRITE | PEAT_FOLLOWER)) != 0)
         return pt_fail(PEAT_INVALID, "unknown flags 0x%x in options", options_out->flags);
+    if ((options_out->flags & PEAT_FOLLOWER) != 0 && (options_out->flags & PEAT_READ_ONLY) != 0)
+        return pt_fail(PEAT_INVALID, "a follower is written to: it cannot be read-only");
     if (options_out->durability == PEAT_DEFAULT)
         options_out->durability = PEAT_OS;
     if (options_out->durability < PEAT_MEMORY || options_out->durability > PEAT_DISK)

@@ -1,0 +1,651 @@
+/*
+ * The property (P7): a follower that is fed by a feed is, at every commit, what its primary was: same contents,
+ * same log. Whatever else it is given changes nothing. Either side may die at any moment.
+ */
+#include "tests/support.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define KIB ((size_t)1024)
+#define MIB (1024 * KIB)
+
+enum { RECORDS_MAX = 64, SOON_MS = 60000, KEYS = 200 };
+
+/* One side: a store in a file. */
+struct side {
+    struct peat_options options;
+    struct peat_db *db;
+    char path[512];
+};
+
+struct pair {
+    struct side primary;
+    struct side follower;
+    struct peat_feed *feed; /* of the primary, for the follower; NULL: not open */
+};
+
+static uint8_t value[2 * MIB];
+
+static void side_open(struct side *side)
+{
+    PT_REQUIRE_OK(peat_open(side->path, &side->options, &side->db));
+}
+
+static void side_make(struct side *side, const char *name, unsigned flags)
+{
+    (void)snprintf(side->path, sizeof(side->path), "%s", pt_test_path(name));
+    (void)unlink(side->path);
+    side->options = pt_test_options(PEAT_CREATE | flags);
+    pt_test_options_tiny(&side->options);
+    side_open(side);
+}
+
+static uint64_t newest(struct peat_db *db);
+
+/* Have the primary keep its log for the follower. */
+static void feed_begin(struct pair *pair)
+{
+    uint64_t from = newest(pair->follower.db) + 1;
+
+    if (pair->feed == NULL)
+        PT_REQUIRE_OK(
+            peat_feed_open(pair->primary.db, from, "follower", PEAT_FEED_SEALS, &pair->feed));
+}
+
+static void pair_make(struct pair *pair)
+{
+    memset(pair, 0, sizeof(*pair));
+    side_make(&pair->primary, "primary", 0);
+    side_make(&pair->follower, "follower", PEAT_FOLLOWER);
+    feed_begin(pair);
+}
+
+static uint64_t newest(struct peat_db *db)
+{
+    struct peat_snapshot *snapshot;
+    uint64_t commit;
+
+    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
+    commit = peat_snapshot_commit(snapshot);
+    peat_snapshot_close(snapshot);
+    return commit;
+}
+
+static void digest_of(struct peat_db *db, uint8_t digest[32])
+{
+    struct peat_snapshot *snapshot;
+
+    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
+    PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digest, NULL));
+    peat_snapshot_close(snapshot);
+}
+
+static void require_equal(struct pair *pair)
+{
+    uint8_t digests[2][32];
+
+    PT_REQUIRE(newest(pair->primary.db) == newest(pair->follower.db));
+    digest_of(pair->primary.db, digests[0]);
+    digest_of(pair->follower.db, digests[1]);
+    PT_REQUIRE(memcmp(digests[0], digests[1], 32) == 0);
+}
+
+static void pair_close(struct pair *pair)
+{
+    peat_feed_close(pair->feed);
+    PT_REQUIRE_OK(peat_check(pair->follower.db, NULL, NULL, NULL));
+    PT_REQUIRE_OK(peat_close(pair->primary.db));
+    PT_REQUIRE_OK(peat_close(pair->follower.db));
+}
+
+/* ---- What the primary does ---- */
+
+static void commit_random(struct peat_db *db, struct pt_dice *dice, bool large)
+{
+    struct peat_batch *batch = peat_batch_new(0);
+    unsigned count = 1 + (unsigned)pt_dice_below(dice, 6);
+
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t key = (uint8_t)pt_dice_below(dice, KEYS);
+        uint8_t high = (uint8_t)(key + pt_dice_below(dice, 5));
+        struct peat_bytes key_bytes = {&key, 1};
+        size_t size = pt_dice_below(dice, 2000);
+
+        if (large && pt_dice_one_in(dice, 60))
+            size = 200 * KIB + pt_dice_below(dice, MIB);
+        pt_value_fill(pt_dice_next(dice), value, size);
+        if (pt_dice_one_in(dice, 6))
+            PT_REQUIRE_OK(peat_batch_delete(batch, NULL, key_bytes));
+        else if (pt_dice_one_in(dice, 12))
+            PT_REQUIRE_OK(
+                peat_batch_delete_range(batch, NULL, key_bytes, (struct peat_bytes){&high, 1}));
+        else
+            PT_REQUIRE_OK(peat_batch_put(batch, NULL, key_bytes, (struct peat_bytes){value, size}));
+    }
+    PT_REQUIRE_OK(peat_write(db, batch, PEAT_OS, NULL));
+    peat_batch_free(batch);
+}
+
+/* A collection is made, filled, perhaps dropped. */
+static void collect_random(struct peat_db *db, struct pt_dice *dice)
+{
+    struct peat_collection *collection;
+    char name[8];
+
+    (void)snprintf(name, sizeof(name), "c%u", (unsigned)pt_dice_below(dice, 4));
+    PT_REQUIRE_OK(peat_collection_open(db, NULL, name, PEAT_CREATE, &collection));
+    PT_REQUIRE_OK(peat_put(db, collection, pt_text("key"), pt_text(name)));
+    if (pt_dice_one_in(dice, 2))
+        PT_REQUIRE_OK(peat_collection_drop(db, collection));
+    peat_collection_close(collection);
+}
+
+static void primary_do(struct pair *pair, struct pt_dice *dice, unsigned count, bool large)
+{
+    for (unsigned i = 0; i < count; i++) {
+        commit_random(pair->primary.db, dice, large);
+        if (pt_dice_one_in(dice, 20))
+            collect_random(pair->primary.db, dice);
+        if (pt_dice_one_in(dice, 40))
+            PT_REQUIRE_OK(peat_flush(pair->primary.db));
+    }
+}
+
+/* ---- Following ---- */
+
+/* Records with copies of their payloads. */
+struct kept {
+    struct peat_record records[RECORDS_MAX];
+    size_t count;
+};
+
+static void kept_clear(struct kept *kept)
+{
+    for (size_t i = 0; i < kept->count; i++)
+        free((void *)(uintptr_t)kept->records[i].payload.data);
+    kept->count = 0;
+}
+
+/* Up to @p max records, as far as there are any. */
+static void kept_take(struct kept *kept, struct peat_feed *feed, size_t max)
+{
+    kept->count = 0;
+    while (kept->count < max) {
+        struct peat_record *record = &kept->records[kept->count];
+        enum peat_status status = peat_feed_next(feed, 0, record);
+        uint8_t *copy;
+
+        if (status == PEAT_TIMEOUT)
+            return;
+        PT_REQUIRE_OK(status);
+        copy = malloc(record->payload.size + 1);
+        PT_REQUIRE(copy != NULL);
+        if (record->payload.size > 0)
+            memcpy(copy, record->payload.data, record->payload.size);
+        record->payload.data = copy;
+        kept->count++;
+    }
+}
+
+/* Apply what there is, some at a time, and acknowledge it. */
+static void follow(struct pair *pair, struct pt_dice *dice)
+{
+    static const enum peat_durability levels[] = {PEAT_DEFAULT, PEAT_OS, PEAT_DISK};
+    struct kept kept;
+
+    feed_begin(pair);
+    do {
+        uint64_t commit = 0;
+
+        kept_take(&kept, pair->feed, 1 + (size_t)pt_dice_below(dice, RECORDS_MAX));
+        PT_REQUIRE_OK(peat_apply(pair->follower.db, kept.records, kept.count,
+                                 levels[pt_dice_below(dice, 3)], &commit));
+        PT_REQUIRE(kept.count == 0 || commit == kept.records[kept.count - 1].commit);
+        if (kept.count > 0)
+            PT_REQUIRE_OK(peat_feed_acknowledge(pair->feed, commit));
+        kept_clear(&kept);
+    } while (newest(pair->follower.db) < newest(pair->primary.db));
+}
+
+static void a_follower_is_what_its_primary_was_at_every_commit(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct pair pair;
+    (void)state;
+
+    pair_make(&pair);
+    for (unsigned i = 0; i < 60; i++) {
+        primary_do(&pair, &dice, 1 + (unsigned)pt_dice_below(&dice, 40), true);
+        follow(&pair, &dice);
+        require_equal(&pair);
+        if (pt_dice_one_in(&dice, 5))
+            PT_REQUIRE_OK(peat_flush(pair.follower.db));
+        if (pt_dice_one_in(&dice, 10))
+            PT_REQUIRE_OK(peat_compact(pair.follower.db, NULL, NULL, NULL, NULL));
+    }
+    pair_close(&pair);
+}
+
+/* The follower's own log hands out the same records: position, chain and all. */
+static void the_log_of_a_follower_is_its_primarys(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct peat_feed *feeds[2];
+    struct peat_record records[2];
+    struct pair pair;
+    unsigned seals = 0;
+    (void)state;
+
+    pair_make(&pair);
+    PT_REQUIRE_OK(peat_feed_open(pair.primary.db, 1, "all", PEAT_FEED_SEALS, &feeds[0]));
+    PT_REQUIRE_OK(peat_feed_open(pair.follower.db, 1, "all", PEAT_FEED_SEALS, &feeds[1]));
+    for (unsigned i = 0; i < 20; i++) {
+        primary_do(&pair, &dice, 30, true);
+        follow(&pair, &dice);
+        if (i % 3 == 0)
+            PT_REQUIRE_OK(peat_flush(pair.follower.db)); /* which no record of its log tells */
+    }
+    for (;;) {
+        enum peat_status status = peat_feed_next(feeds[0], 0, &records[0]);
+
+        PT_REQUIRE_STATUS(peat_feed_next(feeds[1], 0, &records[1]), status);
+        if (status == PEAT_TIMEOUT)
+            break;
+        PT_REQUIRE_OK(status);
+        seals += records[0].kind == PEAT_RECORD_SEAL;
+        PT_REQUIRE(records[0].kind == records[1].kind && records[0].epoch == records[1].epoch);
+        PT_REQUIRE(records[0].commit == records[1].commit);
+        PT_REQUIRE(records[0].time_us == records[1].time_us);
+        PT_REQUIRE(records[0].position == records[1].position);
+        PT_REQUIRE(memcmp(records[0].chain, records[1].chain, 16) == 0);
+        PT_REQUIRE(pt_same(records[0].payload, records[1].payload));
+    }
+    PT_REQUIRE(seals > 5);
+    peat_feed_close(feeds[0]);
+    peat_feed_close(feeds[1]);
+    pair_close(&pair);
+}
+
+static void a_follower_goes_on_when_either_side_dies_or_closes(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct pair pair;
+    (void)state;
+
+    pair_make(&pair);
+    for (unsigned i = 0; i < 60; i++) {
+        struct side *side = pt_dice_one_in(&dice, 2) ? &pair.primary : &pair.follower;
+        bool dies = pt_dice_one_in(&dice, 2);
+
+        primary_do(&pair, &dice, (unsigned)pt_dice_below(&dice, 40), true);
+        if (!pt_dice_one_in(&dice, 3))
+            follow(&pair, &dice);
+        peat_feed_close(pair.feed);
+        pair.feed = NULL;
+        PT_REQUIRE_OK(dies ? peat_abort(side->db) : peat_close(side->db));
+        side_open(side);
+        if (pt_dice_one_in(&dice, 2)) {
+            follow(&pair, &dice);
+            require_equal(&pair);
+        }
+    }
+    follow(&pair, &dice);
+    require_equal(&pair);
+    pair_close(&pair);
+}
+
+static void a_follower_made_of_a_backup_goes_on_from_there(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct peat_backup_options options;
+    struct pair pair;
+    (void)state;
+
+    pair_make(&pair);
+    peat_feed_close(pair.feed);
+    PT_REQUIRE_OK(peat_feed_drop(pair.primary.db, "follower"));
+    PT_REQUIRE_OK(peat_close(pair.follower.db));
+    (void)unlink(pair.follower.path);
+    primary_do(&pair, &dice, 100, true);
+    PT_REQUIRE_OK(peat_flush(pair.primary.db));
+    PT_REQUIRE_OK(peat_feed_open(pair.primary.db, PEAT_FEED_NEXT, "follower", PEAT_FEED_SEALS,
+                                 &pair.feed)); /* first, so that nothing after it gets lost */
+    peat_feed_close(pair.feed);
+    pair.feed = NULL;
+    primary_do(&pair, &dice, 10, true);
+    peat_backup_options_init(&options);
+    options.path = pair.follower.path;
+    PT_REQUIRE_OK(peat_backup(pair.primary.db, NULL, &options, NULL));
+    side_open(&pair.follower);
+    for (unsigned i = 0; i < 5; i++) {
+        primary_do(&pair, &dice, 60, true);
+        follow(&pair, &dice);
+        require_equal(&pair);
+    }
+    pair_close(&pair);
+}
+
+/* ---- What is refused ---- */
+
+static void a_follower_takes_no_commits_of_its_own(void **state)
+{
+    struct peat_collection *collection;
+    struct peat_batch *batch = peat_batch_new(0);
+    struct peat_options both = pt_test_options(PEAT_FOLLOWER | PEAT_READ_ONLY);
+    struct peat_db *db;
+    struct pair pair;
+    (void)state;
+
+    pair_make(&pair);
+    PT_REQUIRE_STATUS(peat_put(pair.follower.db, NULL, pt_text("a"), pt_text("b")),
+                      PEAT_NOT_WRITABLE);
+    PT_REQUIRE(strstr(peat_last_error(), "follower") != NULL);
+    PT_REQUIRE_OK(peat_batch_put(batch, NULL, pt_text("a"), pt_text("b")));
+    PT_REQUIRE_STATUS(peat_write(pair.follower.db, batch, PEAT_DISK, NULL), PEAT_NOT_WRITABLE);
+    PT_REQUIRE_STATUS(
+        peat_collection_open(pair.follower.db, NULL, "name", PEAT_CREATE, &collection),
+        PEAT_NOT_WRITABLE);
+    PT_REQUIRE_OK(peat_snapshot_persist(pair.follower.db, "state", NULL));
+    PT_REQUIRE_STATUS(peat_revert(pair.follower.db, "state", 0, NULL), PEAT_NOT_WRITABLE);
+    PT_REQUIRE_STATUS(peat_open(pair.follower.path, &both, &db), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_apply(pair.primary.db, NULL, 0, PEAT_OS, NULL), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_apply(NULL, NULL, 0, PEAT_OS, NULL), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_apply(pair.follower.db, NULL, 1, PEAT_OS, NULL), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_apply(pair.follower.db, NULL, 0, PEAT_REPLICAS, NULL), PEAT_UNSUPPORTED);
+    PT_REQUIRE_STATUS(peat_apply(pair.follower.db, NULL, 0, (enum peat_durability)9, NULL),
+                      PEAT_INVALID);
+    PT_REQUIRE_OK(peat_apply(pair.follower.db, NULL, 0, PEAT_OS, NULL));
+    PT_REQUIRE(newest(pair.follower.db) == 0);
+    peat_batch_free(batch);
+    pair_close(&pair);
+}
+
+/* One thing about a record is wrong. */
+static void spoil(struct pt_dice *dice, struct peat_record *record, unsigned kind)
+{
+    uint8_t *payload = (uint8_t *)(uintptr_t)record->payload.data;
+
+    switch (kind) {
+    case 0:
+        record->commit++;
+        break;
+    case 1:
+        record->time_us++;
+        break;
+    case 2:
+        record->epoch++;
+        break;
+    case 3:
+        record->chain[pt_dice_below(dice, 16)] ^= 1;
+        break;
+    case 4:
+        payload[pt_dice_below(dice, record->payload.size)] ^= 1;
+        break;
+    case 5:
+        record->payload.size--;
+        break;
+    case 6:
+        record->kind = PEAT_RECORD_SEAL;
+        break;
+    case 7:
+        record->kind = (enum peat_record_kind)3;
+        break;
+    default:
+        record->payload.data = NULL;
+        free(payload);
+        break;
+    }
+}
+
+static void what_is_wrong_with_a_record_changes_nothing(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct pair pair;
+    (void)state;
+
+    pair_make(&pair);
+    primary_do(&pair, &dice, 20, false);
+    follow(&pair, &dice);
+    for (unsigned i = 0; i < 90; i++) {
+        uint64_t before = newest(pair.follower.db);
+        struct kept kept;
+        size_t victim;
+        enum peat_status status;
+
+        primary_do(&pair, &dice, 6, false);
+        peat_feed_close(pair.feed);
+        pair.feed = NULL;
+        feed_begin(&pair);
+        kept_take(&kept, pair.feed, RECORDS_MAX);
+        do
+            victim = (size_t)pt_dice_below(&dice, kept.count);
+        while (kept.records[victim].kind != PEAT_RECORD_BATCH ||
+               kept.records[victim].commit <= before);
+        spoil(&dice, &kept.records[victim], i % 9);
+        status = peat_apply(pair.follower.db, kept.records, kept.count, PEAT_OS, NULL);
+        PT_REQUIRE(status == PEAT_CORRUPT || status == PEAT_INVALID);
+        PT_REQUIRE(newest(pair.follower.db) == before);
+        kept_clear(&kept);
+        peat_feed_close(pair.feed);
+        pair.feed = NULL;
+        follow(&pair, &dice);
+        require_equal(&pair);
+    }
+    pair_close(&pair);
+}
+
+static void a_hole_is_a_gap_and_what_is_there_is_passed_over(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct pair pair;
+    struct kept kept;
+    uint64_t commit = 0;
+    (void)state;
+
+    pair_make(&pair);
+    primary_do(&pair, &dice, 20, false);
+    feed_begin(&pair);
+    kept_take(&kept, pair.feed, RECORDS_MAX);
+    PT_REQUIRE(kept.count > 15);
+    PT_REQUIRE_STATUS(peat_apply(pair.follower.db, kept.records + 1, 5, PEAT_OS, &commit),
+                      PEAT_GAP);
+    PT_REQUIRE(commit == 0 && newest(pair.follower.db) == 0);
+    PT_REQUIRE_OK(peat_apply(pair.follower.db, kept.records, 5, PEAT_OS, &commit));
+    PT_REQUIRE(commit == kept.records[4].commit);
+    for (unsigned i = 0; i < 3; i++) /* again, and a little more */
+        PT_REQUIRE_OK(peat_apply(pair.follower.db, kept.records + i, 6, PEAT_OS, &commit));
+    PT_REQUIRE(commit == kept.records[7].commit);
+    PT_REQUIRE_STATUS(peat_apply(pair.follower.db, kept.records + 9, 2, PEAT_OS, &commit),
+                      PEAT_GAP);
+    PT_REQUIRE_OK(peat_apply(pair.follower.db, kept.records, kept.count, PEAT_DISK, &commit));
+    require_equal(&pair);
+    kept_clear(&kept);
+    pair_close(&pair);
+}
+
+static void another_history_is_seen_before_it_is_applied(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct pair pair;
+    struct pair other;
+    struct kept kept;
+    (void)state;
+
+    pair_make(&pair);
+    primary_do(&pair, &dice, 10, false);
+    follow(&pair, &dice);
+    side_make(&other.primary, "other", 0);
+    primary_do(&other, &dice, 30, false);
+    PT_REQUIRE_OK(peat_feed_open(other.primary.db, 1, NULL, PEAT_FEED_SEALS, &other.feed));
+    kept_take(&kept, other.feed, RECORDS_MAX);
+    for (size_t i = 0; i < kept.count; i++) {
+        enum peat_status status = peat_apply(pair.follower.db, &kept.records[i], 1, PEAT_OS, NULL);
+
+        PT_REQUIRE(status == PEAT_OK || status == PEAT_CORRUPT || status == PEAT_GAP);
+    }
+    require_equal(&pair);
+    kept_clear(&kept);
+    peat_feed_close(other.feed);
+    PT_REQUIRE_OK(peat_close(other.primary.db));
+    pair_close(&pair);
+}
+
+enum { FULL_SIZE = 24 << 20, ENTRY_SIZE = 50 << 10, DELETES = 20 };
+
+/* Put and follow up to @p count entries, into a follower that can only grow so far. How many it took. */
+static uint32_t fill(struct pair *pair, uint32_t count)
+{
+    enum peat_status status = PEAT_OK;
+    uint32_t i;
+
+    pair_make(pair);
+    PT_REQUIRE_OK(peat_close(pair->follower.db));
+    pair->follower.options.file_size_max = FULL_SIZE;
+    side_open(&pair->follower);
+    feed_begin(pair);
+    for (i = 0; i < count && status == PEAT_OK; i++) {
+        struct kept kept;
+
+        PT_REQUIRE_OK(peat_put(pair->primary.db, NULL, (struct peat_bytes){&i, sizeof(i)},
+                               (struct peat_bytes){value, ENTRY_SIZE}));
+        kept_take(&kept, pair->feed, RECORDS_MAX);
+        status = peat_apply(pair->follower.db, kept.records, kept.count, PEAT_OS, NULL);
+        kept_clear(&kept);
+    }
+    PT_REQUIRE(status == PEAT_OK || status == PEAT_NO_SPACE);
+    return status == PEAT_OK ? i : i - 1;
+}
+
+/* One entry, and many that are not there: so that there is log to be flushed. */
+static void delete_many(struct peat_db *db, uint32_t number)
+{
+    struct peat_batch *batch = peat_batch_new(0);
+
+    for (uint32_t i = 0; i < DELETES; i++) {
+        uint32_t key = i == 0 ? number : 100000 + number * DELETES + i;
+
+        PT_REQUIRE_OK(peat_batch_delete(batch, NULL, (struct peat_bytes){&key, sizeof(key)}));
+    }
+    PT_REQUIRE_OK(peat_write(db, batch, PEAT_OS, NULL));
+    peat_batch_free(batch);
+}
+
+/* As a store of its own does: what comes next in the history is a put that does not fit, or, where it was left out
+ * in time, a delete. */
+static void a_follower_at_a_full_disk_takes_deletes(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    uint32_t count = UINT32_MAX;
+    struct pair pair;
+    uint32_t taken;
+    (void)state;
+
+    memset(value, 0, sizeof(value));
+    for (;;) {
+        taken = fill(&pair, count);
+        if (taken == count)
+            break;
+        PT_REQUIRE(taken > 100); /* and what it took is all there */
+        PT_REQUIRE(newest(pair.follower.db) == taken);
+        peat_feed_close(pair.feed);
+        PT_REQUIRE_OK(peat_close(pair.primary.db));
+        PT_REQUIRE_OK(peat_abort(pair.follower.db)); /* closing may find no space, either */
+        count = taken;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        delete_many(pair.primary.db, i);
+        follow(&pair, &dice);
+    }
+    require_equal(&pair);
+    pair_close(&pair);
+}
+
+/* ---- SIGKILL ---- */
+
+struct doomed {
+    uint64_t seed;
+};
+
+static void pair_attach(struct pair *pair)
+{
+    memset(pair, 0, sizeof(*pair));
+    for (unsigned i = 0; i < 2; i++) {
+        struct side *side = i == 0 ? &pair->primary : &pair->follower;
+
+        (void)snprintf(side->path, sizeof(side->path), "%s",
+                       pt_test_path(i == 0 ? "primary" : "follower"));
+        side->options = pt_test_options(PEAT_CREATE | (i == 0 ? 0 : PEAT_FOLLOWER));
+        pt_test_options_tiny(&side->options);
+        side_open(side);
+    }
+}
+
+static void doomed_run(void *context)
+{
+    struct pt_dice dice = {((struct doomed *)context)->seed};
+    struct pair pair;
+
+    pair_attach(&pair);
+    for (;;) {
+        primary_do(&pair, &dice, 1 + (unsigned)pt_dice_below(&dice, 30), true);
+        follow(&pair, &dice);
+        if (pt_dice_one_in(&dice, 8))
+            PT_REQUIRE_OK(peat_flush(pair.follower.db));
+    }
+}
+
+static void a_follower_survives_sigkill_as_a_prefix_and_catches_up(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    uint64_t rounds = pt_test_number("PEAT_ROUNDS", 25);
+    struct pair pair;
+    (void)state;
+
+    pair_make(&pair);
+    pair_close(&pair);
+    for (uint64_t i = 0; i < rounds; i++) {
+        struct doomed doomed = {pt_dice_next(&dice)};
+        pid_t child = pt_child_start(doomed_run, &doomed);
+
+        (void)usleep(1000 + (unsigned)pt_dice_below(&dice, 150000));
+        pt_child_kill(child);
+        pt_test_context("round %" PRIu64, i);
+        pair_attach(&pair);
+        PT_REQUIRE(newest(pair.follower.db) <= newest(pair.primary.db));
+        PT_REQUIRE_OK(peat_check(pair.primary.db, NULL, NULL, NULL));
+        follow(&pair, &dice);
+        require_equal(&pair);
+        pair_close(&pair);
+    }
+    pt_test_context("%s", "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_follower_is_what_its_primary_was_at_every_commit),
+        cmocka_unit_test(the_log_of_a_follower_is_its_primarys),
+        cmocka_unit_test(a_follower_goes_on_when_either_side_dies_or_closes),
+        cmocka_unit_test(a_follower_made_of_a_backup_goes_on_from_there),
+        cmocka_unit_test(a_follower_takes_no_commits_of_its_own),
+        cmocka_unit_test(what_is_wrong_with_a_record_changes_nothing),
+        cmocka_unit_test(a_hole_is_a_gap_and_what_is_there_is_passed_over),
+        cmocka_unit_test(another_history_is_seen_before_it_is_applied),
+        cmocka_unit_test(a_follower_at_a_full_disk_takes_deletes),
+        cmocka_unit_test(a_follower_survives_sigkill_as_a_prefix_and_catches_up),
+    };
+    int failed;
+
+    pt_test_start();
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pt_test_end();
+    return failed;
+}

@@ -20,19 +20,24 @@ enum {
 
 static struct pt_fuzz_base bases[PT_FUZZ_BASES] = {
     {.name = "log"},         {.name = "history"}, {.name = "runs"},
-    {.name = "collections"}, {.name = "full"},
+    {.name = "collections"}, {.name = "full"},    {.name = "feeds", .folder = "format-1.3"},
 };
 
 /* ---- Bases ---- */
 
-uint8_t *pt_fuzz_data(const char *name, uint64_t *size_out)
+static uint8_t *data_read(const char *folder, const char *name, uint64_t *size_out)
 {
     const char *root = getenv("top_srcdir");
     char path[4096];
 
-    (void)snprintf(path, sizeof(path), "%s/tests/data/" FORMAT "/%s.thin",
-                   root == NULL ? "." : root, name);
+    (void)snprintf(path, sizeof(path), "%s/tests/data/%s/%s.thin", root == NULL ? "." : root,
+                   folder == NULL ? FORMAT : folder, name);
     return pt_thin_read(path, size_out);
+}
+
+uint8_t *pt_fuzz_data(const char *name, uint64_t *size_out)
+{
+    return data_read(NULL, name, size_out);
 }
 
 const struct pt_fuzz_base *pt_fuzz_base(unsigned number)
@@ -41,7 +46,7 @@ const struct pt_fuzz_base *pt_fuzz_base(unsigned number)
 
     if (base->bytes != NULL)
         return base;
-    base->bytes = pt_fuzz_data(base->name, &base->size);
+    base->bytes = data_read(base->folder, base->name, &base->size);
     base->page = *pt_forge_newest(base->bytes);
     base->manifest_offset = pt_le64_value(base->page.manifest_offset);
     base->manifest_size = pt_le64_value(base->page.manifest_size);
@@ -233,6 +238,57 @@ static void require_untouched(const uint8_t *bytes, uint64_t size)
     PT_REQUIRE(size == 0 || memcmp(found, bytes, size) == 0);
 }
 
+/* Whether a feed may fail so: forged bytes may leave gaps. */
+static bool feed_came_through(enum peat_status status)
+{
+    return status == PEAT_GAP || status == PEAT_NOT_FOUND || status == PEAT_TIMEOUT ||
+           came_through(status);
+}
+
+/* Read on in a feed as far as it goes. */
+static void feed_read(struct peat_db *db, uint64_t from, const char *name)
+{
+    struct peat_feed *feed;
+    struct peat_record record;
+    enum peat_status status = peat_feed_open(db, from, name, 0, &feed);
+
+    (void)feed_came_through(status);
+    if (status != PEAT_OK)
+        return;
+    for (unsigned i = 0; i < ENTRIES_MAX && status == PEAT_OK; i++) {
+        struct peat_operation operation;
+        size_t place = 0;
+
+        status = peat_feed_next(feed, 0, &record);
+        (void)feed_came_through(status);
+        while (status == PEAT_OK &&
+               came_through(peat_record_operation(&record, &place, &operation))) {
+            touch(operation.key);
+            touch(operation.value);
+        }
+    }
+    peat_feed_close(feed);
+}
+
+static bool note_name(void *context, const struct peat_feed_info *info)
+{
+    (void)snprintf(context, PEAT_NAME_SIZE_MAX + 1, "%s", info->name);
+    return false;
+}
+
+/* What is kept of the log, and the first of the names, which only a writer can open. */
+static void feeds_read(struct peat_db *db, bool writes)
+{
+    char name[PEAT_NAME_SIZE_MAX + 1] = "";
+
+    feed_read(db, PEAT_FEED_OLDEST, NULL);
+    (void)came_through(peat_feed_list(db, note_name, name));
+    if (name[0] == '\0' || !writes)
+        return;
+    feed_read(db, PEAT_FEED_ACKNOWLEDGED, name);
+    (void)came_through(peat_feed_drop(db, name));
+}
+
 /* Commits, and what makes them durable; whether all of it was done. */
 static bool write_on(struct peat_db *db)
 {
@@ -247,6 +303,7 @@ static bool write_on(struct peat_db *db)
     done = came_through(peat_flush(db)) && done;
     (void)came_through(peat_snapshot_persist(db, "fuzzed", NULL));
     (void)came_through(peat_wait_idle(db, IDLE_MS));
+    feeds_read(db, true);
     read_store(db);
     return done;
 }
@@ -271,6 +328,7 @@ void pt_fuzz_store_try(const uint8_t *bytes, uint64_t size)
     pt_disk_load(bytes, size);
     db = store_open(PEAT_READ_ONLY);
     if (db != NULL) {
+        feeds_read(db, false);
         read_store(db);
         PT_REQUIRE_OK(peat_close(db));
     }

@@ -10,7 +10,8 @@
 
 /* A store in memory; read once and kept. */
 struct pt_fuzz_base {
-    const char *name; /* in tests/data */
+    const char *name;   /* in tests/data */
+    const char *folder; /* there: NULL: the one of the oldest format */
     uint8_t *bytes;
     uint64_t size;
     struct pt_superblock_page page; /* the one that rules */
@@ -18,7 +19,7 @@ struct pt_fuzz_base {
     uint64_t manifest_size;         /* bytes */
 };
 
-enum { PT_FUZZ_BASES = 5 };
+enum { PT_FUZZ_BASES = 6 };
 
 /* Base number @p number of PT_FUZZ_BASES. */
 const struct pt_fuzz_base *pt_fuzz_base(unsigned number);

@@ -156,15 +156,34 @@ static struct peat_db *make_history(const char *name)
     return db;
 }
 
+/* Feeds that have yet to read what is in segments: log that replay does not need, of two openings, the end of it in
+ * the region where the log begins; and a log. */
+static struct peat_db *make_feeds(const char *name)
+{
+    struct peat_db *db = store_open(name, 1);
+    struct peat_feed *feed;
+
+    put_many(db, NULL, 0, 10);
+    PT_REQUIRE_OK(peat_feed_open(db, PEAT_FEED_OLDEST, "copy", 0, &feed));
+    peat_feed_close(feed);
+    put_many(db, NULL, 10, 20);
+    PT_REQUIRE_OK(peat_close(db));
+    db = store_open(name, 1);
+    put_many(db, NULL, 20, 30);
+    PT_REQUIRE_OK(peat_feed_open(db, PEAT_FEED_NEXT, "follower-\xc3\xa9", PEAT_FEED_SEALS, &feed));
+    peat_feed_close(feed);
+    PT_REQUIRE_OK(peat_flush(db));
+    put_many(db, NULL, 30, 40);
+    return db;
+}
+
 static const struct {
     const char *name;
     struct peat_db *(*make)(const char *name); /* NULL: closed cleanly; else it is abandoned */
     unsigned run_count;                        /* at least so many */
-} stores[] = {{"clean", make_clean, 1},
-              {"log", make_log, 1},
-              {"runs", make_runs, 2},
-              {"collections", make_collections, 1},
-              {"history", make_history, 1}};
+} stores[] = {{"clean", make_clean, 1},     {"log", make_log, 1},
+              {"runs", make_runs, 2},       {"collections", make_collections, 1},
+              {"history", make_history, 1}, {"feeds", make_feeds, 1}};
 
 /* ---- Files ---- */
 

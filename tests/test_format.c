@@ -219,6 +219,35 @@ static void backups_of_every_format_are_restored(void **state)
     assert_true(for_each("", "", restore_folder) > 0);
 }
 
+/* The feed @p name hands out the commits from @p from to @p to. */
+static void require_commits(struct peat_db *db, const char *name, uint64_t from, uint64_t to)
+{
+    struct peat_record record;
+    struct peat_feed *feed;
+
+    PT_REQUIRE_OK(peat_feed_open(db, PEAT_FEED_ACKNOWLEDGED, name, 0, &feed));
+    for (uint64_t i = from; i <= to; i++) {
+        PT_REQUIRE_OK(peat_feed_next(feed, 0, &record));
+        assert_int_equal(record.commit, i);
+    }
+    PT_REQUIRE_STATUS(peat_feed_next(feed, 0, &record), PEAT_TIMEOUT);
+    peat_feed_close(feed);
+}
+
+static void feeds_go_on_where_they_left_off(void **state)
+{
+    struct peat_db *db;
+    (void)state;
+
+    unpack("format-1.3", "feeds.thin", "store");
+    for (unsigned i = 0; i < 2; i++) {
+        db = store_open("store", 0);
+        require_commits(db, "copy", 1, 40);
+        require_commits(db, "follower-\xc3\xa9", 31, 40);
+        PT_REQUIRE_OK(peat_close(db));
+    }
+}
+
 /* ---- Newer ones ---- */
 
 /* A store as this peat makes it, in memory. */
@@ -369,6 +398,7 @@ int main(void)
         cmocka_unit_test(every_file_of_every_format_reads_as_recorded_and_stays_as_it_is),
         cmocka_unit_test(every_file_of_every_format_opens_for_writing_and_goes_on),
         cmocka_unit_test(backups_of_every_format_are_restored),
+        cmocka_unit_test(feeds_go_on_where_they_left_off),
         cmocka_unit_test(a_file_of_a_newer_format_is_refused_by_name_and_left_untouched),
         cmocka_unit_test(a_newer_superblock_beside_an_older_one_rules),
         cmocka_unit_test(a_newer_manifest_is_refused_by_name_and_left_untouched),

@@ -96,7 +96,7 @@ dump_of() {
 
 # ---- help and usage --------------------------------------------------------------------------
 
-commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff torture help"
+commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff feed torture help"
 
 prints "peat $("$peat" --version | cut -d' ' -f2)\n" "--version names the version" --version
 run help
@@ -535,7 +535,7 @@ exits 0 "stat tells about a store" stat b.peat
 grep -q '^size of the file ' out && grep -q '^store  *[0-9a-f]\{32\}$' out
 ok "stat names the store and its size"
 exits 0 "stat --json tells about a store" stat --json b.peat
-grep -q '^{"store_id":"[0-9a-f]\{32\}"\(,"[a-z_]*":[0-9][0-9]*\)*}$' out
+grep -q '^{"store_id":"[0-9a-f]\{32\}"\(,"[a-z_]*":[0-9][0-9]*\)*,"feeds":\[\]}$' out
 ok "stat --json writes one object"
 [ "$(sed 's/.*"file_size":\([0-9]*\).*/\1/' out)" -eq "$(wc -c <b.peat)" ]
 ok "stat's size is the file's"
@@ -761,6 +761,66 @@ for command in 'load q.peat large.tsv' 'put q.peat k v' 'delete q.peat k' 'compa
     exits 2 "$name takes no --file-size-max below a MiB" "$name" --file-size-max 1048575 ${command#* }
 done
 exits 0 "check passes a store with a history" check h.peat
+
+# ---- feed ------------------------------------------------------------------------------------
+
+"$peat" put f.peat a 1
+prints '' "a store at rest has no log to feed from" feed f.peat
+prints '' "feed --name begins" feed --name copy f.peat
+"$peat" put f.peat b '"2"' && "$peat" put -c inner/most f.peat c 3 && "$peat" delete f.peat a
+run feed --name copy --keep f.peat
+sed 's/"commit":[0-9]*,"time_us":[0-9]*,//' out >told
+printf '%s\n' '{"op":"put","key":"b","value":"\"2\"","last":true}' \
+    '{"op":"create","collection":["inner"],"last":true}' \
+    '{"op":"create","collection":["inner","most"],"last":true}' \
+    '{"op":"put","collection":["inner","most"],"key":"c","value":"3","last":true}' \
+    '{"op":"delete","key":"a","last":true}' >wanted
+[ "$code" -eq 0 ] && cmp -s wanted told
+ok "feed --name writes what was committed since"
+[ "$(grep -o '"commit":[0-9]*' out | tr '\n' ' ')" = \
+    '"commit":2 "commit":3 "commit":4 "commit":5 "commit":6 ' ]
+ok "each with its commit"
+cp out all
+exits 0 "feed --keep leaves it to be written again" feed --name copy --keep f.peat
+cmp -s all out
+ok "and it is"
+exits 0 "feed --from begins where it is told to" feed --from 4 f.peat
+tail -n 3 all | cmp -s - out
+ok "with that commit"
+exits 0 "feed --limit stops" feed --name copy --limit 2 f.peat
+head -n 2 all | cmp -s - out
+ok "after so many commits"
+exits 0 "feed --name goes on behind them" feed --name copy f.peat
+tail -n 3 all | cmp -s - out
+ok "with the next"
+prints '' "then there is nothing more" feed --name copy f.peat
+exits 3 "feed --from beyond what was committed is an error" feed --from 100 f.peat
+exits 3 "feed --from what is gone is an error" feed --from 1 f.peat
+exits 2 "feed --from no commit is wrong usage" feed --from nowhere f.peat
+exits 2 "feed --keep without a name is wrong usage" feed --keep f.peat
+exits 2 "feed --drop with a name is wrong usage" feed --drop copy --name copy f.peat
+"$peat" stat f.peat | grep -q "^feed  *copy	acknowledged 6, [0-9]* bytes kept\$"
+ok "stat lists feeds"
+"$peat" stat --json f.peat | grep -q '"feeds":\[{"name":"copy","acknowledged":6,"held_size":[0-9]*,"is_gone":false}\]}$'
+ok "stat --json lists them too"
+"$peat" feed --follow --from next f.peat >followed 2>err &
+feed=$!
+tries=0
+while [ ! -s followed ] && [ $tries -lt 200 ]; do # each put is one commit; it sees those after it began
+    "$peat" put f.peat followed x
+    tries=$((tries + 1))
+done
+grep -q '"op":"put","key":"followed","value":"x","last":true}$' followed
+ok "feed --follow goes on as another process commits"
+kill -TERM "$feed" # a shell has what runs beside it ignore SIGINT
+wait "$feed"
+[ $? -eq 0 ] && [ ! -s err ]
+ok "being stopped ends it in order"
+exits 0 "feed --drop forgets a name" feed --drop copy f.peat
+exits 1 "a name that is not there exits 1" feed --drop copy f.peat
+"$peat" stat f.peat | grep -q '^feeds with a name  *0$'
+ok "stat tells that there is none"
+exits 0 "check passes a store that had feeds" check f.peat
 
 # ---- torture ---------------------------------------------------------------------------------
 

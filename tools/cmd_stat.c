@@ -2,6 +2,7 @@
 #include "tools/collection_tree.h"
 #include "tools/command.h"
 #include "tools/human.h"
+#include "tools/json_write.h"
 #include "tools/output.h"
 
 #include <inttypes.h>
@@ -26,6 +27,9 @@ static const struct {
     {"manifest_size", "in manifests", offsetof(struct peat_stats, manifest_size), FIGURE_SIZE},
     {"history_count", "kept states", offsetof(struct peat_stats, history_count), FIGURE_COUNT},
     {"history_size", "in these alone", offsetof(struct peat_stats, history_size), FIGURE_SIZE},
+    {"feed_count", "feeds with a name", offsetof(struct peat_stats, feed_count), FIGURE_COUNT},
+    {"feed_log_size", "log kept for feeds", offsetof(struct peat_stats, feed_log_size),
+     FIGURE_SIZE},
     {"reserve_size", "kept in reserve", offsetof(struct peat_stats, reserve_size), FIGURE_SIZE},
     {"free_size", "free inside", offsetof(struct peat_stats, free_size), FIGURE_SIZE},
     {"pending_size", "waiting to be free", offsetof(struct peat_stats, pending_size), FIGURE_SIZE},
@@ -50,6 +54,28 @@ static uint64_t figure_of(const struct peat_stats *stats, size_t i)
 
     memcpy(&figure, (const char *)stats + figures[i].offset, sizeof(figure));
     return figure;
+}
+
+static bool feed_line_write(void *context, const struct peat_feed_info *info)
+{
+    (void)context;
+    pt_output_string("feed                  ");
+    pt_escaped_write((struct peat_bytes){info->name, strlen(info->name)});
+    pt_output_format("\tacknowledged %" PRIu64 ", %" PRIu64 " bytes kept%s\n", info->acknowledged,
+                     info->held_size, info->is_gone ? ", what follows is gone" : "");
+    return !pt_output_failed();
+}
+
+static bool feed_object_write(void *context, const struct peat_feed_info *info)
+{
+    bool *is_first = context;
+
+    pt_output_string(*is_first ? "{" : ",{");
+    *is_first = false;
+    pt_json_member_write("name", (struct peat_bytes){info->name, strlen(info->name)});
+    pt_output_format(",\"acknowledged\":%" PRIu64 ",\"held_size\":%" PRIu64 ",\"is_gone\":%s}",
+                     info->acknowledged, info->held_size, info->is_gone ? "true" : "false");
+    return !pt_output_failed();
 }
 
 static void text_write(const struct peat_stats *stats)
@@ -79,7 +105,24 @@ static void json_write(const struct peat_stats *stats)
     pt_output_byte('"');
     for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
         pt_output_format(",\"%s\":%" PRIu64, figures[i].name, figure_of(stats, i));
-    pt_output_string("}\n");
+}
+
+/* The figures, and the feeds with their names. */
+static enum peat_status stats_write(const struct pt_target *target, const struct peat_stats *stats,
+                                    bool is_json)
+{
+    bool is_first = true;
+    enum peat_status status;
+
+    if (!is_json) {
+        text_write(stats);
+        return peat_feed_list(target->db, feed_line_write, NULL);
+    }
+    json_write(stats);
+    pt_output_string(",\"feeds\":[");
+    status = peat_feed_list(target->db, feed_object_write, &is_first);
+    pt_output_string("]}\n");
+    return status;
 }
 
 static enum pt_exit path_write(void *context, struct peat_collection *collection,
@@ -108,12 +151,10 @@ static enum pt_exit stat_show(const char *store, const char *at, bool is_json, b
         goto done;
     }
     status = peat_stats_get(target.db, &stats);
+    if (status == PEAT_OK)
+        status = stats_write(&target, &stats, is_json);
     if (status != PEAT_OK)
         outcome = pt_complain_status(store, status);
-    else if (is_json)
-        json_write(&stats);
-    else
-        text_write(&stats);
 done:
     return pt_target_close(&target, outcome);
 }
@@ -153,14 +194,14 @@ static enum pt_exit stat_run(int argc, char **argv)
 const struct pt_command pt_command_stat = {
     .name = "stat",
     .summary = "say how large the store is and what it consists of",
-    .help =
-        "usage: peat stat [OPTION]... STORE\n"
-        "\n"
-        "Write sizes and counts of the store's file. Entries in segments include deletions and\n"
-        "older versions that a merge has yet to drop; 'peat scan --count' counts exactly.\n"
-        "\n"
-        "  -j, --json         write one JSON object; sizes are bytes\n"
-        "  -c, --collections  list the collections instead, one on a line\n"
-        "  -a, --at STATE     with --collections: as of a kept state\n",
+    .help = "usage: peat stat [OPTION]... STORE\n"
+            "\n"
+            "Write sizes and counts of the store's file, and its feeds. Entries in segments "
+            "include deletions and\n"
+            "older versions that a merge has yet to drop; 'peat scan --count' counts exactly.\n"
+            "\n"
+            "  -j, --json         write one JSON object; sizes are bytes\n"
+            "  -c, --collections  list the collections instead, one on a line\n"
+            "  -a, --at STATE     with --collections: as of a kept state\n",
     .run = stat_run,
 };

@@ -26,6 +26,7 @@ const struct pt_command *const pt_commands[] = {
     &pt_command_history,
     &pt_command_revert,
     &pt_command_diff,
+    &pt_command_feed,
     &pt_command_torture,
     &pt_command_help,
     NULL,

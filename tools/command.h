@@ -31,6 +31,7 @@ extern const struct pt_command pt_command_digest;
 extern const struct pt_command pt_command_history;
 extern const struct pt_command pt_command_revert;
 extern const struct pt_command pt_command_diff;
+extern const struct pt_command pt_command_feed;
 extern const struct pt_command pt_command_torture;
 extern const struct pt_command pt_command_help;
 

@@ -15,6 +15,7 @@ static enum pt_exit store_open(struct pt_target *target, const char *store, unsi
     options.flags = flags;
     options.file_size_max = file_size_max;
     options.history_count = 0; /* what is kept is up to the program whose store it is */
+    options.feed_log_size_max = UINT64_MAX;
     status = peat_open(store, &options, &target->db);
     if (status == PEAT_OK)
         return PT_EXIT_DONE;

@@ -173,6 +173,9 @@ static void feeds_fill(struct pt_dice *dice, struct sample *sample, size_t count
     struct pt_manifest *manifest = &sample->manifest;
     uint64_t offset = UINT64_C(1) << 41;
 
+    manifest->log.epoch >>= 1; /* below 2^63 */
+    manifest->log.commit >>= 1;
+    manifest->log.position >>= 1;
     for (size_t i = 0; i < count; i++) {
         struct pt_log_point *start = &sample->held[i].start;
 
@@ -672,6 +675,10 @@ static const struct lie feed_lies[] = {
     {"the middle of a payload with a commit", HELD(1, commit), 12, 8},
     {"the middle of a payload with a chain", HELD(1, chain), 1, 8},
     {"the log's region under another nonce", HELD(3, nonce), 1, 8},
+    {"log commits that run out", HEADER(log.commit), UINT64_C(1) << 63, 8},
+    {"log positions that run out", HEADER(log.position), UINT64_MAX, 8},
+    {"log epochs that run out", HEADER(log.epoch), UINT64_MAX, 8},
+    {"a log without bytes, where a held region is", HEADER(log.region_size), 0, 8},
     {"feed name longer than the names", FEED(1, name_size), 4, 4},
     {"feed name shorter than the names", FEED(1, name_size), 1, 4},
     {"feed without a name", FEED(0, name_size), 0, 4},

@@ -378,7 +378,7 @@ static enum peat_status held_check(struct check *check, const struct pt_manifest
     for (size_t i = 0; i < manifest->held_count && status == PEAT_OK; i++) {
         const struct pt_log_piece *piece = &manifest->held[i];
 
-        if (piece->start.region.offset != manifest->log.region.offset) /* that one is the log's */
+        if (!pt_manifest_held_is_log(manifest, i)) /* that one is counted with the log */
             status = region_add(check, piece->start.region);
         if (status == PEAT_OK && piece->has_start && start != NULL)
             status = held_read(check, start, &piece->start);

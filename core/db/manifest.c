@@ -289,7 +289,11 @@ static bool held_is_valid(const struct pt_manifest *manifest)
 {
     static const struct pt_log_point first;
     const struct pt_log_point *before = &first;
+    const struct pt_log_point *log = &manifest->log;
 
+    if (manifest->held_count > 0 && /* they would begin anew, below those of the rows */
+        (log->epoch > INT64_MAX || log->commit > INT64_MAX || log->position > INT64_MAX))
+        return false;
     for (size_t i = 0; i < manifest->held_count; i++) {
         const struct pt_log_piece *piece = &manifest->held[i];
 
@@ -497,8 +501,9 @@ static enum peat_status header_decode(const struct pt_manifest_header *header,
     manifest->kind = (enum pt_manifest_kind)pt_le32_value(header->kind);
     manifest->hash_seed = pt_le64_value(header->hash_seed);
     manifest->log = log_decode(&header->log);
-    if (manifest->log.region.size > 0 && (!extent_is_valid(manifest->log.region) ||
-                                          manifest->log.offset > manifest->log.region.size))
+    if (manifest->log.region.size > 0 ? !extent_is_valid(manifest->log.region) ||
+                                            manifest->log.offset > manifest->log.region.size
+                                      : manifest->log.region.offset > 0)
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": the log cannot begin where it says",
                        manifest->generation);
     if (manifest->next_segment_id > INT64_MAX) /* they would begin anew, at ids that are in use */
@@ -764,17 +769,14 @@ static int extent_order(const void *left, const void *right)
     return (a->offset > b->offset) - (a->offset < b->offset);
 }
 
-/* Rule 5: whether the last held row is the region in which the log begins. */
-static bool held_ends_in_log(const struct pt_manifest *manifest)
+bool pt_manifest_held_is_log(const struct pt_manifest *manifest, size_t index)
 {
-    const struct pt_log_point *last;
+    const struct pt_log_point *start = &manifest->held[index].start;
 
-    if (manifest->held_count == 0)
-        return false;
-    last = &manifest->held[manifest->held_count - 1].start;
-    return last->region.offset == manifest->log.region.offset &&
-           last->region.size == manifest->log.region.size &&
-           memcmp(&last->nonce, &manifest->log.nonce, sizeof(last->nonce)) == 0;
+    return index + 1 == manifest->held_count && manifest->log.region.size > 0 &&
+           start->region.offset == manifest->log.region.offset &&
+           start->region.size == manifest->log.region.size &&
+           memcmp(&start->nonce, &manifest->log.nonce, sizeof(start->nonce)) == 0;
 }
 
 /* Rules 2, 4 and 5: extents, those of the log and of kept manifests among them, do not overlap. */
@@ -794,8 +796,9 @@ static enum peat_status overlap_check(const struct pt_manifest *manifest)
         if (kept_has_place(manifest, &manifest->kept[i]))
             extents[count++] = pt_manifest_extent(manifest->kept[i].offset, manifest->kept[i].size);
     for (size_t i = 0; i < manifest->held_count; i++)
-        extents[count++] = manifest->held[i].start.region;
-    if (manifest->log.region.size > 0 && !held_ends_in_log(manifest))
+        if (!pt_manifest_held_is_log(manifest, i))
+            extents[count++] = manifest->held[i].start.region;
+    if (manifest->log.region.size > 0)
         extents[count++] = manifest->log.region;
     if (count > 1)
         qsort(extents, count, sizeof(*extents), extent_order);

@@ -83,6 +83,8 @@ enum peat_status pt_manifest_decode(struct peat_bytes block, const struct pt_id 
                                     uint64_t generation, struct pt_manifest *manifest_out);
 void pt_manifest_fini(struct pt_manifest *manifest);
 
+/* Whether row number @p index of what is held is the region in which the log begins: the last may be. */
+bool pt_manifest_held_is_log(const struct pt_manifest *manifest, size_t index);
 /* Describe @p runs: sets segments (each once), runs and slices, and nothing kept or held; the rest is the
  * caller's and is not touched. The keys are borrowed from the runs. Release with pt_manifest_fini(). PEAT_NO_MEMORY. */
 enum peat_status pt_manifest_describe(struct pt_run *const *runs, size_t run_count,

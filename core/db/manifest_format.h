@@ -28,7 +28,7 @@
  *  5. held rows lie where nothing of (2) and (4) does, except that the last may be the region in which the
  *     log begins, with the same nonce: what is in it before that. A row with an offset is a place to read
  *     from, at a multiple of 8 inside its region; the first row has one. Epoch, commit and position of
- *     these rows do not descend, and none is beyond that of log. A row without (offset 0) goes on with a
+ *     these rows do not descend, and none is beyond that of log, which are below 2^63. A row without (offset 0) goes on with a
  *     payload of the row before: its other numbers are 0;
  *  6. feed names are 1 to PEAT_NAME_SIZE_MAX bytes without NUL and ascend. What a feed has acknowledged may
  *     be any number.
@@ -60,7 +60,7 @@ enum pt_manifest_kind {
  * Where the log begins for whoever replays it (struct pt_log_point).
  *
  *   OFFSET  SIZE  FIELD
- *        0     8  region_offset  bytes in the file
+ *        0     8  region_offset  bytes in the file; 0 where there is no log
  *        8     8  region_size    bytes; 0: there is no log
  *       16    16  nonce          of this use of the region
  *       32     8  offset         bytes in the region

@@ -229,7 +229,7 @@ static enum peat_status claim_manifest(struct peat_db *db, const struct pt_super
     for (size_t i = 0; i < manifest->segment_count && status == PEAT_OK; i++)
         status = pt_arena_claim(db->arena, manifest->segments[i].extent);
     for (size_t i = 0; i < manifest->held_count && status == PEAT_OK; i++)
-        if (manifest->held[i].start.region.offset != manifest->log.region.offset)
+        if (!pt_manifest_held_is_log(manifest, i)) /* that one is claimed with the log */
             status = pt_arena_claim(db->arena, manifest->held[i].start.region);
     if (status == PEAT_OK)
         status = pt_feeds_load(db, manifest);

@@ -36,7 +36,7 @@ static void feed_leave(struct peat_feed *feed)
     pt_mutex_lock(&feeds->mutex);
     feed->busy = false;
     if (!feed->db->read_only)
-        feed->nonce = feed->at.nonce;
+        feed->in = pt_region_use(&feed->at);
     if (feeds->waiting > 0)
         pt_condition_broadcast(&feeds->idle);
     pt_mutex_unlock(&feeds->mutex);
@@ -300,7 +300,7 @@ static enum peat_status feed_register_locked(struct peat_db *db, struct opening 
     }
     feed->slot = slot;
     if (!db->read_only)
-        feed->nonce = feed->at.nonce;
+        feed->in = pt_region_use(&feed->at);
     feed->next = db->feeds.open;
     db->feeds.open = feed;
     return PEAT_OK;

@@ -27,7 +27,7 @@ struct peat_feed {
     uint64_t generation;   /* a reader's: held; 0: none */
     /* Guarded by feeds.mutex: */
     struct peat_feed *next;
-    struct pt_id nonce; /* of the region it is in; all zeros: none that an install knows */
+    struct pt_region_use in; /* the region it is in; offset 0: none that an install knows */
     bool busy;
     bool lost;                  /* the region it is in was let go */
     struct pt_extent lingering; /* that region, to be retired when it moves on; size 0: none */

@@ -133,7 +133,10 @@ static bool is_same_history(const struct pt_log_point *a, const struct pt_log_po
 
 static bool is_same_use(const struct pt_log_point *a, const struct pt_log_point *b)
 {
-    return memcmp(&a->nonce, &b->nonce, sizeof(a->nonce)) == 0;
+    struct pt_region_use of_a = pt_region_use(a);
+    struct pt_region_use of_b = pt_region_use(b);
+
+    return pt_region_use_equal(&of_a, &of_b);
 }
 
 /* The last place that begins with the history that the feed has come to, but for where it is; NULL: there is

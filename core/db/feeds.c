@@ -121,9 +121,24 @@ bool pt_feeds_named(struct peat_db *db)
 
 /* ---- Pieces ---- */
 
-static bool is_same_use(const struct pt_id *a, const struct pt_id *b)
+struct pt_region_use pt_region_use(const struct pt_log_point *point)
 {
-    return memcmp(a, b, sizeof(*a)) == 0;
+    struct pt_region_use use = {point->region.offset, point->nonce};
+
+    return use;
+}
+
+bool pt_region_use_equal(const struct pt_region_use *a, const struct pt_region_use *b)
+{
+    return a->offset == b->offset && memcmp(&a->nonce, &b->nonce, sizeof(a->nonce)) == 0;
+}
+
+static bool is_same_use(const struct pt_log_point *a, const struct pt_log_point *b)
+{
+    struct pt_region_use of_a = pt_region_use(a);
+    struct pt_region_use of_b = pt_region_use(b);
+
+    return pt_region_use_equal(&of_a, &of_b);
 }
 
 size_t pt_feeds_begin(const struct pt_log_piece *pieces, size_t count, uint64_t commit,
@@ -170,8 +185,7 @@ static enum peat_status candidates_gather_locked(struct peat_db *db, struct cand
     for (i = 0; i < own; i++, all->count++) {
         const struct pt_log_piece *piece = &all->list[all->count];
 
-        if (all->log_start->region.size > 0 &&
-            is_same_use(&piece->start.nonce, &all->log_start->nonce))
+        if (all->log_start->region.size > 0 && is_same_use(&piece->start, all->log_start))
             break;
     }
     all->before = all->count;
@@ -181,11 +195,13 @@ static enum peat_status candidates_gather_locked(struct peat_db *db, struct cand
 }
 
 /* Whether an open feed is in that region. */
-static bool is_entered_locked(const struct pt_feeds *feeds, const struct pt_id *nonce)
+static bool is_entered_locked(const struct pt_feeds *feeds, const struct pt_log_point *start)
     PT_REQUIRES(feeds->mutex)
 {
+    struct pt_region_use use = pt_region_use(start);
+
     for (const struct peat_feed *feed = feeds->open; feed != NULL; feed = feed->next)
-        if (is_same_use(&feed->nonce, nonce))
+        if (pt_region_use_equal(&feed->in, &use))
             return true;
     return false;
 }
@@ -202,7 +218,7 @@ static void candidates_thin_locked(const struct pt_feeds *feeds, struct candidat
         bool is_empty = i < all->before && piece->has_start && piece[1].has_start &&
                         piece[1].start.position == piece->start.position &&
                         piece[1].start.commit == piece->start.commit &&
-                        !is_entered_locked(feeds, &piece->start.nonce);
+                        !is_entered_locked(feeds, &piece->start);
 
         if (is_empty)
             continue;
@@ -245,7 +261,7 @@ static size_t first_entered_locked(const struct pt_feeds *feeds, const struct ca
 {
     size_t first = 0;
 
-    while (first < all->before && !is_entered_locked(feeds, &all->list[first].start.nonce))
+    while (first < all->before && !is_entered_locked(feeds, &all->list[first].start))
         first++;
     return first;
 }
@@ -360,10 +376,11 @@ void pt_feeds_plan_fini(struct pt_feeds_plan *plan)
 static bool linger_locked(struct pt_feeds *feeds, const struct pt_log_piece *piece)
     PT_REQUIRES(feeds->mutex)
 {
+    struct pt_region_use use = pt_region_use(&piece->start);
     bool lingers = false;
 
     for (struct peat_feed *feed = feeds->open; feed != NULL;) {
-        if (!is_same_use(&feed->nonce, &piece->start.nonce)) {
+        if (!pt_region_use_equal(&feed->in, &use)) {
             feed = feed->next;
         } else if (feed->busy) { /* it is reading on from there: see where it comes to */
             feeds->waiting++;
@@ -373,7 +390,7 @@ static bool linger_locked(struct pt_feeds *feeds, const struct pt_log_piece *pie
         } else {
             feed->lost = true;
             feed->lingering = piece->start.region;
-            memset(&feed->nonce, 0, sizeof(feed->nonce));
+            memset(&feed->in, 0, sizeof(feed->in));
             lingers = true;
             feed = feed->next;
         }
@@ -398,8 +415,7 @@ void pt_feeds_take(struct peat_db *db, struct pt_feeds_plan *plan, uint64_t gene
     for (size_t i = 0; i < before_count; i++) {
         const struct pt_log_piece *piece = &before[i];
 
-        if (kept < plan->count &&
-            is_same_use(&plan->pieces[kept].start.nonce, &piece->start.nonce)) {
+        if (kept < plan->count && is_same_use(&plan->pieces[kept].start, &piece->start)) {
             kept++;
         } else if (!linger_locked(feeds, piece)) {
             (void)pt_arena_retire(db->arena, piece->start.region, generation);
@@ -418,7 +434,7 @@ bool pt_feeds_keep(void *context, const struct pt_log_piece *piece)
 
     pt_mutex_lock(&feeds->mutex);
     for (size_t i = feeds->piece_count; i-- > 0 && !keep;) /* the newest are what the log gives */
-        keep = is_same_use(&feeds->pieces[i].start.nonce, &piece->start.nonce);
+        keep = is_same_use(&feeds->pieces[i].start, &piece->start);
     keep = keep || linger_locked(feeds, piece);
     pt_mutex_unlock(&feeds->mutex);
     return keep;
@@ -463,11 +479,9 @@ static enum peat_status manifest_load(const struct pt_manifest *manifest, struct
     if (loaded->slots == NULL || loaded->pieces == NULL)
         return pt_fail(PEAT_NO_MEMORY, "%zu feeds", manifest->feed_count);
     for (size_t i = 0; i < manifest->held_count; i++) {
-        const struct pt_log_point *start = &manifest->held[i].start;
-
         loaded->pieces[loaded->piece_count++] = manifest->held[i];
-        if (!is_same_use(&start->nonce, &manifest->log.nonce))
-            loaded->held_size += start->region.size;
+        if (!pt_manifest_held_is_log(manifest, i))
+            loaded->held_size += manifest->held[i].start.region.size;
     }
     for (size_t i = 0; i < manifest->feed_count; i++) {
         struct pt_feed_slot *slot = slot_new(manifest->feeds[i].name);
@@ -515,7 +529,7 @@ enum peat_status pt_feeds_add(struct peat_db *db, const struct pt_log_piece *pie
     pt_mutex_lock(&feeds->mutex);
     /* Of the region in which the log begins, more may be known already. */
     if (count > 0 && feeds->piece_count > 0 &&
-        is_same_use(&feeds->pieces[feeds->piece_count - 1].start.nonce, &pieces[0].start.nonce)) {
+        is_same_use(&feeds->pieces[feeds->piece_count - 1].start, &pieces[0].start)) {
         pieces++;
         count--;
     }

@@ -30,6 +30,12 @@
 struct peat_db;
 struct peat_feed;
 
+/* One use of a region of the log. Both, since what a file names may have one nonce twice. */
+struct pt_region_use {
+    uint64_t offset; /* bytes in the file; 0: none */
+    struct pt_id nonce;
+};
+
 /* A feed that has a name. Guarded by feeds.mutex. */
 struct pt_feed_slot {
     uint64_t acknowledged; /* it wants what follows this commit */
@@ -102,6 +108,10 @@ struct pt_feeds_totals {
 void pt_feeds_totals(struct peat_db *db, struct pt_feeds_totals *totals_out);
 
 /* ---- For feed.c ---- */
+
+/* The use that @p point lies in. */
+struct pt_region_use pt_region_use(const struct pt_log_point *point);
+bool pt_region_use_equal(const struct pt_region_use *a, const struct pt_region_use *b);
 
 /* The slot of that name; NULL: there is none. */
 struct pt_feed_slot *pt_feeds_find_locked(struct pt_feeds *feeds, const char *name)

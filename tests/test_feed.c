@@ -739,6 +739,37 @@ static void a_feed_in_a_reader_says_so_when_what_it_wants_is_gone(void **state)
     world_close();
 }
 
+static void a_feed_opens_in_a_reader_that_was_not_refreshed(void **state)
+{
+    struct peat_feed *feed;
+    struct peat_db *db;
+    (void)state;
+
+    world_open();
+    peat_feed_close(feed_open(PEAT_FEED_NEXT, "keeper")); /* so the log is there from commit 1 on */
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t from[] = {PEAT_FEED_NEXT, PEAT_FEED_OLDEST, 0};
+        uint64_t first[] = {0, 1, 0};
+
+        commit(10);
+        db = reader_open();
+        for (unsigned k = 0; k < 10; k++) {
+            commit(10);
+            PT_REQUIRE_OK(peat_flush(world.db));
+        }
+        from[2] = first[2] = world.commit;
+        PT_REQUIRE_OK(peat_feed_open(db, from[i], NULL, 0, &feed));
+        if (first[i] > 0)
+            require_commits(feed, first[i], world.commit);
+        require_nothing_more(feed);
+        commit(10);
+        require_commits(feed, world.commit, world.commit);
+        peat_feed_close(feed);
+        PT_REQUIRE_OK(peat_close(db));
+    }
+    world_close();
+}
+
 static void a_reader_sees_names_and_reads_what_is_kept_for_them(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
@@ -1024,6 +1055,7 @@ int main(void)
         cmocka_unit_test(a_feed_in_a_reader_goes_on_behind_recoveries_and_closing),
         cmocka_unit_test(what_is_kept_for_a_name_leads_a_reader_over_what_it_did_not_see),
         cmocka_unit_test(a_feed_in_a_reader_says_so_when_what_it_wants_is_gone),
+        cmocka_unit_test(a_feed_opens_in_a_reader_that_was_not_refreshed),
         cmocka_unit_test(a_reader_sees_names_and_reads_what_is_kept_for_them),
         cmocka_unit_test(a_full_disk_takes_the_log_of_feeds_before_a_commit_fails),
         cmocka_unit_test(deletes_go_on_at_a_full_disk_beside_a_feed_that_stands_still),

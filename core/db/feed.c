@@ -317,6 +317,8 @@ static enum peat_status attach(struct peat_db *db, void *context, struct pt_hist
     enum peat_status status = pt_feed_places_look(db, &places);
 
     (void)change;
+    if (status == PEAT_OK && db->read_only)
+        status = pt_refresh(db); /* else what is visible may be older than the places */
     pt_mutex_lock(&db->feeds.mutex);
     if (status == PEAT_OK && opening->name != NULL)
         slot = pt_feeds_find_locked(&db->feeds, opening->name);

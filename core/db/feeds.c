@@ -206,19 +206,31 @@ static bool is_entered_locked(const struct pt_feeds *feeds, const struct pt_log_
     return false;
 }
 
-/* Leave out pieces without a record: whoever would begin there can begin at the next. */
+/* The first that an open feed is in. */
+static size_t first_entered_locked(const struct pt_feeds *feeds, const struct candidates *all)
+    PT_REQUIRES(feeds->mutex)
+{
+    size_t first = 0;
+
+    while (first < all->before && !is_entered_locked(feeds, &all->list[first].start))
+        first++;
+    return first;
+}
+
+/* Leave out pieces without a record: whoever would begin there can begin at the next. But none that an open feed may
+ * be coming to, without the mutex. */
 static void candidates_thin_locked(const struct pt_feeds *feeds, struct candidates *all)
     PT_REQUIRES(feeds->mutex)
 {
+    size_t first = first_entered_locked(feeds, all);
     size_t kept = 0;
     size_t before = 0;
 
     for (size_t i = 0; i <= all->count; i++) {
         const struct pt_log_piece *piece = &all->list[i];
-        bool is_empty = i < all->before && piece->has_start && piece[1].has_start &&
+        bool is_empty = i < first && piece->has_start && piece[1].has_start &&
                         piece[1].start.position == piece->start.position &&
-                        piece[1].start.commit == piece->start.commit &&
-                        !is_entered_locked(feeds, &piece->start);
+                        piece[1].start.commit == piece->start.commit;
 
         if (is_empty)
             continue;
@@ -252,17 +264,6 @@ static size_t first_for_names_locked(struct peat_db *db, const struct candidates
                 slot->worth_commit = all->list[k + 1].start.commit + slot->has_seals;
         }
     }
-    return first;
-}
-
-/* The first that an open feed is in. */
-static size_t first_entered_locked(const struct pt_feeds *feeds, const struct candidates *all)
-    PT_REQUIRES(feeds->mutex)
-{
-    size_t first = 0;
-
-    while (first < all->before && !is_entered_locked(feeds, &all->list[first].start))
-        first++;
     return first;
 }
 

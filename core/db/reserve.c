@@ -207,7 +207,9 @@ bool pt_reserve_relieve(struct peat_db *db, bool deletes, bool anyway)
     if (!anyway && !gives_up &&
         (pt_log_left_size(db->log) < size_min || pt_merger_flush_status(db) < 0))
         return false;
-    return pt_merger_flush(db) == PEAT_OK && pt_checkpoint(db) == PEAT_OK;
+    /* First: a flush may need the space that the feeds' log takes. */
+    gives_up = gives_up && pt_checkpoint(db) == PEAT_OK;
+    return (pt_merger_flush(db) == PEAT_OK && pt_checkpoint(db) == PEAT_OK) || gives_up;
 }
 
 /* ---- The merger ---- */
@@ -270,7 +272,8 @@ enum peat_status pt_reserve_before_merge(struct peat_db *db)
 
     if (!pt_arena_is_short(db->arena))
         return PEAT_OK;
-    (void)pt_shelf_reap(&db->shelf); /* else what the last one replaced is still held by its stack */
+    (void)pt_shelf_reap(
+        &db->shelf); /* else what the last one replaced is still held by its stack */
     status = pt_checkpoint(db);
     if (status == PEAT_OK)
         pt_reserve_tend(db, false);

@@ -12,6 +12,7 @@
  *     once. A seal ends a group.
  */
 #include "core/base/alloc.h"
+#include "core/db/batch.h"
 #include "core/db/commit_parts.h"
 #include "wal/log_format.h"
 
@@ -136,18 +137,31 @@ static enum peat_status check_all(struct peat_db *db, struct applying *applying)
 
 /* ---- Applying ---- */
 
+static size_t count_ranges(struct peat_bytes payload)
+{
+    struct pt_batch_cursor cursor = {payload.data, payload.size, {{NULL, 0}, {NULL, 0}, PT_OP_PUT}};
+    size_t count = 0;
+
+    while (pt_batch_cursor_next(&cursor))
+        count += cursor.entry.op == PT_OP_DELETE_RANGE;
+    return count;
+}
+
 static struct group group_form(const struct applying *applying)
 {
     struct group group = {.end = applying->done};
+    size_t ranges = 0;
 
     while (group.end < applying->count) {
         const struct peat_record *record = &applying->records[group.end];
         size_t count = 0;
 
         if (record->kind != PEAT_RECORD_BATCH ||
+            group.end - applying->done >= PT_GROUP_MEMBERS_MAX || ranges >= PT_BUFFER_RANGES_MAX ||
             (group.size > 0 && group.size + record->payload.size > PT_GROUP_SIZE_MAX))
             break;
         (void)pt_count_operations(record->payload, &count); /* it has been checked */
+        ranges += count_ranges(record->payload);
         group.count += count;
         group.size += record->payload.size;
         group.end++;

@@ -18,10 +18,8 @@
 #include "core/base/clock.h"
 
 enum {
-    GROUP_MEMBERS_MAX = 1024,
-    STAGE_SIZE_MIN = 16384,  /* bytes: from here on one write is cheaper than faulting pages in */
-    BUFFER_RANGES_MAX = 512, /* range deletes in one write buffer: each add copies the list */
-    PREFETCH_DISTANCE = 12   /* entries: the misses of the hash index overlap */
+    STAGE_SIZE_MIN = 16384, /* bytes: from here on one write is cheaper than faulting pages in */
+    PREFETCH_DISTANCE = 12  /* entries: the misses of the hash index overlap */
 };
 
 void pt_commit_queue_init(struct pt_commit_queue *queue)
@@ -108,7 +106,7 @@ enum peat_status pt_replay_batch(struct peat_db *db, struct pt_held_buffer *acti
     size_t count;
     enum peat_status status = pt_count_operations(payload, &count);
 
-    if (status == PEAT_OK && pt_write_buffer_range_count(active->buffer) >= BUFFER_RANGES_MAX)
+    if (status == PEAT_OK && pt_write_buffer_range_count(active->buffer) >= PT_BUFFER_RANGES_MAX)
         return PEAT_TOO_LARGE;
     if (status == PEAT_OK)
         status = pt_write_buffer_reserve(active->buffer, count, payload.size);
@@ -231,7 +229,7 @@ static bool active_full(const struct peat_db *db)
     const struct pt_log_budget *budget = &db->log_budget;
 
     return pt_write_buffer_data_size(buffer) >= pt_buffer_size_max(db) ||
-           pt_write_buffer_range_count(buffer) >= BUFFER_RANGES_MAX ||
+           pt_write_buffer_range_count(buffer) >= PT_BUFFER_RANGES_MAX ||
            pt_log_budget_used(budget) - pt_log_budget_sealed(budget) >=
                db->options.log_size_max / PT_LOG_BUDGET_BUFFERS;
 }
@@ -471,7 +469,7 @@ static struct commit_group group_form_locked(const struct pt_commit_queue *queue
 
     while (group.first->alone == NULL && group.last->next != NULL &&
            group.last->next->alone == NULL && group.last->next->relief == group.first->relief &&
-           group.count < GROUP_MEMBERS_MAX &&
+           group.count < PT_GROUP_MEMBERS_MAX &&
            size + group.last->next->payload.size <= PT_GROUP_SIZE_MAX) {
         group.last = group.last->next;
         group.count++;

@@ -4,7 +4,12 @@
 
 #include "core/db/db.h"
 
-enum { PT_GROUP_SIZE_MAX = 8 << 20 /* bytes: more waits for the next group */ };
+enum {
+    /* More waits for the next group: */
+    PT_GROUP_MEMBERS_MAX = 1024,
+    PT_GROUP_SIZE_MAX = 8 << 20, /* bytes */
+    PT_BUFFER_RANGES_MAX = 512   /* range deletes in one write buffer: each add copies the list */
+};
 
 /* The operations of an encoded batch, which is a sequence of whole entries. PEAT_CORRUPT. */
 enum peat_status pt_count_operations(struct peat_bytes payload, size_t *count_out);

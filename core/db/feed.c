@@ -76,9 +76,11 @@ static enum peat_status read_on(struct peat_feed *feed, uint64_t visible,
     enum peat_status status = read_here(feed, visible, record_out);
 
     while (status == PEAT_DONE && feed->at.commit < visible) {
-        if (!feed->db
-                 ->read_only) /* it may have waited in memory; if that fails, it is not to be had */
-            (void)pt_log_push(feed->db->log);
+        if (!feed->db->read_only) { /* it may have waited in memory */
+            status = pt_log_push(feed->db->log);
+            if (status < 0)
+                return status;
+        }
         status = read_here(feed, visible, record_out);
         if (status == PEAT_DONE) {
             status = pt_feed_follow(feed);

@@ -499,6 +499,50 @@ static void an_acknowledgement_writes_nothing_until_it_is_worth_it(void **state)
     world_close();
 }
 
+static void a_flush_makes_durable_what_was_acknowledged(void **state)
+{
+    struct peat_feed *feed;
+    uint64_t generation;
+    (void)state;
+
+    world_open();
+    feed = feed_open(PEAT_FEED_NEXT, "reader");
+    commit(10);
+    commit(10);
+    PT_REQUIRE_OK(peat_flush(world.db));
+    require_commits(feed, 1, 2);
+    PT_REQUIRE_OK(peat_feed_acknowledge(feed, 2));
+    PT_REQUIRE_OK(peat_flush(world.db)); /* there is nothing else to write */
+    generation = stats().generation;
+    PT_REQUIRE_OK(peat_flush(world.db));
+    PT_REQUIRE(stats().generation == generation);
+    peat_feed_close(feed);
+    world_turn(true);
+    PT_REQUIRE(list(world.db).infos[0].acknowledged == 2);
+    world_close();
+}
+
+/* What a name wants besides commits is as durable as the name. */
+static void a_name_that_wants_seals_from_now_on_does_after_a_crash(void **state)
+{
+    struct peat_feed *feed;
+    uint64_t generation;
+    (void)state;
+
+    world_open();
+    peat_feed_close(feed_open(PEAT_FEED_NEXT, "reader"));
+    generation = stats().generation;
+    PT_REQUIRE_OK(
+        peat_feed_open(world.db, PEAT_FEED_ACKNOWLEDGED, "reader", PEAT_FEED_SEALS, &feed));
+    peat_feed_close(feed);
+    PT_REQUIRE(stats().generation == generation + 1);
+    PT_REQUIRE_OK(
+        peat_feed_open(world.db, PEAT_FEED_ACKNOWLEDGED, "reader", PEAT_FEED_SEALS, &feed));
+    peat_feed_close(feed);
+    PT_REQUIRE(stats().generation == generation + 1);
+    world_close();
+}
+
 static void beyond_the_bound_a_feed_gets_a_gap(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
@@ -1048,6 +1092,8 @@ int main(void)
         cmocka_unit_test(a_name_goes_on_where_it_left_off_over_closing_and_crashes),
         cmocka_unit_test(large_batches_over_the_ends_of_regions_leave_no_gap),
         cmocka_unit_test(an_acknowledgement_writes_nothing_until_it_is_worth_it),
+        cmocka_unit_test(a_flush_makes_durable_what_was_acknowledged),
+        cmocka_unit_test(a_name_that_wants_seals_from_now_on_does_after_a_crash),
         cmocka_unit_test(beyond_the_bound_a_feed_gets_a_gap),
         cmocka_unit_test(a_dropped_name_lets_its_log_go),
         cmocka_unit_test(feeds_refuse_what_makes_no_sense),

@@ -202,6 +202,7 @@ static void feeds_fill(struct pt_dice *dice, struct sample *sample, size_t count
 
         sample->feeds[i].acknowledged = pt_dice_next(dice);
         sample->feeds[i].has_seals = pt_dice_one_in(dice, 2);
+        sample->feeds[i].is_lost = pt_dice_one_in(dice, 4);
         sample->feeds[i].name = pt_bytes(sample->feed_names[i], (size_t)size);
     }
     manifest->held = sample->held;
@@ -316,6 +317,7 @@ static void require_same(const struct pt_manifest *a, const struct pt_manifest *
     for (size_t i = 0; i < a->feed_count; i++) {
         PT_REQUIRE(a->feeds[i].acknowledged == b->feeds[i].acknowledged);
         PT_REQUIRE(a->feeds[i].has_seals == b->feeds[i].has_seals);
+        PT_REQUIRE(a->feeds[i].is_lost == b->feeds[i].is_lost);
         PT_REQUIRE(pt_same(a->feeds[i].name, b->feeds[i].name));
     }
 }
@@ -682,7 +684,7 @@ static const struct lie feed_lies[] = {
     {"feed name longer than the names", FEED(1, name_size), 4, 4},
     {"feed name shorter than the names", FEED(1, name_size), 1, 4},
     {"feed without a name", FEED(0, name_size), 0, 4},
-    {"unknown flag of a feed", FEED(0, flags), 2, 4},
+    {"unknown flag of a feed", FEED(0, flags), 4, 4},
     {"two feeds of one name", FEED_NAMES, 'b', 1},
     {"feeds out of order", FEED_NAMES, 'c', 1},
     {"feed name with a NUL", FEED_NAMES + 1, 0, 1},

@@ -247,7 +247,9 @@ struct opening {
     const char *name;             /* NULL: none */
     struct pt_feed_slot *created; /* by this call; NULL: none */
     struct pt_feed_slot *moved;
-    uint64_t acknowledged; /* what moved had, before */
+    uint64_t acknowledged; /* what moved had, before; and so on */
+    bool has_seals;
+    bool is_lost;
 };
 
 /* The commit behind which to begin. */
@@ -258,6 +260,11 @@ static enum peat_status choose_commit(const struct opening *opening,
     uint64_t visible = visible_commit(opening->feed->db);
     size_t first = 0;
 
+    if (opening->from == PEAT_FEED_ACKNOWLEDGED && slot->is_lost)
+        return pt_fail(PEAT_GAP,
+                       "%s acknowledged commit %" PRIu64
+                       ", which the store has lost since: read the state anew, then begin anew",
+                       opening->name, slot->acknowledged);
     if (opening->from == PEAT_FEED_ACKNOWLEDGED) {
         *commit_out = slot->acknowledged;
     } else if (opening->from == PEAT_FEED_NEXT) {
@@ -292,12 +299,17 @@ static enum peat_status feed_register_locked(struct peat_db *db, struct opening 
     if (status < 0)
         return status;
     if (slot != NULL) {
-        if (opening->from != PEAT_FEED_ACKNOWLEDGED) {
+        bool has_seals = (feed->flags & PEAT_FEED_SEALS) != 0;
+
+        if (opening->from != PEAT_FEED_ACKNOWLEDGED || slot->has_seals != has_seals)
             opening->moved = slot;
-            opening->acknowledged = slot->acknowledged;
+        opening->acknowledged = slot->acknowledged;
+        opening->has_seals = slot->has_seals;
+        opening->is_lost = slot->is_lost;
+        if (opening->from != PEAT_FEED_ACKNOWLEDGED)
             slot->acknowledged = feed->delivered;
-        }
-        slot->has_seals = (feed->flags & PEAT_FEED_SEALS) != 0;
+        slot->has_seals = has_seals;
+        slot->is_lost = false; /* it begins anew */
         slot->feed = feed;
     }
     feed->slot = slot;
@@ -364,8 +376,11 @@ static void take_back(struct peat_db *db, struct opening *opening)
 {
     pt_mutex_lock(&db->checkpointer.install_mutex);
     pt_mutex_lock(&db->feeds.mutex);
-    if (opening->moved != NULL)
+    if (opening->moved != NULL) {
         opening->moved->acknowledged = opening->acknowledged;
+        opening->moved->has_seals = opening->has_seals;
+        opening->moved->is_lost = opening->is_lost;
+    }
     feed_unlink_locked(db, opening->feed);
     if (opening->created != NULL)
         pt_feeds_remove_locked(&db->feeds, opening->created);

@@ -31,7 +31,9 @@ static void info_fill_locked(const struct peat_db *db, const struct pt_feed_slot
                              char *name, struct peat_feed_info *info) PT_REQUIRES(db->feeds.mutex)
 {
     const struct pt_feeds *feeds = &db->feeds;
-    size_t begin = pt_feeds_begin(all->pieces, all->count, slot->acknowledged, slot->has_seals);
+    size_t begin = slot->is_lost ? SIZE_MAX
+                                 : pt_feeds_begin(all->pieces, all->count, slot->acknowledged,
+                                                  slot->has_seals);
 
     memcpy(name, slot->name, slot->name_size + 1);
     *info = (struct peat_feed_info){

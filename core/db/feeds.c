@@ -109,13 +109,16 @@ void pt_feeds_remove_locked(struct pt_feeds *feeds, struct pt_feed_slot *slot)
     pt_free(slot);
 }
 
-bool pt_feeds_named(struct peat_db *db)
+bool pt_feeds_settle(struct peat_db *db)
 {
+    struct pt_feeds *feeds = &db->feeds;
     bool named;
 
-    pt_mutex_lock(&db->feeds.mutex);
-    named = db->feeds.slot_count > 0;
-    pt_mutex_unlock(&db->feeds.mutex);
+    pt_mutex_lock(&feeds->mutex);
+    for (size_t i = 0; i < feeds->slot_count; i++)
+        feeds->slots[i]->planned = feeds->slots[i]->acknowledged;
+    named = feeds->slot_count > 0;
+    pt_mutex_unlock(&feeds->mutex);
     return named;
 }
 
@@ -251,8 +254,9 @@ static size_t first_for_names_locked(struct peat_db *db, const struct candidates
 
     for (size_t i = 0; i < db->feeds.slot_count; i++) {
         struct pt_feed_slot *slot = db->feeds.slots[i];
-        size_t begin =
-            pt_feeds_begin(all->list, all->count + 1, slot->acknowledged, slot->has_seals);
+        size_t begin = slot->is_lost ? SIZE_MAX
+                                     : pt_feeds_begin(all->list, all->count + 1, slot->planned,
+                                                      slot->has_seals);
         uint64_t size = 0;
 
         if (begin < first)
@@ -309,8 +313,9 @@ static enum peat_status feed_rows_locked(const struct pt_feeds *feeds, struct pt
     for (size_t i = 0; i < feeds->slot_count; i++) {
         const struct pt_feed_slot *slot = feeds->slots[i];
 
-        manifest->feeds[i] = (struct pt_manifest_feed){.acknowledged = slot->acknowledged,
+        manifest->feeds[i] = (struct pt_manifest_feed){.acknowledged = slot->planned,
                                                        .has_seals = slot->has_seals,
+                                                       .is_lost = slot->is_lost,
                                                        .name = slot_name(slot)};
     }
     manifest->feed_count = feeds->slot_count;
@@ -412,6 +417,8 @@ void pt_feeds_take(struct peat_db *db, struct pt_feeds_plan *plan, uint64_t gene
     feeds->pieces = plan->pieces;
     feeds->piece_count = plan->count;
     feeds->held_size = plan->held_size;
+    for (size_t i = 0; i < feeds->slot_count; i++)
+        feeds->slots[i]->durable = feeds->slots[i]->planned;
     atomic_store_explicit(&feeds->give_up, false, memory_order_relaxed);
     for (size_t i = 0; i < before_count; i++) {
         const struct pt_log_piece *piece = &before[i];
@@ -455,6 +462,17 @@ void pt_feed_let_linger_go_locked(struct peat_db *db, struct peat_feed *feed)
                               atomic_load_explicit(&db->generation, memory_order_acquire));
 }
 
+void pt_feeds_want_durable(struct peat_db *db)
+{
+    struct pt_feeds *feeds = &db->feeds;
+
+    pt_mutex_lock(&feeds->mutex);
+    for (size_t i = 0; i < feeds->slot_count; i++)
+        if (feeds->slots[i]->acknowledged != feeds->slots[i]->durable)
+            atomic_store_explicit(&feeds->install_wanted, true, memory_order_relaxed);
+    pt_mutex_unlock(&feeds->mutex);
+}
+
 bool pt_feeds_give_up(struct peat_db *db)
 {
     struct pt_feeds *feeds = &db->feeds;
@@ -489,8 +507,9 @@ static enum peat_status manifest_load(const struct pt_manifest *manifest, struct
 
         if (slot == NULL)
             return pt_fail(PEAT_NO_MEMORY, "%zu feeds", manifest->feed_count);
-        slot->acknowledged = manifest->feeds[i].acknowledged;
+        slot->acknowledged = slot->planned = slot->durable = manifest->feeds[i].acknowledged;
         slot->has_seals = manifest->feeds[i].has_seals;
+        slot->is_lost = manifest->feeds[i].is_lost;
         loaded->slots[loaded->slot_count++] = slot;
     }
     return PEAT_OK;
@@ -545,6 +564,22 @@ enum peat_status pt_feeds_add(struct peat_db *db, const struct pt_log_piece *pie
     }
     pt_mutex_unlock(&feeds->mutex);
     return status;
+}
+
+void pt_feeds_recovered(struct peat_db *db, uint64_t commit)
+{
+    struct pt_feeds *feeds = &db->feeds;
+
+    pt_mutex_lock(&feeds->mutex);
+    for (size_t i = 0; i < feeds->slot_count; i++) {
+        struct pt_feed_slot *slot = feeds->slots[i];
+
+        if (slot->acknowledged <= commit || slot->is_lost)
+            continue;
+        slot->is_lost = true; /* durable before commits take those numbers */
+        atomic_store_explicit(&feeds->install_wanted, true, memory_order_relaxed);
+    }
+    pt_mutex_unlock(&feeds->mutex);
 }
 
 void pt_feeds_totals(struct peat_db *db, struct pt_feeds_totals *totals_out)

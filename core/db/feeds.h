@@ -39,9 +39,12 @@ struct pt_region_use {
 /* A feed that has a name. Guarded by feeds.mutex. */
 struct pt_feed_slot {
     uint64_t acknowledged; /* it wants what follows this commit */
+    uint64_t planned;      /* that of the install under way: before its sync of the log */
+    uint64_t durable;      /* that of the manifest that rules */
     uint64_t
         worth_commit; /* acknowledged up to here, it is worth a manifest; UINT64_MAX: nothing is */
     bool has_seals;   /* and the seals that follow it */
+    bool is_lost;     /* the store lost what it acknowledged: it can only begin anew */
     struct peat_feed *feed; /* that is open under the name; NULL: none */
     size_t name_size;
     char name[]; /* with NUL */
@@ -85,8 +88,9 @@ void pt_feeds_plan_fini(struct pt_feeds_plan *plan);
 void pt_feeds_take(struct peat_db *db, struct pt_feeds_plan *plan, uint64_t generation);
 /* For pt_log_retire() and pt_log_end(), after that: @p context is the store. */
 bool pt_feeds_keep(void *context, const struct pt_log_piece *piece);
-/* Whether any feed has a name. */
-bool pt_feeds_named(struct peat_db *db);
+/* What is acknowledged now is what the plan will have: a sync of the log comes after this and before that, so
+ * no power cut leaves an acknowledgement of more than there is. Whether any feed has a name. */
+bool pt_feeds_settle(struct peat_db *db);
 
 /* ---- For open.c and refresh.c ---- */
 
@@ -95,8 +99,13 @@ enum peat_status pt_feeds_load(struct peat_db *db, const struct pt_manifest *man
 /* Recovery: add the @p count regions that were replayed, until an install keeps them or lets them go.
  * PEAT_NO_MEMORY. */
 enum peat_status pt_feeds_add(struct peat_db *db, const struct pt_log_piece *pieces, size_t count);
+/* Recovery came to @p commit: a name that acknowledged more is lost, whatever is committed from now on. */
+void pt_feeds_recovered(struct peat_db *db, uint64_t commit);
 
-/* ---- For reserve.c and stats.c ---- */
+/* ---- For merger.c, reserve.c and stats.c ---- */
+
+/* The next checkpoint makes durable what was acknowledged, though there may be nothing else to do. */
+void pt_feeds_want_durable(struct peat_db *db);
 
 /* A commit finds no space: the next checkpoint lets go what is kept for feeds. Whether there is anything. */
 bool pt_feeds_give_up(struct peat_db *db);

@@ -333,9 +333,11 @@ static void feeds_encode(const struct pt_manifest *manifest, uint8_t *rows, uint
 {
     for (size_t i = 0; i < manifest->feed_count; i++) {
         const struct pt_manifest_feed *feed = &manifest->feeds[i];
+        uint32_t flags =
+            (feed->has_seals ? PT_FEED_SEALS : 0u) | (feed->is_lost ? PT_FEED_LOST : 0u);
         struct pt_manifest_feed_row row = {.acknowledged = pt_le64(feed->acknowledged),
                                            .name_size = pt_le32(pt_u32(feed->name.size)),
-                                           .flags = pt_le32(feed->has_seals ? PT_FEED_SEALS : 0)};
+                                           .flags = pt_le32(flags)};
 
         PT_ASSERT(feed_is_valid(manifest, i));
         memcpy(rows + i * sizeof(row), &row, sizeof(row));
@@ -710,10 +712,13 @@ static enum peat_status feeds_decode(const uint8_t *place, const uint8_t *names,
     for (size_t i = 0; i < manifest->feed_count; i++) {
         struct pt_manifest_feed *feed = &manifest->feeds[i];
 
+        uint32_t flags = pt_le32_value(rows[i].flags);
+
         feed->acknowledged = pt_le64_value(rows[i].acknowledged);
-        feed->has_seals = pt_le32_value(rows[i].flags) == PT_FEED_SEALS;
+        feed->has_seals = (flags & PT_FEED_SEALS) != 0;
+        feed->is_lost = (flags & PT_FEED_LOST) != 0;
         if (!key_decode(&names, names_end, pt_le32_value(rows[i].name_size), &feed->name) ||
-            !feed_is_valid(manifest, i) || pt_le32_value(rows[i].flags) > PT_FEED_SEALS)
+            !feed_is_valid(manifest, i) || flags > (PT_FEED_SEALS | PT_FEED_LOST))
             return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": feed %zu is wrong",
                            manifest->generation, i);
     }

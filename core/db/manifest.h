@@ -40,6 +40,7 @@ struct pt_manifest_kept {
 struct pt_manifest_feed {
     uint64_t acknowledged;
     bool has_seals;
+    bool is_lost;
     struct peat_bytes name; /* borrowed from the block or the feeds */
 };
 

@@ -231,7 +231,12 @@ struct pt_manifest_kept_row {
 _Static_assert(sizeof(struct pt_manifest_kept_row) == 56, "on-disk size");
 _Static_assert(offsetof(struct pt_manifest_kept_row, name_size) == 48, "on-disk offset");
 
-enum { PT_FEED_SEALS = 1 /* of a feed row: it needs the seals that follow the commit, too */ };
+/* Of a feed row. */
+enum {
+    PT_FEED_SEALS = 1, /* it needs the seals that follow the commit, too */
+    PT_FEED_LOST =
+        2 /* what it acknowledged was lost by the store: its number may stand for another commit */
+};
 
 /*
  * One feed that has a name. (A held row is a struct pt_manifest_log.)
@@ -239,7 +244,7 @@ enum { PT_FEED_SEALS = 1 /* of a feed row: it needs the seals that follow the co
  *   OFFSET  SIZE  FIELD
  *        0     8  acknowledged  the commit up to which it needs nothing any more
  *        8     4  name_size     bytes
- *       12     4  flags         PT_FEED_SEALS or 0
+ *       12     4  flags         of PT_FEED_...
  */
 struct pt_manifest_feed_row {
     struct pt_le64 acknowledged;

@@ -404,7 +404,10 @@ enum peat_status peat_flush(struct peat_db *db)
     if (db->read_only)
         return pt_fail(PEAT_NOT_WRITABLE, "the store was opened read-only");
     status = pt_merger_flush(db);
-    return status == PEAT_OK ? pt_checkpoint(db) : status;
+    if (status < 0)
+        return status;
+    pt_feeds_want_durable(db);
+    return pt_checkpoint(db);
 }
 
 enum peat_status peat_wait_idle(struct peat_db *db, unsigned timeout_ms)

@@ -415,8 +415,10 @@ static enum peat_status recover(struct peat_db *db)
     db->counters.replayed_size = recovery.end.position - manifest.log.position;
     db->queue.commit = recovery.end.commit;
     db->queue.time_us = recovery.end.time_us;
-    if (status == PEAT_OK)
+    if (status == PEAT_OK) {
+        pt_feeds_recovered(db, recovery.end.commit);
         status = finish_recovery(db, &recovery);
+    }
     db->counters.replay_time_us = pt_clock_monotonic_us() - begin_us;
     pt_free(recovery.regions);
     pt_manifest_fini(&manifest);

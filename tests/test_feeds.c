@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#define MIB ((size_t)1 << 20)
+
 enum { SOON_MS = 60000 };
 
 static struct peat_db *db;
@@ -154,11 +156,38 @@ static void a_name_that_acknowledged_what_is_lost_gets_a_gap_for_good(void **sta
     store_end();
 }
 
+/* A commit that finds no space while a manifest is made that was planned before. */
+static void log_that_is_to_be_given_up_is_by_the_next_manifest_that_can(void **state)
+{
+    struct pt_manifest manifest = {.feeds = NULL};
+    struct pt_feeds_plan plan;
+    (void)state;
+
+    store_begin();
+    peat_feed_close(feed_open(PEAT_FEED_NEXT));
+    for (unsigned i = 0; i < 4; i++) {
+        commit(MIB);
+        PT_REQUIRE_OK(peat_flush(db));
+    }
+    PT_REQUIRE_OK(peat_wait_idle(db, SOON_MS));
+    pt_mutex_lock(&db->checkpointer.install_mutex);
+    PT_REQUIRE_OK(pt_feeds_plan(db, &db->log_start, &plan, &manifest));
+    PT_REQUIRE(pt_feeds_give_up(db));
+    pt_feeds_take(db, &plan, stats().generation);
+    pt_manifest_fini(&manifest);
+    pt_mutex_unlock(&db->checkpointer.install_mutex);
+    PT_REQUIRE(stats().feed_log_size > 0);
+    PT_REQUIRE_OK(pt_checkpoint(db));
+    PT_REQUIRE(stats().feed_log_size == 0);
+    store_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_manifest_has_no_acknowledgement_from_after_its_sync),
         cmocka_unit_test(a_name_that_acknowledged_what_is_lost_gets_a_gap_for_good),
+        cmocka_unit_test(log_that_is_to_be_given_up_is_by_the_next_manifest_that_can),
     };
     int failed;
 

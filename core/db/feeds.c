@@ -334,6 +334,7 @@ static enum peat_status plan_locked(struct peat_db *db, struct candidates *all,
 
     if (status < 0)
         return status;
+    plan->gives_up = give_up;
     candidates_thin_locked(&db->feeds, all);
     for_names = first_for_names_locked(db, all);
     first = first_entered_locked(&db->feeds, all);
@@ -419,7 +420,8 @@ void pt_feeds_take(struct peat_db *db, struct pt_feeds_plan *plan, uint64_t gene
     feeds->held_size = plan->held_size;
     for (size_t i = 0; i < feeds->slot_count; i++)
         feeds->slots[i]->durable = feeds->slots[i]->planned;
-    atomic_store_explicit(&feeds->give_up, false, memory_order_relaxed);
+    if (plan->gives_up)
+        atomic_store_explicit(&feeds->give_up, false, memory_order_relaxed);
     for (size_t i = 0; i < before_count; i++) {
         const struct pt_log_piece *piece = &before[i];
 

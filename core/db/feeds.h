@@ -71,6 +71,7 @@ struct pt_feeds_plan {
     struct pt_log_piece *pieces; /* owned until it is taken */
     size_t count;
     uint64_t held_size;
+    bool gives_up; /* it was asked to, before it was made */
 };
 
 void pt_feeds_init(struct pt_feeds *feeds);

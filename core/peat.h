@@ -42,9 +42,9 @@ extern "C" {
 #define PEAT_API __attribute__((visibility("default")))
 
 #define PEAT_VERSION_STRING "0.1.0"
-#define PEAT_KEY_SIZE_MAX   ((size_t)16777200)   /* bytes */
+#define PEAT_KEY_SIZE_MAX ((size_t)16777200)     /* bytes */
 #define PEAT_VALUE_SIZE_MAX ((size_t)4294967295) /* bytes */
-#define PEAT_NAME_SIZE_MAX  ((size_t)1024)       /* bytes in a collection's name, 1 at least */
+#define PEAT_NAME_SIZE_MAX ((size_t)1024)        /* bytes in a collection's name, 1 at least */
 
 /** Borrowed bytes: the callee does not keep them unless it says so. NULL with size 0 is empty. */
 struct peat_bytes {
@@ -96,34 +96,33 @@ struct peat_feed;
  * @{
  */
 
-#define PEAT_CREATE     1u  /* create it if it does not exist */
-#define PEAT_READ_ONLY  2u  /* no writing; other processes may write meanwhile */
-#define PEAT_EXCLUSIVE  4u  /* with PEAT_CREATE: PEAT_EXISTS if the file is there already */
-#define PEAT_FOLLOWER   32u /* it takes the commits of another store alone, from peat_apply() */
-#define PEAT_LOG_PWRITE 8u  /* the log is written with pwrite, never through the mapping */
+#define PEAT_CREATE 1u     /* create it if it does not exist */
+#define PEAT_READ_ONLY 2u  /* no writing; other processes may write meanwhile */
+#define PEAT_EXCLUSIVE 4u  /* with PEAT_CREATE: PEAT_EXISTS if the file is there already */
+#define PEAT_LOG_PWRITE 8u /* the log is written with pwrite, never through the mapping */
+#define PEAT_FOLLOWER 32u  /* it takes the commits of another store alone, from peat_apply() */
 
 struct peat_options {
-    size_t struct_size;              /* set by peat_options_init() */
-    unsigned flags;                  /* PEAT_CREATE ... ; default 0 */
+    size_t struct_size; /* set by peat_options_init() */
+    unsigned flags;     /* PEAT_CREATE ... ; default 0 */
     enum peat_durability durability; /* what PEAT_DEFAULT means; default PEAT_OS */
     unsigned sync_interval_ms;       /* background sync of the log; default 100 */
-    size_t memory_size_max;    /* bytes of private memory in all; default 512 MiB, at least 8 MiB;
+    size_t memory_size_max;          /* bytes of private memory in all; default 512 MiB, at least 8 MiB;
                                         see below */
-    size_t write_buffer_size;  /* bytes after which a write buffer is flushed; default 64 MiB;
+    size_t write_buffer_size;        /* bytes after which a write buffer is flushed; default 64 MiB;
                                         taken as at most a quarter of memory_size_max, and at least
                                         64 KiB */
-    size_t log_size_max;       /* bytes of log that a crash may leave to be replayed; default
+    size_t log_size_max;             /* bytes of log that a crash may leave to be replayed; default
                                         192 MiB; taken as at least 1 MiB; see below */
-    size_t address_space_size; /* bytes reserved for the mapping, the largest size the file can
+    size_t address_space_size;       /* bytes reserved for the mapping, the largest size the file can
                                         reach; default 1 TiB, or what the system grants */
-    unsigned history_count;    /* states to keep without a name, see history; default 1: the
+    unsigned history_count;          /* states to keep without a name, see history; default 1: the
                                         newest alone; 0: let none go that are there, add none */
-    unsigned history_seconds;  /* and those that were the newest at any moment of the last so
+    unsigned history_seconds;        /* and those that were the newest at any moment of the last so
                                         many seconds; default 0 */
-    uint64_t file_size_max;    /* bytes that the file may grow to; default 0: what the disk and the
+    uint64_t file_size_max;          /* bytes that the file may grow to; default 0: what the disk and the
                                         address space allow; see below */
-    uint64_t
-        feed_log_size_max; /* bytes of log to keep for feeds that have yet to read it, see feeds;
+    uint64_t feed_log_size_max;      /* bytes of log to keep for feeds that have yet to read it, see feeds;
                                         default 1 GiB; 0: none */
 };
 
@@ -333,8 +332,7 @@ PEAT_API enum peat_status peat_write(struct peat_db *db, struct peat_batch *batc
 
 /** A view of the store as of the newest commit; takes no lock, costs some ten nanoseconds, any
  * thread. Release with peat_snapshot_close(). PEAT_OK, PEAT_NO_MEMORY. */
-PEAT_API enum peat_status peat_snapshot_open(struct peat_db *db,
-                                             struct peat_snapshot **snapshot_out);
+PEAT_API enum peat_status peat_snapshot_open(struct peat_db *db, struct peat_snapshot **snapshot_out);
 PEAT_API void peat_snapshot_close(struct peat_snapshot *snapshot); /* NULL is allowed */
 /** The commit number it shows: everything up to it, nothing after. */
 PEAT_API uint64_t peat_snapshot_commit(const struct peat_snapshot *snapshot);
@@ -512,16 +510,16 @@ PEAT_API enum peat_status peat_collection_open_at(const struct peat_snapshot *sn
 
 /** One kept state. */
 struct peat_history_entry {
-    size_t struct_size;    /* bytes that are filled in */
-    uint64_t generation;   /* its number */
-    uint64_t commit;       /* it shows everything up to it, nothing after */
-    uint64_t time_us;      /* when it was made, microseconds since 1970 */
-    const char *name;      /* "": it has none */
-    uint64_t size;         /* bytes of the file that it refers to */
-    uint64_t own_size;     /* of these, bytes that no newer state refers to: what it costs */
-    bool is_newest;        /* what a reopened store would show if it had no log */
+    size_t struct_size;   /* bytes that are filled in */
+    uint64_t generation;  /* its number */
+    uint64_t commit;      /* it shows everything up to it, nothing after */
+    uint64_t time_us;     /* when it was made, microseconds since 1970 */
+    const char *name;     /* "": it has none */
+    uint64_t size;        /* bytes of the file that it refers to */
+    uint64_t own_size;    /* of these, bytes that no newer state refers to: what it costs */
+    bool is_newest;       /* what a reopened store would show if it had no log */
     bool is_before_revert; /* what peat_revert() replaced */
-    bool is_damaged;       /* it cannot be opened, only dropped */
+    bool is_damaged;      /* it cannot be opened, only dropped */
 };
 
 /**
@@ -530,9 +528,10 @@ struct peat_history_entry {
  *
  * @param callback  may call peat; the entry and its name are valid until it returns
  */
-PEAT_API enum peat_status peat_history_list(
-    struct peat_db *db, bool (*callback)(void *context, const struct peat_history_entry *entry),
-    void *context);
+PEAT_API enum peat_status peat_history_list(struct peat_db *db,
+                                            bool (*callback)(void *context,
+                                                             const struct peat_history_entry *entry),
+                                            void *context);
 
 /**
  * Keep the present state, everything that is committed, under @p name until it is dropped. Durable when
@@ -608,10 +607,11 @@ struct peat_difference {
  * @retval PEAT_INVALID  the snapshots are of two stores
  * @retval PEAT_CORRUPT, PEAT_IO, PEAT_NO_MEMORY  differences told before are right, more may be missing
  */
-PEAT_API enum peat_status peat_diff(
-    const struct peat_snapshot *from, const struct peat_snapshot *to,
-    struct peat_collection *collection,
-    bool (*callback)(void *context, const struct peat_difference *difference), void *context);
+PEAT_API enum peat_status peat_diff(const struct peat_snapshot *from, const struct peat_snapshot *to,
+                                    struct peat_collection *collection,
+                                    bool (*callback)(void *context,
+                                                     const struct peat_difference *difference),
+                                    void *context);
 /** @} */
 /**
  * @defgroup feed Feeds: what was committed, in order
@@ -750,7 +750,8 @@ PEAT_API enum peat_status peat_record_operation(const struct peat_record *record
  * writes nothing: it is durable, and log is freed, with the next manifest (each checkpoint writes one, and
  * peat_flush() and peat_close()), which is asked for by itself when a sixteenth of feed_log_size_max could
  * be freed. After a crash the name may have an older acknowledgement, never a newer one: what was acknowledged
- * may be handed out again.
+ * may be handed out again. If the disk has lost synced commits that were acknowledged, the name gets PEAT_GAP until
+ * it begins anew.
  *
  * @param commit  at most that of the last record handed out; one that is acknowledged already is fine
  * @retval PEAT_OK
@@ -792,8 +793,9 @@ PEAT_API enum peat_status peat_feed_drop(struct peat_db *db, const char *name);
  * Everything is checked before anything is changed: each record must go on from the history that the store has
  * come to. Records that it has already are passed over, so what was handed out twice does no harm.
  *
- * Batches become visible together and are as durable as asked, in groups that a seal, or 8 MiB, ends. What fails in
- * between leaves the groups before it applied: @p commit_out tells.
+ * Batches become visible together and are as durable as asked, in groups that a seal, 8 MiB or 1,024 batches end. What
+ * fails in between leaves the groups before it applied: @p commit_out tells. A seal is as durable as what follows it: one
+ * that ends a call may have to be applied again after a crash, as a feed with PEAT_FEED_SEALS hands it out again.
  *
  * @param records     in order; borrowed for the call
  * @param durability  as of peat_write()
@@ -861,27 +863,25 @@ PEAT_API enum peat_status peat_wait_idle(struct peat_db *db, unsigned timeout_ms
  *                            frees; the steps before it stay
  * @retval PEAT_IO, PEAT_NO_MEMORY, PEAT_POISONED, PEAT_INVALID, PEAT_TOO_LARGE (a bound)
  */
-PEAT_API enum peat_status peat_compact(
-    struct peat_db *db, struct peat_collection *collection, const struct peat_range *range,
-    bool (*progress)(void *context, uint64_t done, uint64_t total), void *context);
+PEAT_API enum peat_status peat_compact(struct peat_db *db, struct peat_collection *collection,
+                                       const struct peat_range *range,
+                                       bool (*progress)(void *context, uint64_t done,
+                                                        uint64_t total),
+                                       void *context);
 /** Keys of one collection that cannot be read. */
 struct peat_lost {
-    const char *const
-        *names; /* of the collections from the root down to this one; none: the root */
+    const char *const *names; /* of the collections from the root down to this one; none: the root */
     size_t name_count;
-    bool is_named; /* false: its name is lost, or it is the catalogue of collections */
-    uint64_t
-        collection; /* its number: 1 is the root, 0 the catalogue: then collections lost their names */
-    struct peat_range
-        keys; /* low inclusive, high exclusive; data NULL: as far as the collection goes */
+    bool is_named;       /* false: its name is lost, or it is the catalogue of collections */
+    uint64_t collection; /* its number: 1 is the root, 0 the catalogue: then collections lost their names */
+    struct peat_range keys; /* low inclusive, high exclusive; data NULL: as far as the collection goes */
 };
 
 /** One finding of peat_check(). */
 struct peat_finding {
-    const char *what; /* in words, with the place in the file */
-    uint64_t offset;  /* bytes from the start of the file */
-    struct peat_bytes
-        low; /* the stored key range hit, raw: collection id first; data NULL: unbounded */
+    const char *what;      /* in words, with the place in the file */
+    uint64_t offset;       /* bytes from the start of the file */
+    struct peat_bytes low; /* the stored key range hit, raw: collection id first; data NULL: unbounded */
     struct peat_bytes high;
     const struct peat_lost *lost; /* what cannot be read because of it, per collection */
     size_t lost_count;            /* 0: it takes no entry */
@@ -899,9 +899,11 @@ struct peat_finding {
  * @retval PEAT_DONE     stopped by @p progress
  * @retval PEAT_IO, PEAT_NO_MEMORY
  */
-PEAT_API enum peat_status peat_check(
-    struct peat_db *db, void (*callback)(void *context, const struct peat_finding *finding),
-    bool (*progress)(void *context, uint64_t done, uint64_t total), void *context);
+PEAT_API enum peat_status peat_check(struct peat_db *db,
+                                     void (*callback)(void *context,
+                                                      const struct peat_finding *finding),
+                                     bool (*progress)(void *context, uint64_t done, uint64_t total),
+                                     void *context);
 
 /** How peat_salvage() is to go about it. */
 struct peat_salvage_options {
@@ -916,13 +918,13 @@ struct peat_salvage_options {
 
 /** What peat_salvage() came to. */
 struct peat_salvage_info {
-    size_t struct_size;      /* set by the caller: sizeof(struct peat_salvage_info) */
-    uint64_t generation;     /* of the state that was found */
-    uint64_t commit;         /* it shows everything up to this one, but for what is lost */
-    uint64_t entry_count;    /* written, those of the catalogue included */
-    uint64_t file_size;      /* bytes of the new file */
-    uint64_t lost_count;     /* ranges of keys told to lost */
-    uint64_t nameless_count; /* collections whose names are lost: they are called salvaged-NUMBER */
+    size_t struct_size;       /* set by the caller: sizeof(struct peat_salvage_info) */
+    uint64_t generation;      /* of the state that was found */
+    uint64_t commit;          /* it shows everything up to this one, but for what is lost */
+    uint64_t entry_count;     /* written, those of the catalogue included */
+    uint64_t file_size;       /* bytes of the new file */
+    uint64_t lost_count;      /* ranges of keys told to lost */
+    uint64_t nameless_count;  /* collections whose names are lost: they are called salvaged-NUMBER */
     bool superblocks_damaged; /* both: the newest state was looked for in the whole file */
     bool is_older;            /* the newest state was not found: this is an older one, and what was
                                  written after it is missing */
@@ -976,8 +978,7 @@ PEAT_API enum peat_status peat_salvage(const char *path, const char *new_path,
  * @{
  */
 
-#define PEAT_REPLACE \
-    16u /* a file of that name is replaced, in one step, once the new one is whole */
+#define PEAT_REPLACE 16u /* a file of that name is replaced, in one step, once the new one is whole */
 
 struct peat_backup_options {
     size_t struct_size; /* set by peat_backup_options_init() */
@@ -1088,8 +1089,8 @@ struct peat_stats {
     size_t struct_size; /* set by the caller: sizeof(struct peat_stats) */
     uint8_t store_id[16];
     uint64_t generation;
-    uint64_t commit;      /* newest */
-    uint64_t entry_count; /* in segments; deletions and older versions included */
+    uint64_t commit;         /* newest */
+    uint64_t entry_count;    /* in segments; deletions and older versions included */
     uint64_t segment_count;
     uint64_t run_count;
     uint64_t segment_size;   /* bytes: segments in use */
@@ -1104,10 +1105,10 @@ struct peat_stats {
     uint64_t buffer_count;   /* write buffers, the active one included */
     uint64_t memory_size;    /* bytes of private memory accounted for, see memory_size_max */
     uint64_t pinned_memory_size; /* bytes of those: flushed write buffers that snapshots see */
-    uint64_t snapshot_count;     /* stacks pinned by snapshots and iterators */
-    uint64_t replayed_commits;   /* at open; in a reader's, what it found in the log then */
-    uint64_t replayed_size;      /* bytes of log, at open */
-    uint64_t replay_time_us;     /* what that took, at open, until it was durable in segments */
+    uint64_t snapshot_count; /* stacks pinned by snapshots and iterators */
+    uint64_t replayed_commits; /* at open; in a reader's, what it found in the log then */
+    uint64_t replayed_size;    /* bytes of log, at open */
+    uint64_t replay_time_us;   /* what that took, at open, until it was durable in segments */
     uint64_t unflushed_log_size; /* bytes of log that a crash now would leave to be replayed */
     /* counters since open */
     uint64_t commits;
@@ -1119,19 +1120,17 @@ struct peat_stats {
     uint64_t bytes_merged;  /* written by merges */
     uint64_t bytes_moved;   /* taken over by merges without rewriting */
     uint64_t flushes;
-    uint64_t merges; /* merge steps */
-    uint64_t stalls; /* commits that were slowed down */
+    uint64_t merges;        /* merge steps */
+    uint64_t stalls;        /* commits that were slowed down */
     uint64_t stall_time_us;
     /* the history */
     uint64_t history_count; /* states kept beside the newest */
     uint64_t history_size;  /* bytes: what they alone refer to, their manifests included */
     /* space */
-    uint64_t reserve_size; /* bytes: kept back so that deletes and merges work on a full disk */
-    uint64_t
-        snapshot_pinned_size; /* bytes of pending_size that only open snapshots and iterators of this
+    uint64_t reserve_size;         /* bytes: kept back so that deletes and merges work on a full disk */
+    uint64_t snapshot_pinned_size; /* bytes of pending_size that only open snapshots and iterators of this
                                       process hold */
-    uint64_t
-        reader_pinned_size; /* bytes of pending_size that only other processes, reading, hold */
+    uint64_t reader_pinned_size;   /* bytes of pending_size that only other processes, reading, hold */
     /* feeds */
     uint64_t feed_count;    /* feeds that have a name */
     uint64_t feed_log_size; /* bytes: log that is kept for feeds alone; not in log_size */

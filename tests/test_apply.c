@@ -405,6 +405,47 @@ static void spoil(struct pt_dice *dice, struct peat_record *record, unsigned kin
     }
 }
 
+static uint64_t group_count(struct peat_db *db)
+{
+    struct peat_stats all = {.struct_size = sizeof(all)};
+
+    PT_REQUIRE_OK(peat_stats_get(db, &all));
+    return all.commit_groups;
+}
+
+/* So that a reader of the follower does not wait for all of them. */
+static void very_many_small_records_become_visible_in_parts(void **state)
+{
+    enum { COUNT = 3000 };
+    struct peat_record *records = calloc(COUNT, sizeof(*records));
+    uint64_t before;
+    struct pair pair;
+    (void)state;
+
+    PT_REQUIRE(records != NULL);
+    pair_make(&pair);
+    peat_feed_close(pair.feed);
+    pair.feed = NULL;
+    PT_REQUIRE_OK(peat_close(pair.primary.db));
+    pair.primary.options = pt_test_options(0); /* so large buffers that no seal comes in between */
+    side_open(&pair.primary);
+    for (unsigned i = 0; i < COUNT; i++)
+        PT_REQUIRE_OK(peat_put(pair.primary.db, NULL, pt_text("key"), pt_text("value")));
+    feed_begin(&pair);
+    for (unsigned i = 0; i < COUNT; i++) {
+        PT_REQUIRE_OK(peat_feed_next(pair.feed, 0, &records[i]));
+        records[i].payload.data =
+            memcpy(value + i * 100, records[i].payload.data, records[i].payload.size);
+        PT_REQUIRE(records[i].kind == PEAT_RECORD_BATCH && records[i].payload.size <= 100);
+    }
+    before = group_count(pair.follower.db);
+    PT_REQUIRE_OK(peat_apply(pair.follower.db, records, COUNT, PEAT_OS, NULL));
+    PT_REQUIRE(group_count(pair.follower.db) == before + 3);
+    require_equal(&pair);
+    free(records);
+    pair_close(&pair);
+}
+
 static void what_is_wrong_with_a_record_changes_nothing(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
@@ -636,6 +677,7 @@ int main(void)
         cmocka_unit_test(a_follower_goes_on_when_either_side_dies_or_closes),
         cmocka_unit_test(a_follower_made_of_a_backup_goes_on_from_there),
         cmocka_unit_test(a_follower_takes_no_commits_of_its_own),
+        cmocka_unit_test(very_many_small_records_become_visible_in_parts),
         cmocka_unit_test(what_is_wrong_with_a_record_changes_nothing),
         cmocka_unit_test(a_hole_is_a_gap_and_what_is_there_is_passed_over),
         cmocka_unit_test(another_history_is_seen_before_it_is_applied),

@@ -1044,7 +1044,7 @@ static void *follow_run(void *context)
 
 static void feeds_beside_writers_checkpoints_and_merges_miss_nothing(void **state)
 {
-    struct follower followers[FEEDS] = {{.name = "a"}, {.name = "b"}, {.name = NULL}, {NULL}};
+    struct follower followers[FEEDS] = {{.name = "a"}, {.name = "b"}, {.name = NULL}, {.name = NULL}};
     uint64_t until_us = pt_test_now_us() + pt_test_number("PEAT_SECONDS", 2) * 1000000;
     pthread_t threads[WRITERS + FEEDS];
     (void)state;

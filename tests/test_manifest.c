@@ -61,10 +61,10 @@ static void log_fill(struct pt_dice *dice, struct pt_log_point *log)
     log->region.size = PT_REGION_UNIT * (1 + pt_dice_below(dice, 4));
     log->nonce = some_nonce(dice);
     log->offset = pt_dice_below(dice, log->region.size + 1);
-    log->epoch = pt_dice_next(dice);
-    log->commit = pt_dice_next(dice);
+    log->epoch = pt_dice_next(dice) >> 1;
+    log->commit = pt_dice_next(dice) >> 1;
     log->time_us = pt_dice_next(dice);
-    log->position = pt_dice_next(dice);
+    log->position = pt_dice_next(dice) >> 1;
     log->chain = some_nonce(dice);
 }
 
@@ -224,7 +224,7 @@ static void sample_fill(struct pt_dice *dice, struct sample *sample)
     manifest->run_slice_counts = sample->run_slice_counts;
     manifest->slices = sample->slices;
     if (pt_dice_one_in(dice, 5))
-        manifest->log.commit = pt_dice_next(dice); /* and no region */
+        manifest->log.commit = pt_dice_next(dice) >> 1; /* and no region */
     else
         log_fill(dice, &manifest->log);
     segments_fill(dice, sample, segment_count);

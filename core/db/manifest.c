@@ -289,11 +289,7 @@ static bool held_is_valid(const struct pt_manifest *manifest)
 {
     static const struct pt_log_point first;
     const struct pt_log_point *before = &first;
-    const struct pt_log_point *log = &manifest->log;
 
-    if (manifest->held_count > 0 && /* they would begin anew, below those of the rows */
-        (log->epoch > INT64_MAX || log->commit > INT64_MAX || log->position > INT64_MAX))
-        return false;
     for (size_t i = 0; i < manifest->held_count; i++) {
         const struct pt_log_piece *piece = &manifest->held[i];
 
@@ -507,6 +503,10 @@ static enum peat_status header_decode(const struct pt_manifest_header *header,
                                             manifest->log.offset > manifest->log.region.size
                                       : manifest->log.region.offset > 0)
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": the log cannot begin where it says",
+                       manifest->generation);
+    if (manifest->log.epoch > INT64_MAX || manifest->log.commit > INT64_MAX ||
+        manifest->log.position > INT64_MAX) /* what is counted on from there would wrap around */
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": commit numbers have run out",
                        manifest->generation);
     if (manifest->next_segment_id > INT64_MAX) /* they would begin anew, at ids that are in use */
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": segment ids have run out",

@@ -98,7 +98,7 @@ _Static_assert(offsetof(struct pt_manifest_log, chain) == 72, "on-disk offset");
  *       48     8  next_segment_id     above every id in use; below 2^63, so that ids never run out
  *       56     8  next_collection_id  above every id in use; below 2^63 likewise
  *       64     8  hash_seed           of the hash indexes
- *       72    88  log                 struct pt_manifest_log
+ *       72    88  log                 struct pt_manifest_log; its epoch, commit and position below 2^63
  *      160     8  segment_count
  *      168     8  run_count
  *      176     8  slice_count

@@ -42,15 +42,7 @@ static void content_add(struct pt_segment_builder *builder,
 static void layout_read(struct pt_segment_image *image)
 {
     const struct pt_segment_footer *footer = pt_segment_image_footer(image);
-    struct pt_segment_counts counts = {
-        .entries_size = pt_le64_value(footer->entries_size),
-        .entry_count = pt_le64_value(footer->entry_count),
-        .ranges_size = pt_le64_value(footer->ranges_size),
-        .range_count = pt_le64_value(footer->range_count),
-        .bucket_count = pt_le64_value(footer->bucket_count),
-        .min_key_size = pt_le32_value(footer->min_key_size),
-        .max_key_size = pt_le32_value(footer->max_key_size),
-    };
+    struct pt_segment_counts counts = pt_segment_footer_counts(footer);
 
     pt_segment_layout(&counts, &image->layout);
     PT_REQUIRE(image->layout.size == image->size);

@@ -349,12 +349,7 @@ static enum peat_status check_call(const struct peat_db *db, enum peat_durabilit
     if ((db->options.flags & PEAT_FOLLOWER) == 0)
         return pt_fail(PEAT_INVALID,
                        "the store was not opened with PEAT_FOLLOWER: it has commits of its own");
-    if (durability == PEAT_REPLICAS)
-        return pt_fail(PEAT_UNSUPPORTED, "durability on replicas needs replication");
-    if (durability < PEAT_DEFAULT || durability > PEAT_REPLICAS)
-        return pt_fail(PEAT_INVALID, "durability %d is none of enum peat_durability",
-                       (int)durability);
-    return PEAT_OK;
+    return pt_check_durability(durability);
 }
 
 enum peat_status peat_apply(struct peat_db *db, const struct peat_record *records, size_t count,

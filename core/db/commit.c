@@ -552,6 +552,16 @@ static void commit_request(struct peat_db *db, struct pt_commit_request *request
 
 /* ---- Public calls ---- */
 
+enum peat_status pt_check_durability(enum peat_durability durability)
+{
+    if (durability == PEAT_REPLICAS)
+        return pt_fail(PEAT_UNSUPPORTED, "durability on replicas needs replication");
+    if (durability < PEAT_DEFAULT || durability > PEAT_REPLICAS)
+        return pt_fail(PEAT_INVALID, "durability %d is none of enum peat_durability",
+                       (int)durability);
+    return PEAT_OK;
+}
+
 static enum peat_status check_writable(struct peat_db *db, enum peat_durability durability)
 {
     if (db->read_only)
@@ -559,12 +569,7 @@ static enum peat_status check_writable(struct peat_db *db, enum peat_durability 
     if ((db->options.flags & PEAT_FOLLOWER) != 0)
         return pt_fail(PEAT_NOT_WRITABLE,
                        "the store was opened as a follower: it takes peat_apply() alone");
-    if (durability == PEAT_REPLICAS)
-        return pt_fail(PEAT_UNSUPPORTED, "durability on replicas needs replication");
-    if (durability < PEAT_DEFAULT || durability > PEAT_REPLICAS)
-        return pt_fail(PEAT_INVALID, "durability %d is none of enum peat_durability",
-                       (int)durability);
-    return PEAT_OK;
+    return pt_check_durability(durability);
 }
 
 /* There was no space for it. Try once more, if anything may be different then. */

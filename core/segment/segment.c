@@ -216,15 +216,7 @@ static enum peat_status footer_apply(struct pt_segment *segment,
                                      const struct pt_segment_footer *footer)
 {
     uint64_t offset = segment->size - sizeof(*footer);
-    struct pt_segment_counts counts = {
-        .entries_size = pt_le64_value(footer->entries_size),
-        .entry_count = pt_le64_value(footer->entry_count),
-        .ranges_size = pt_le64_value(footer->ranges_size),
-        .range_count = pt_le64_value(footer->range_count),
-        .bucket_count = pt_le64_value(footer->bucket_count),
-        .min_key_size = pt_le32_value(footer->min_key_size),
-        .max_key_size = pt_le32_value(footer->max_key_size),
-    };
+    struct pt_segment_counts counts = pt_segment_footer_counts(footer);
     struct pt_segment_layout layout;
 
     segment->delete_count = pt_le64_value(footer->delete_count);

@@ -128,6 +128,23 @@ struct pt_segment_counts {
     uint64_t max_key_size;
 };
 
+/* As the footer states them. */
+static inline struct pt_segment_counts
+pt_segment_footer_counts(const struct pt_segment_footer *footer)
+{
+    struct pt_segment_counts counts = {
+        .entries_size = pt_le64_value(footer->entries_size),
+        .entry_count = pt_le64_value(footer->entry_count),
+        .ranges_size = pt_le64_value(footer->ranges_size),
+        .range_count = pt_le64_value(footer->range_count),
+        .bucket_count = pt_le64_value(footer->bucket_count),
+        .min_key_size = pt_le32_value(footer->min_key_size),
+        .max_key_size = pt_le32_value(footer->max_key_size),
+    };
+
+    return counts;
+}
+
 /* Offsets are bytes from the segment's start. */
 struct pt_segment_layout {
     uint64_t range_ordinals_offset; /* the ranges themselves start at entries_size */

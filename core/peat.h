@@ -685,13 +685,13 @@ enum peat_operation_kind {
 /** One operation of a batch, borrowed from its record. */
 struct peat_operation {
     enum peat_operation_kind kind;
-    uint64_t
-        collection; /* number (1: the root) of the one that the key is in; PEAT_OPERATION_CREATE: of
-                                the new one; PEAT_OPERATION_DROP: 0 */
+    /** Number (1: the root) of the one that the key is in; PEAT_OPERATION_CREATE: of the new one;
+     * PEAT_OPERATION_DROP: 0. */
+    uint64_t collection;
     uint64_t parent;       /* PEAT_OPERATION_CREATE and _DROP: number of the one above it; else 0 */
     struct peat_bytes key; /* of a range delete: low, inclusive */
-    struct peat_bytes
-        value; /* of a range delete: high, exclusive; data NULL: to the collection's end */
+    /** Of a range delete: high, exclusive; data NULL: to the collection's end. */
+    struct peat_bytes value;
 };
 
 /**

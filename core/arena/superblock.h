@@ -22,8 +22,8 @@
 /* What a superblock says, decoded. */
 struct pt_superblock {
     struct pt_id store_id;
-    uint64_t
-        generation; /* 1 to PT_GENERATION_END - 1; its parity picks the page it is first written to */
+    /* 1 to PT_GENERATION_END - 1; its parity picks the page it is first written to */
+    uint64_t generation;
     uint64_t manifest_offset; /* bytes in the file */
     uint64_t manifest_size;   /* bytes, without padding */
 };

@@ -50,8 +50,8 @@ struct pt_file {
     int fd;
     atomic_bool sync_failed; /* set once, never taken back */
     struct sync_line ranges; /* fd's own description: ranges of the file */
-    struct sync_line
-        wholes;  /* one of its own: all of the file; fd -1: there is none, ranges serves both */
+    /* One of its own: all of the file; fd -1: there is none, ranges serves both. */
+    struct sync_line wholes;
     char name[]; /* for messages */
 };
 

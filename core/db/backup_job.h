@@ -24,8 +24,8 @@ struct pt_backup_job {
     const struct peat_snapshot *snapshot; /* of the state that is written */
     const struct pt_backup_chain *since;  /* NULL: write it all */
     uint64_t segment_size_max;            /* bytes */
-    struct pt_manifest
-        manifest; /* of the backup: identity, ids and log; the rest is the writer's */
+    /* Of the backup: identity, ids and log; the rest is the writer's. */
+    struct pt_manifest manifest;
     struct pt_backup_header header;
     struct pt_digester *digester; /* owned; NULL: the digest is known already */
     struct pt_backup_writer writer;

@@ -43,8 +43,8 @@ void pt_feed_let_linger_go_locked(struct peat_db *db, struct peat_feed *feed)
 struct pt_feed_places {
     struct pt_log_piece *pieces; /* owned; oldest first */
     size_t count;
-    struct pt_log_point
-        end; /* a reader's: where its manifest begins the log, with or without a region */
+    /* A reader's: where its manifest begins the log, with or without a region. */
+    struct pt_log_point end;
     uint64_t generation; /* a reader's: held by the places; 0: not */
 };
 

@@ -164,8 +164,8 @@ size_t pt_feeds_begin(const struct pt_log_piece *pieces, size_t count, uint64_t 
 struct candidates {
     struct pt_log_piece *list; /* owned; count + 1 of them */
     size_t count;
-    size_t
-        before; /* of them are of no use to a replay: the one after, if there is one, is the log's own */
+    /* Of them are of no use to a replay: the one after, if there is one, is the log's own. */
+    size_t before;
     const struct pt_log_point *log_start;
 };
 

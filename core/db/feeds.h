@@ -41,10 +41,10 @@ struct pt_feed_slot {
     uint64_t acknowledged; /* it wants what follows this commit */
     uint64_t planned;      /* that of the install under way: before its sync of the log */
     uint64_t durable;      /* that of the manifest that rules */
-    uint64_t
-        worth_commit; /* acknowledged up to here, it is worth a manifest; UINT64_MAX: nothing is */
-    bool has_seals;   /* and the seals that follow it */
-    bool is_lost;     /* the store lost what it acknowledged: it can only begin anew */
+    /* Acknowledged up to here, it is worth a manifest; UINT64_MAX: nothing is. */
+    uint64_t worth_commit;
+    bool has_seals; /* and the seals that follow it */
+    bool is_lost;   /* the store lost what it acknowledged: it can only begin anew */
     struct peat_feed *feed; /* that is open under the name; NULL: none */
     size_t name_size;
     char name[]; /* with NUL */
@@ -52,8 +52,8 @@ struct pt_feed_slot {
 
 struct pt_feeds {
     struct pt_mutex mutex;
-    struct pt_condition
-        idle; /* broadcast when a feed is no longer busy and somebody waits for that */
+    /* Broadcast when a feed is no longer busy and somebody waits for that. */
+    struct pt_condition idle;
     struct pt_feed_slot **slots PT_GUARDED_BY(mutex); /* owned; ascending by name */
     size_t slot_count PT_GUARDED_BY(mutex);
     struct peat_feed *open PT_GUARDED_BY(mutex);      /* list */

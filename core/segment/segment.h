@@ -101,9 +101,10 @@ struct pt_segment {
     uint64_t range_count;
     const uint8_t *range_ordinals; /* range_count x u32: offset / 8 from ranges */
     uint64_t delete_count;
-    struct peat_bytes
-        min_key; /* of the entries; borrowed from the footer, or, if it is very long, */
-    struct peat_bytes max_key; /* from the entry; empty if there are only ranges */
+    /* Of the entries; borrowed from the footer, or, if it is very long, from the entry; empty if there are
+     * only ranges. */
+    struct peat_bytes min_key;
+    struct peat_bytes max_key;
     uint64_t size;             /* bytes in all */
     uint64_t checked_size;     /* bytes that the chunks' checksums cover: all before the table */
     uint64_t chunk_count;

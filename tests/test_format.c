@@ -351,6 +351,73 @@ static void a_newer_manifest_is_refused_by_name_and_left_untouched(void **state)
     require_refused(&subject, "has version");
 }
 
+/* ---- Numbers that no store counts up to ---- */
+
+/* What @p change makes of the subject's manifest is sealed again. */
+static void manifest_forge(struct subject *subject,
+                           void (*change)(struct pt_manifest_header *header))
+{
+    const struct pt_superblock_page *page = pt_forge_newest(subject->bytes);
+    uint8_t *block = subject->bytes + pt_le64_value(page->manifest_offset);
+
+    change((void *)block);
+    pt_forge_manifest(block, pt_le64_value(page->manifest_size), &page->store_id,
+                      pt_le64_value(page->generation));
+}
+
+static void raise_commit(struct pt_manifest_header *header)
+{
+    header->log.commit = pt_le64(INT64_MAX);
+}
+
+static void raise_position(struct pt_manifest_header *header)
+{
+    header->log.position = pt_le64(INT64_MAX);
+}
+
+static void raise_epoch(struct pt_manifest_header *header)
+{
+    header->log.epoch = pt_le64(INT64_MAX);
+}
+
+static void raise_segment_id(struct pt_manifest_header *header)
+{
+    header->next_segment_id = pt_le64(INT64_MAX);
+}
+
+static void a_store_whose_numbers_run_out_is_read_and_not_written_to(void **state)
+{
+    void (*const changes[])(struct pt_manifest_header * header) = {raise_commit, raise_position,
+                                                                   raise_epoch, raise_segment_id};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        struct subject subject = subject_new();
+        struct peat_options options = pt_test_options(0);
+        struct peat_bytes value;
+        struct peat_snapshot *snapshot;
+        struct peat_db *db;
+        uint64_t size;
+        uint8_t *bytes;
+
+        manifest_forge(&subject, changes[i]);
+        pt_file_make(pt_test_path("newer"), subject.bytes, subject.size);
+        PT_REQUIRE_STATUS(peat_open(pt_test_path("newer"), &options, &db), PEAT_CORRUPT);
+        if (!has_words("run out"))
+            pt_test_fail(__FILE__, __LINE__, "change %zu: %s", i, peat_last_error());
+        bytes = pt_file_bytes(pt_test_path("newer"), &size);
+        assert_int_equal(size, subject.size);
+        assert_memory_equal(bytes, subject.bytes, size);
+        db = store_open("newer", PEAT_READ_ONLY);
+        PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
+        PT_REQUIRE_OK(peat_get(snapshot, NULL, pt_text("key"), &value));
+        peat_snapshot_close(snapshot);
+        PT_REQUIRE_OK(peat_close(db));
+        free(bytes);
+        free(subject.bytes);
+    }
+}
+
 static void a_newer_backup_is_refused_by_name_and_left_untouched(void **state)
 {
     struct peat_backup_info info = {.struct_size = sizeof(info)};
@@ -403,6 +470,7 @@ int main(void)
         cmocka_unit_test(a_newer_superblock_beside_an_older_one_rules),
         cmocka_unit_test(a_newer_manifest_is_refused_by_name_and_left_untouched),
         cmocka_unit_test(a_newer_backup_is_refused_by_name_and_left_untouched),
+        cmocka_unit_test(a_store_whose_numbers_run_out_is_read_and_not_written_to),
     };
     int failed;
 

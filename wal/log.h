@@ -33,6 +33,16 @@ struct pt_log_point {
     struct pt_id chain; /* SipHash-2-4-128 over all records so far, each keyed by the last */
 };
 
+/* An epoch, a commit number or a position above this was never reached by counting: who goes on from there
+ * runs out of numbers. Twice as many are read, so that what is written always is. */
+#define PT_LOG_NUMBER_MAX (UINT64_C(1) << 62)
+
+static inline bool pt_log_point_can_go_on(const struct pt_log_point *point)
+{
+    return point->epoch <= PT_LOG_NUMBER_MAX && point->commit <= PT_LOG_NUMBER_MAX &&
+           point->position <= PT_LOG_NUMBER_MAX;
+}
+
 /*
  * One region of the log, for whoever keeps it when replay does not need it any more: where a reader can
  * begin in it, which is where the first payload does that begins in it. A region that was entered in the

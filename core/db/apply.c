@@ -99,6 +99,10 @@ static enum peat_status check_next(const struct applying *applying,
         return pt_fail(PEAT_CORRUPT, "commit %" PRIu64 " cannot follow commit %" PRIu64,
                        record->commit, point->commit);
     behind = pt_log_point_behind(point, &next, applying->scratch);
+    if (!pt_log_point_can_go_on(&behind))
+        return pt_fail(PEAT_CORRUPT,
+                       "commit %" PRIu64 ", epoch %" PRIu64 ": numbers are about to run out",
+                       record->commit, record->epoch);
     if (!has_chain(record, &behind))
         return pt_fail(PEAT_CORRUPT,
                        "commit %" PRIu64

@@ -21,6 +21,7 @@
 #include "core/db/db.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 
 enum {
     MEMORY_SIZE_MIN = 8 << 20,
@@ -32,6 +33,8 @@ enum {
     FIRST_EPOCH = 1,
     FILE_SIZE_MAX_MIN = 1 << 20
 };
+
+#define SEGMENT_ID_MAX (UINT64_C(1) << 62) /* to go on from; what is read may be twice as much */
 
 /* ---- Options ---- */
 
@@ -378,6 +381,23 @@ static enum peat_status finish_recovery(struct peat_db *db, const struct recover
     return PEAT_OK;
 }
 
+/* Numbers that no store has counted up to are forged or damaged, and the next ones may be ones that nobody
+ * could open again. */
+static enum peat_status check_numbers(struct peat_db *db, const struct pt_log_point *end)
+{
+    uint64_t generation = atomic_load_explicit(&db->generation, memory_order_relaxed);
+    uint64_t segment_id = atomic_load_explicit(&db->next_segment_id, memory_order_relaxed);
+
+    if (pt_log_point_can_go_on(end) && generation <= PT_GENERATION_END / 2 &&
+        segment_id <= SEGMENT_ID_MAX)
+        return PEAT_OK;
+    return pt_fail(PEAT_CORRUPT,
+                   "%s: its numbers are about to run out (commit %" PRIu64 ", generation %" PRIu64
+                   "), so nothing can be written to it: open it read-only, or make a new store of "
+                   "it with peat dump and peat load",
+                   pt_file_name(pt_arena_file(db->arena)), end->commit, generation);
+}
+
 static enum peat_status recover(struct peat_db *db)
 {
     uint64_t begin_us = pt_clock_monotonic_us();
@@ -412,6 +432,8 @@ static enum peat_status recover(struct peat_db *db)
         status = pt_first_stack(db, runs, manifest.run_count, &db->log_start);
     if (status == PEAT_OK)
         status = replay_log(db, &recovery);
+    if (status == PEAT_OK)
+        status = check_numbers(db, &recovery.end);
     db->counters.replayed_size = recovery.end.position - manifest.log.position;
     db->queue.commit = recovery.end.commit;
     db->queue.time_us = recovery.end.time_us;

@@ -410,7 +410,7 @@ static void settle_beside(uint64_t other)
         PT_REQUIRE_OK(pt_file_write(file, 0, page, sizeof(page)));
     }
     record_start();
-    PT_REQUIRE_OK(pt_superblock_settle(file, &superblock));
+    PT_REQUIRE_OK(pt_superblock_settle(file, &superblock, true));
     record_stop();
     flip(file, 5);
     assert_reads(file, 3);
@@ -418,6 +418,32 @@ static void settle_beside(uint64_t other)
     flip(file, PAGE + 5);
     assert_reads(file, 3);
     pt_file_close(file);
+}
+
+/* The pages' order when generation 1 is settled beside a page of zeros. */
+static void settle_beside_zeros(bool in_use, uint64_t first_offset)
+{
+    static const uint8_t zeros[PAGE];
+    struct pt_superblock superblock = superblock_of(1);
+    struct pt_file *file = file_at(1);
+
+    PT_REQUIRE_OK(pt_file_write(file, 0, zeros, sizeof(zeros)));
+    record_start();
+    PT_REQUIRE_OK(pt_superblock_settle(file, &superblock, in_use));
+    record_stop();
+    assert_int_equal(events[0].offset, first_offset);
+    assert_true(!events[0].sync && events[1].sync);
+    pt_file_close(file);
+}
+
+static void settling_a_store_in_use_leaves_its_only_page_alone_until_there_is_another(void **state)
+{
+    (void)state;
+    settle_beside_zeros(true, 0); /* torn, all sectors of it */
+    assert_int_equal(event_count, 2);
+    settle_beside_zeros(false, PAGE); /* never written: what was is in the page cache, perhaps */
+    assert_int_equal(event_count, 4);
+    assert_int_equal(events[2].offset, 0);
 }
 
 static void settling_writes_the_page_that_may_be_in_the_page_cache_only(void **state)
@@ -469,6 +495,7 @@ int main(void)
         cmocka_unit_test(P1_a_power_cut_while_making_leaves_no_store_or_a_whole_one),
         cmocka_unit_test(a_damaged_store_is_never_taken_for_one_not_yet_made),
         cmocka_unit_test(settling_writes_the_page_that_may_be_in_the_page_cache_only),
+        cmocka_unit_test(settling_a_store_in_use_leaves_its_only_page_alone_until_there_is_another),
         cmocka_unit_test(every_failure_is_reported),
     };
     pt_test_start();

@@ -156,7 +156,7 @@ static enum peat_status adopt_file(struct pt_arena *arena, uint64_t address_spac
     pt_mutex_lock(&arena->mutex);
     /* What a cut-short growth left behind the last whole unit is covered by the next growth. */
     arena->file_size = arena->writable ? pt_round_down(info.size, PT_REGION_UNIT) : info.size;
-    /* A file that was there has been synced. */
+    /* A file that was there is synced when its superblocks are settled, before it is written to. */
     arena->settled_size = arena->file_size > PT_ARENA_START ? arena->file_size : 0;
     arena->opened_size = arena->file_size;
     status = pt_arena_map_to_locked(arena, info.size);
@@ -200,8 +200,6 @@ enum peat_status pt_arena_open(const char *path, const struct pt_arena_options *
         goto done;
     if (is_new)
         status = file_make(arena->file, path);
-    else if (arena->writable)
-        status = pt_superblock_settle(arena->file, &superblock);
     if (status < 0)
         goto done;
     status = adopt_file(arena, options->address_space_size);

@@ -240,10 +240,12 @@ enum peat_status pt_superblock_write(struct pt_file *file, const struct pt_super
  *   an older generation   this one       the other, and all that it leads to: nothing of it is
  *                                        used again before both pages are on disk
  *   zeros, of the first   this one       nothing, and nothing has been promised
+ *   the same, in use      the other      this one: what was in the other is gone with all its sectors
  *
  * So a page is written only while the one that is not being written is good.
  */
-enum peat_status pt_superblock_settle(struct pt_file *file, const struct pt_superblock *superblock)
+enum peat_status pt_superblock_settle(struct pt_file *file, const struct pt_superblock *superblock,
+                                      bool in_use)
 {
     struct pt_superblock_page page = page_encode(superblock);
     struct pt_superblock_page pages[PT_SUPERBLOCK_COUNT];
@@ -258,8 +260,8 @@ enum peat_status pt_superblock_settle(struct pt_file *file, const struct pt_supe
         return status;
     repeated = memcmp(&pages[1 - first], &page, sizeof(page)) == 0;
     other = page_decode(&pages[1 - first]).state;
-    older =
-        !repeated && (other == PAGE_VALID || (other == PAGE_ZEROS && superblock->generation == 1));
+    older = !repeated && (other == PAGE_VALID ||
+                          (other == PAGE_ZEROS && superblock->generation == 1 && !in_use));
     if (memcmp(&pages[first], &page, sizeof(page)) != 0 || older) {
         status = page_write(file, first, &page);
         if (status >= 0 && !PT_BUG(SETTLE_SYNC_DROPPED))

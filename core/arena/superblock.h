@@ -6,7 +6,9 @@
  *  2. Then it is repeated in the other page, and synced again, before anything that only older
  *     generations name is used again. So damage to one page does not take a store in use back to an
  *     older generation; and where the pages differ, both of their generations are whole.
- *  3. So a page of zeros means that making the store was cut short, and nothing was ever promised.
+ *  3. So a page of zeros means that making the store was cut short, and nothing was ever promised; or,
+ *     beside generation 1, that a power cut tore generation 2 so badly. The log tells which: if anything
+ *     was committed, the store had been made.
  *  4. Who opens a store for writing first makes what rules durable in both pages (settling): it may
  *     come from a process that was killed before its sync, or whose sync failed.
  */
@@ -46,7 +48,11 @@ void pt_superblock_encode(const struct pt_superblock *superblock, void *page);
  * failure it is not known which generation rules. PEAT_IO, PEAT_NO_SPACE. */
 enum peat_status pt_superblock_write(struct pt_file *file, const struct pt_superblock *superblock);
 
-/* Rule 4, for @p superblock as pt_superblock_read() gave it. PEAT_IO, PEAT_NO_SPACE. */
-enum peat_status pt_superblock_settle(struct pt_file *file, const struct pt_superblock *superblock);
+/*
+ * Rule 4, for @p superblock as pt_superblock_read() gave it. @p in_use: something was committed to the
+ * store, so it was made, and a page of zeros is one that a power cut tore. PEAT_IO, PEAT_NO_SPACE.
+ */
+enum peat_status pt_superblock_settle(struct pt_file *file, const struct pt_superblock *superblock,
+                                      bool in_use);
 
 #endif

@@ -253,6 +253,35 @@ static enum peat_status claim_log(struct peat_db *db, struct recovery *recovery)
     return status;
 }
 
+/* Whether anything was committed to a store of the first generation: else its making may have been cut
+ * short. Damage in the log says that something was. */
+static enum peat_status log_in_use(struct peat_db *db, bool *in_use_out)
+{
+    struct pt_log_reader *reader = NULL;
+    struct pt_record record;
+    enum peat_status status;
+
+    *in_use_out = false;
+    if (db->log_start.region.size == 0)
+        return PEAT_OK;
+    status = pt_log_reader_open(db->arena, &db->log_start, false, &reader);
+    if (status == PEAT_OK)
+        status = pt_log_reader_next(reader, &record);
+    pt_log_reader_close(reader);
+    *in_use_out = status == PEAT_OK || status == PEAT_CORRUPT;
+    return *in_use_out || status == PEAT_DONE ? PEAT_OK : status;
+}
+
+/* Make durable what rules, before anything is written that it does not lead to. */
+static enum peat_status settle(struct peat_db *db, const struct pt_superblock *superblock)
+{
+    bool in_use = superblock->generation > 1;
+    enum peat_status status = in_use ? PEAT_OK : log_in_use(db, &in_use);
+
+    return status == PEAT_OK ? pt_superblock_settle(pt_arena_file(db->arena), superblock, in_use)
+                             : status;
+}
+
 /* Start the merger, or, when it runs already, let it do whatever it wants. */
 static enum peat_status start_merger(struct peat_db *db, bool flush_only)
 {
@@ -421,6 +450,8 @@ static enum peat_status recover(struct peat_db *db)
     status = claim_manifest(db, &superblock, &manifest);
     if (status == PEAT_OK)
         status = claim_log(db, &recovery);
+    if (status == PEAT_OK)
+        status = settle(db, &superblock);
     if (status == PEAT_OK)
         status = pt_manifest_runs(db, &manifest, NULL, true, &runs);
     if (status == PEAT_OK) {

@@ -811,6 +811,21 @@ PEAT_API enum peat_status peat_apply(struct peat_db *db, const struct peat_recor
                                      size_t count, enum peat_durability durability,
                                      uint64_t *commit_out);
 
+/** Where a store stands in its history, records of seals included. It never gets more fields. */
+struct peat_position {
+    uint64_t epoch;
+    uint64_t commit;   /* the newest */
+    uint64_t time_us;  /* of that commit, microseconds since 1970 */
+    uint64_t position; /* bytes of log since the store was made */
+    uint8_t chain[16]; /* two stores with the same one have had the same history */
+};
+
+/**
+ * Where @p db stands now, behind the commits that have returned; in a read-only store as of the last refresh.
+ * It waits for the group of commits that is being written. PEAT_OK, PEAT_INVALID, PEAT_NO_MEMORY.
+ */
+PEAT_API enum peat_status peat_position_get(struct peat_db *db, struct peat_position *position_out);
+
 /** The number of a collection (NULL: the root), as operations have it. */
 PEAT_API uint64_t peat_collection_number(const struct peat_collection *collection);
 /** @} */

@@ -669,6 +669,39 @@ static void a_follower_survives_sigkill_as_a_prefix_and_catches_up(void **state)
     pt_test_context("%s", "");
 }
 
+static void P7_a_follower_that_has_caught_up_stands_where_its_primary_stands(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct peat_position positions[3];
+    struct peat_options options = pt_test_options(PEAT_READ_ONLY);
+    struct peat_db *reader;
+    struct pair pair;
+    (void)state;
+
+    pair_make(&pair);
+    PT_REQUIRE_OK(peat_position_get(pair.primary.db, &positions[0]));
+    PT_REQUIRE_OK(peat_position_get(pair.follower.db, &positions[1]));
+    assert_int_equal(positions[0].commit, 0);
+    assert_memory_equal(positions[0].chain, positions[1].chain, sizeof(positions[0].chain));
+    primary_do(&pair, &dice, 60, true);
+    PT_REQUIRE_OK(peat_position_get(pair.primary.db, &positions[0]));
+    assert_int_equal(positions[0].commit, newest(pair.primary.db));
+    assert_memory_not_equal(positions[0].chain, positions[1].chain, sizeof(positions[0].chain));
+    follow(&pair, &dice);
+    PT_REQUIRE_OK(peat_position_get(pair.follower.db, &positions[1]));
+    PT_REQUIRE_OK(peat_open(pair.follower.path, &options, &reader));
+    PT_REQUIRE_OK(peat_position_get(reader, &positions[2]));
+    PT_REQUIRE_OK(peat_close(reader));
+    for (unsigned i = 1; i < 3; i++) {
+        assert_int_equal(positions[i].epoch, positions[0].epoch);
+        assert_int_equal(positions[i].commit, positions[0].commit);
+        assert_int_equal(positions[i].time_us, positions[0].time_us);
+        assert_int_equal(positions[i].position, positions[0].position);
+        assert_memory_equal(positions[i].chain, positions[0].chain, sizeof(positions[0].chain));
+    }
+    pair_close(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -683,6 +716,7 @@ int main(void)
         cmocka_unit_test(another_history_is_seen_before_it_is_applied),
         cmocka_unit_test(a_follower_at_a_full_disk_takes_deletes),
         cmocka_unit_test(a_follower_survives_sigkill_as_a_prefix_and_catches_up),
+        cmocka_unit_test(P7_a_follower_that_has_caught_up_stands_where_its_primary_stands),
     };
     int failed;
 

@@ -826,6 +826,16 @@ struct peat_position {
  */
 PEAT_API enum peat_status peat_position_get(struct peat_db *db, struct peat_position *position_out);
 
+/**
+ * Wait until readers in this process see @p commit, which may have been made elsewhere: on a follower, whoever was told the number of
+ * a commit by the primary reads what it wrote. A read-only store is refreshed meanwhile.
+ *
+ * @param timeout_ms  wait so long; 0: only look; PEAT_FEED_FOREVER
+ * @retval PEAT_OK
+ * @retval PEAT_TIMEOUT  it is not there yet; and also what peat_refresh() gives
+ */
+PEAT_API enum peat_status peat_wait_commit(struct peat_db *db, uint64_t commit, unsigned timeout_ms);
+
 /** The number of a collection (NULL: the root), as operations have it. */
 PEAT_API uint64_t peat_collection_number(const struct peat_collection *collection);
 /** @} */

@@ -5,6 +5,7 @@
 #include "tests/support.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -669,6 +670,49 @@ static void a_follower_survives_sigkill_as_a_prefix_and_catches_up(void **state)
     pt_test_context("%s", "");
 }
 
+struct waiting {
+    struct peat_db *db;
+    uint64_t commit;
+    enum peat_status status;
+};
+
+static void *wait_for_commit(void *context)
+{
+    struct waiting *waiting = context;
+
+    waiting->status = peat_wait_commit(waiting->db, waiting->commit, SOON_MS);
+    return NULL;
+}
+
+static void waiting_for_a_commit_ends_when_readers_see_it(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct peat_options options = pt_test_options(PEAT_READ_ONLY);
+    struct waiting waits[2];
+    pthread_t threads[2];
+    struct pair pair;
+    (void)state;
+
+    pair_make(&pair);
+    primary_do(&pair, &dice, 10, false);
+    waits[0] = (struct waiting){.db = pair.follower.db, .commit = newest(pair.primary.db)};
+    waits[1] = waits[0];
+    PT_REQUIRE_OK(peat_open(pair.follower.path, &options, &waits[1].db));
+    PT_REQUIRE_STATUS(peat_wait_commit(pair.follower.db, 1, 0), PEAT_TIMEOUT);
+    PT_REQUIRE_STATUS(peat_wait_commit(waits[1].db, 1, 20), PEAT_TIMEOUT);
+    for (unsigned i = 0; i < 2; i++)
+        PT_REQUIRE(pthread_create(&threads[i], NULL, wait_for_commit, &waits[i]) == 0);
+    follow(&pair, &dice);
+    for (unsigned i = 0; i < 2; i++) {
+        PT_REQUIRE(pthread_join(threads[i], NULL) == 0);
+        PT_REQUIRE_OK(waits[i].status);
+        assert_int_equal(newest(waits[i].db), waits[0].commit);
+        PT_REQUIRE_OK(peat_wait_commit(waits[i].db, 1, 0));
+    }
+    PT_REQUIRE_OK(peat_close(waits[1].db));
+    pair_close(&pair);
+}
+
 static void P7_a_follower_that_has_caught_up_stands_where_its_primary_stands(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
@@ -716,6 +760,7 @@ int main(void)
         cmocka_unit_test(another_history_is_seen_before_it_is_applied),
         cmocka_unit_test(a_follower_at_a_full_disk_takes_deletes),
         cmocka_unit_test(a_follower_survives_sigkill_as_a_prefix_and_catches_up),
+        cmocka_unit_test(waiting_for_a_commit_ends_when_readers_see_it),
         cmocka_unit_test(P7_a_follower_that_has_caught_up_stands_where_its_primary_stands),
     };
     int failed;

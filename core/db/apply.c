@@ -339,15 +339,6 @@ static enum peat_status retry(struct peat_db *db, struct applying *applying)
 
 /* ---- The call ---- */
 
-static uint64_t newest_commit(struct peat_db *db)
-{
-    struct pt_pin pin = pt_shelf_pin(&db->shelf);
-    uint64_t commit = pt_stack_commit(pin.stack);
-
-    pt_shelf_unpin(&db->shelf, pin);
-    return commit;
-}
-
 static enum peat_status check_call(const struct peat_db *db, enum peat_durability durability)
 {
     if ((db->options.flags & PEAT_FOLLOWER) == 0)
@@ -377,6 +368,6 @@ enum peat_status peat_apply(struct peat_db *db, const struct peat_record *record
         status = retry(db, &applying);
     pt_block_free(applying.scratch, PT_LOG_RECORD_SIZE_MAX);
     if (commit_out != NULL)
-        *commit_out = newest_commit(db);
+        *commit_out = pt_newest_commit(db);
     return status;
 }

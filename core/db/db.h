@@ -37,7 +37,7 @@ struct pt_commit_queue {
     size_t last_group PT_GUARDED_BY(mutex);   /* members of the last durable group */
     struct pt_condition led;                  /* broadcast after each group while feeds wait */
     uint64_t led_count PT_GUARDED_BY(mutex);  /* groups so far */
-    unsigned led_waiting PT_GUARDED_BY(mutex); /* feeds that wait for one */
+    unsigned led_waiting PT_GUARDED_BY(mutex); /* threads that wait for one */
     uint64_t sync_time_us;                     /* the leader's: a sync's duration, smoothed */
     struct pt_held_buffer *active;             /* the leader's: borrowed from the current stack */
     uint64_t commit;                           /* the leader's: the last number given */
@@ -219,6 +219,18 @@ enum peat_status pt_commit_seal_alone(struct peat_db *db);
 /* A new active buffer above the current stack, for a batch of @p count and @p size. */
 enum peat_status pt_seal(struct peat_db *db, const struct pt_log_point *start, size_t count,
                          size_t size);
+
+/* ---- position.c ---- */
+
+/* The newest that readers in this process see. */
+uint64_t pt_newest_commit(struct peat_db *db);
+/* Groups of commits so far. */
+uint64_t pt_groups_led(struct peat_db *db);
+/* Wait until there were more than @p seen; or, in a process that only reads, until it is time to look
+ * again. Also ends at @p until_us (UINT64_MAX: never), and when @p cancelled (may be NULL) is set and the queue's
+ * condition "led" is broadcast. */
+void pt_wait_for_group(struct peat_db *db, uint64_t seen, uint64_t until_us,
+                       const _Atomic bool *cancelled);
 
 /* ---- open.c ---- */
 

@@ -5,8 +5,6 @@
 
 #include <inttypes.h>
 
-enum { LOOK_US = 10000 /* how often a process that only reads looks at what the writer does */ };
-
 /* ---- Busy ---- */
 
 /* From here to leave() an install keeps what the feed reads. PEAT_GAP: it has let that go. */
@@ -45,15 +43,6 @@ static void feed_leave(struct peat_feed *feed)
 /* ---- One record ---- */
 
 /* The newest commit that readers in this process see. */
-static uint64_t visible_commit(struct peat_db *db)
-{
-    struct pt_pin pin = pt_shelf_pin(&db->shelf);
-    uint64_t commit = pt_stack_commit(pin.stack);
-
-    pt_shelf_unpin(&db->shelf, pin);
-    return commit;
-}
-
 /* The next record where links lead, if its commit is visible. PEAT_DONE: there is none. */
 static enum peat_status read_here(struct peat_feed *feed, uint64_t visible,
                                   struct pt_record *record_out)
@@ -118,7 +107,7 @@ static void hand_out(struct peat_feed *feed, const struct pt_record *record,
 /* PEAT_DONE: there is nothing to hand out now. */
 static enum peat_status take(struct peat_feed *feed, struct peat_record *record_out)
 {
-    uint64_t visible = visible_commit(feed->db);
+    uint64_t visible = pt_newest_commit(feed->db);
     struct pt_record record;
     enum peat_status status;
 
@@ -168,38 +157,6 @@ static bool was_cancelled(struct peat_feed *feed)
     return atomic_exchange_explicit(&feed->cancelled, false, memory_order_relaxed);
 }
 
-static uint64_t led_count(struct pt_commit_queue *queue)
-{
-    uint64_t count;
-
-    pt_mutex_lock(&queue->mutex);
-    count = queue->led_count;
-    pt_mutex_unlock(&queue->mutex);
-    return count;
-}
-
-/* Wait until more was committed than @p seen groups, in another process perhaps. */
-static void wait_for_more(struct peat_feed *feed, uint64_t seen, uint64_t until_us)
-{
-    struct pt_commit_queue *queue = &feed->db->queue;
-    uint64_t look_us = pt_clock_monotonic_us() + LOOK_US;
-    bool in_time = true;
-
-    if (feed->db->read_only && look_us < until_us)
-        until_us = look_us;
-    pt_mutex_lock(&queue->mutex);
-    queue->led_waiting++;
-    while (queue->led_count == seen && in_time &&
-           !atomic_load_explicit(&feed->cancelled, memory_order_relaxed)) {
-        if (until_us == UINT64_MAX)
-            pt_condition_wait(&queue->led, &queue->mutex);
-        else
-            in_time = pt_condition_wait_until(&queue->led, &queue->mutex, until_us);
-    }
-    queue->led_waiting--;
-    pt_mutex_unlock(&queue->mutex);
-}
-
 enum peat_status peat_feed_next(struct peat_feed *feed, unsigned timeout_ms,
                                 struct peat_record *record_out)
 {
@@ -220,11 +177,11 @@ enum peat_status peat_feed_next(struct peat_feed *feed, unsigned timeout_ms,
             return status;
         if (pt_clock_monotonic_us() >= until_us)
             return PEAT_TIMEOUT;
-        seen = led_count(&feed->db->queue); /* before the last look, so no group is missed */
+        seen = pt_groups_led(feed->db); /* before the last look, so no group is missed */
         status = try_once(feed, record_out);
         if (status != PEAT_DONE)
             return status;
-        wait_for_more(feed, seen, until_us);
+        pt_wait_for_group(feed->db, seen, until_us, &feed->cancelled);
     }
 }
 
@@ -257,7 +214,7 @@ static enum peat_status choose_commit(const struct opening *opening,
                                       const struct pt_feed_slot *slot,
                                       const struct pt_feed_places *places, uint64_t *commit_out)
 {
-    uint64_t visible = visible_commit(opening->feed->db);
+    uint64_t visible = pt_newest_commit(opening->feed->db);
     size_t first = 0;
 
     if (opening->from == PEAT_FEED_ACKNOWLEDGED && slot->is_lost)

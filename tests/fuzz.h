@@ -26,6 +26,7 @@ extern const struct pt_fuzz_target pt_fuzz_dump;
 extern const struct pt_fuzz_target pt_fuzz_jsonl;
 extern const struct pt_fuzz_target pt_fuzz_log;
 extern const struct pt_fuzz_target pt_fuzz_manifest;
+extern const struct pt_fuzz_target pt_fuzz_message;
 extern const struct pt_fuzz_target pt_fuzz_model;
 extern const struct pt_fuzz_target pt_fuzz_segment;
 extern const struct pt_fuzz_target pt_fuzz_superblock;

@@ -18,7 +18,8 @@ LC_ALL=C top_srcdir=$root
 export LC_ALL top_srcdir
 
 readers='source entry_text tsv jsonl dump_text deb822 coding textbuf collection_path json_write'
-helpers='support segment_image forge thin_file disk trace session feed_look script crash_disk'
+messages='message records joint'
+helpers='support message_sample segment_image forge thin_file disk trace session feed_look script crash_disk'
 
 minimize=no
 if [ "${1:-}" = --minimize ]; then
@@ -34,6 +35,9 @@ sources_of() {
     for name in $readers; do
         echo "tools/$name.c"
     done
+    for name in $messages; do
+        echo "repl/$name.c"
+    done
     for name in $helpers; do
         echo "tests/$name.c"
     done
@@ -41,7 +45,7 @@ sources_of() {
 
 # build: the fuzzer, from those objects that are older than their sources or any header.
 build() {
-    newest=$(cd "$root" && ls -t core/*/*.h core/*.h wal/*.h tools/*.h tests/*.h | head -n 1)
+    newest=$(cd "$root" && ls -t core/*/*.h core/*.h wal/*.h repl/*.h tools/*.h tests/*.h | head -n 1)
     sources_of | while read -r source; do
         object=$work/objects/$(echo "$source" | tr / _ | sed 's/c$/o/')
         if [ ! "$object" -nt "$root/$source" ] || [ ! "$object" -nt "$root/$newest" ]; then

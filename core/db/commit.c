@@ -216,6 +216,9 @@ static enum peat_status seal_active(struct peat_db *db, size_t count, size_t siz
     if ((db->options.flags & PEAT_FOLLOWER) == 0)
         status =
             pt_log_append(db->log, PT_RECORD_SEAL, db->queue.commit, db->queue.time_us, NULL, 0);
+    /* A backup may say that it stands behind the seal: the process may not take it with it. */
+    if (status == PEAT_OK)
+        status = pt_log_push(db->log);
     if (status < 0 && status != PEAT_NO_SPACE) /* a full log is to be flushed, told or not */
         return status;
     point = pt_log_point(db->log);

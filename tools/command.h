@@ -32,6 +32,9 @@ extern const struct pt_command pt_command_history;
 extern const struct pt_command pt_command_revert;
 extern const struct pt_command pt_command_diff;
 extern const struct pt_command pt_command_feed;
+extern const struct pt_command pt_command_keygen;
+extern const struct pt_command pt_command_serve;
+extern const struct pt_command pt_command_follow;
 extern const struct pt_command pt_command_torture;
 extern const struct pt_command pt_command_help;
 

@@ -44,6 +44,7 @@ missing_packages() {
     command -v make >/dev/null || echo make
     [ -e /usr/include/stdio.h ] || echo libc6-dev
     [ -e /usr/include/sodium.h ] || echo libsodium-dev
+    [ -e /usr/include/nng/nng.h ] || echo libnng-dev
 }
 
 as_root() {

@@ -1,0 +1,381 @@
+/*
+ * A follower: one thread that dials, follows, and dials again. What it sends is little, so it sends and receives in
+ * turn; the primary always reads. Whoever stops it shuts what the thread may wait in.
+ */
+#include "repl/follower_session.h"
+#include "repl/peat_repl.h"
+#include "repl/redial.h"
+#include "repl/settings.h"
+#include "repl/stream.h"
+
+#include <pthread.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    DIAL_MS = 3000,
+    SEND_MS = 4000,
+    LOOK_MS = 500, /* so often it looks whether a time has come */
+    WINDOW_MIN = 64 << 10,
+    WINDOW_DEFAULT = 8 << 20,
+    PIECE_SIZE = 256 << 10
+};
+
+struct peat_follower {
+    struct peat_db *db;
+    struct pt_follower_session_options session_options;
+    char name[PEAT_NAME_SIZE_MAX + 1];
+    struct pt_keys keys;
+    struct pt_dialer *dialer;
+    pthread_t thread;
+    _Atomic bool stopping;
+    pthread_mutex_t mutex;    /* guards what follows */
+    pthread_cond_t changed;   /* it is to stop, or what was sent has gone */
+    struct pt_stream *stream; /* NULL: there is no connection */
+    bool sending;
+    enum peat_status sent_status;
+    enum peat_follower_state state;
+    struct peat_position primary;
+    uint64_t connections;
+    char words[PT_SESSION_WORDS_MAX];
+    uint8_t piece[PIECE_SIZE]; /* the thread's */
+};
+
+/* ---- One connection ---- */
+
+static void piece_sent(void *context, enum peat_status status)
+{
+    struct peat_follower *follower = context;
+
+    pthread_mutex_lock(&follower->mutex);
+    follower->sending = false;
+    follower->sent_status = status;
+    pthread_cond_broadcast(&follower->changed);
+    pthread_mutex_unlock(&follower->mutex);
+}
+
+/* Send all that there is. */
+static enum peat_status flush(struct peat_follower *follower, struct pt_channel *channel)
+{
+    enum peat_status status = PEAT_OK;
+
+    while (status == PEAT_OK) {
+        struct peat_bytes output = pt_channel_output(channel);
+        size_t size = output.size < PIECE_SIZE ? output.size : PIECE_SIZE;
+
+        if (size == 0)
+            return PEAT_OK;
+        memcpy(follower->piece, output.data, size);
+        pt_channel_output_taken(channel, size);
+        pthread_mutex_lock(&follower->mutex);
+        follower->sending = true;
+        pthread_mutex_unlock(&follower->mutex);
+        pt_stream_send(follower->stream, follower->piece, size, SEND_MS, piece_sent, follower);
+        pthread_mutex_lock(&follower->mutex);
+        while (follower->sending)
+            (void)pthread_cond_wait(&follower->changed, &follower->mutex);
+        status = follower->sent_status;
+        pthread_mutex_unlock(&follower->mutex);
+    }
+    return status;
+}
+
+static void status_note(struct peat_follower *follower, struct pt_follower_session *session)
+{
+    const struct pt_session *base = pt_follower_session_base(session);
+
+    pthread_mutex_lock(&follower->mutex);
+    if (pt_follower_session_is_following(session))
+        follower->state = PEAT_FOLLOWER_FOLLOWING;
+    follower->primary = base->peer;
+    pthread_mutex_unlock(&follower->mutex);
+}
+
+/* How long to wait for bytes. */
+static unsigned wait_of(uint64_t due_us)
+{
+    uint64_t now_us = pt_now_us();
+    uint64_t wait_ms = due_us > now_us ? (due_us - now_us) / 1000 + 1 : 1;
+
+    return wait_ms < LOOK_MS ? (unsigned)wait_ms : LOOK_MS;
+}
+
+static void converse(struct peat_follower *follower, struct pt_follower_session *session)
+{
+    struct pt_session *base = pt_follower_session_base(session);
+    uint8_t bytes[64 << 10];
+
+    while (base->end == PT_SESSION_GOES_ON) {
+        uint64_t due_us = pt_follower_session_step(session, pt_now_us());
+        const char *why = "it took nothing for too long";
+        size_t size = 0;
+        enum peat_status status;
+
+        if (atomic_load(&follower->stopping))
+            pt_session_stop(base, PT_SESSION_CLOSED, PT_BYE_CLOSING, pt_now_us(),
+                            "the follower is being stopped");
+        status = flush(follower, base->channel);
+        if (status == PEAT_OK && base->end == PT_SESSION_GOES_ON)
+            status = pt_stream_receive(follower->stream, bytes, sizeof(bytes), wait_of(due_us),
+                                       &size, &why);
+        if (status != PEAT_OK && status != PEAT_TIMEOUT)
+            pt_session_cut(base, why);
+        if (size > 0)
+            pt_follower_session_receive(session, bytes, size, pt_now_us());
+        status_note(follower, session);
+    }
+    (void)flush(follower, base->channel);
+}
+
+/* ---- Dialing ---- */
+
+static enum peat_follower_state state_of(enum pt_session_end end)
+{
+    switch (end) {
+    case PT_SESSION_GOES_ON:
+    case PT_SESSION_LOST:
+    case PT_SESSION_CLOSED:
+    case PT_SESSION_REFUSED:
+        break;
+    case PT_SESSION_SEED:
+        return PEAT_FOLLOWER_NEEDS_SEED;
+    case PT_SESSION_DIVERGED:
+        return PEAT_FOLLOWER_DIVERGED;
+    case PT_SESSION_NO_SPACE:
+        return PEAT_FOLLOWER_NO_SPACE;
+    case PT_SESSION_FAILED:
+        return PEAT_FOLLOWER_FAILED;
+    }
+    return PEAT_FOLLOWER_CONNECTING;
+}
+
+static bool is_over(enum peat_follower_state state)
+{
+    return state == PEAT_FOLLOWER_DIVERGED || state == PEAT_FOLLOWER_FAILED;
+}
+
+static void ended(struct peat_follower *follower, enum peat_follower_state state, const char *words)
+{
+    pthread_mutex_lock(&follower->mutex);
+    follower->state = state;
+    (void)snprintf(follower->words, sizeof(follower->words), "%s", words);
+    pthread_mutex_unlock(&follower->mutex);
+}
+
+static void stream_set(struct peat_follower *follower, struct pt_stream *stream)
+{
+    pthread_mutex_lock(&follower->mutex);
+    follower->stream = stream;
+    follower->connections += stream != NULL;
+    pthread_mutex_unlock(&follower->mutex);
+}
+
+/* Dial, and follow as long as it goes. Whether the connection was of use. */
+static bool follow_once(struct peat_follower *follower)
+{
+    struct pt_follower_session *session = NULL;
+    struct pt_stream *stream = NULL;
+    const char *why = "nobody answers";
+    enum peat_status status = pt_dialer_dial(follower->dialer, DIAL_MS, &stream, &why);
+    bool was_of_use;
+
+    if (status == PEAT_OK)
+        status = pt_follower_session_open(follower->db, &follower->session_options,
+                                          follower->keys.keys, pt_now_us(), &session);
+    if (status != PEAT_OK) {
+        pt_stream_close(stream);
+        ended(follower, PEAT_FOLLOWER_CONNECTING, why);
+        return false;
+    }
+    stream_set(follower, stream);
+    converse(follower, session);
+    was_of_use = pt_follower_session_has_followed(session);
+    stream_set(follower, NULL);
+    pt_stream_close(stream);
+    ended(follower, state_of(pt_follower_session_base(session)->end),
+          pt_follower_session_base(session)->words);
+    pt_follower_session_close(session);
+    return was_of_use;
+}
+
+static void wait_until(struct peat_follower *follower, uint64_t due_us)
+{
+    uint64_t now_us = pt_now_us();
+    struct timespec until;
+
+    pt_deadline(due_us > now_us ? (unsigned)((due_us - now_us) / 1000 + 1) : 0, &until);
+    pthread_mutex_lock(&follower->mutex);
+    while (!atomic_load(&follower->stopping) &&
+           pthread_cond_timedwait(&follower->changed, &follower->mutex, &until) == 0)
+        ;
+    pthread_mutex_unlock(&follower->mutex);
+}
+
+static void *follower_run(void *context)
+{
+    struct peat_follower *follower = context;
+    struct pt_redial redial;
+    uint64_t seed;
+    bool over = false;
+
+    randombytes_buf(&seed, sizeof(seed));
+    pt_redial_init(&redial, seed);
+    while (!over && !atomic_load(&follower->stopping)) {
+        bool was_of_use = follow_once(follower);
+
+        pt_redial_failed(&redial, was_of_use, pt_now_us());
+        over = is_over(follower->state); /* this thread alone writes it */
+        if (!over)
+            wait_until(follower, redial.due_us);
+    }
+    return NULL;
+}
+
+/* ---- Starting and stopping ---- */
+
+void peat_follower_options_init(struct peat_follower_options *options)
+{
+    if (options != NULL)
+        *options = (struct peat_follower_options){.struct_size = sizeof(*options),
+                                                  .durability = PEAT_DISK,
+                                                  .window_size = WINDOW_DEFAULT,
+                                                  .record_size_max = UINT64_C(1) << 30};
+}
+
+static enum peat_status options_check(const struct peat_follower_options *options,
+                                      struct peat_repl_error *error)
+{
+    size_t size = options->name == NULL ? 0 : strnlen(options->name, PEAT_NAME_SIZE_MAX + 1);
+
+    if (options->url == NULL)
+        return pt_repl_fail(error, PEAT_INVALID, "no address to follow from");
+    if (size == 0 || size > PEAT_NAME_SIZE_MAX)
+        return pt_repl_fail(error, PEAT_INVALID, "a follower's name has 1 to %zu bytes",
+                            (size_t)PEAT_NAME_SIZE_MAX);
+    if (options->durability < PEAT_MEMORY || options->durability > PEAT_DISK)
+        return pt_repl_fail(error, PEAT_INVALID, "durability %d cannot be a follower's",
+                            (int)options->durability);
+    if (options->window_size < WINDOW_MIN)
+        return pt_repl_fail(error, PEAT_INVALID, "a window of %llu bytes: at least %d",
+                            (unsigned long long)options->window_size, WINDOW_MIN);
+    return PEAT_OK;
+}
+
+static enum peat_status follower_make(struct peat_follower *follower,
+                                      const struct peat_follower_options *options,
+                                      struct peat_repl_error *error)
+{
+    const char *why = "";
+    enum peat_status status =
+        pt_keys_read(&options->key_path, options->key_path != NULL ? 1 : 0, &follower->keys, error);
+
+    if (status == PEAT_OK)
+        status = pt_url_check(options->url, follower->keys.count > 0, options->flags, error);
+    if (status != PEAT_OK)
+        return status;
+    status = pt_dialer_open(options->url, &follower->dialer, &why);
+    if (status != PEAT_OK)
+        return pt_repl_fail(error, status, "cannot dial %s: %s", options->url, why);
+    (void)snprintf(follower->name, sizeof(follower->name), "%s", options->name);
+    follower->session_options =
+        (struct pt_follower_session_options){.name = follower->name,
+                                             .window_size = options->window_size,
+                                             .record_size_max = options->record_size_max,
+                                             .durability = options->durability};
+    if (pthread_create(&follower->thread, NULL, follower_run, follower) != 0)
+        return pt_repl_fail(error, PEAT_NO_MEMORY, "no thread could be started");
+    return PEAT_OK;
+}
+
+static void follower_free(struct peat_follower *follower)
+{
+    pt_dialer_close(follower->dialer);
+    (void)pthread_cond_destroy(&follower->changed);
+    (void)pthread_mutex_destroy(&follower->mutex);
+    pt_keys_forget(&follower->keys);
+    free(follower);
+}
+
+enum peat_status peat_follower_start(struct peat_db *db,
+                                     const struct peat_follower_options *options,
+                                     struct peat_follower **follower_out,
+                                     struct peat_repl_error *error_out)
+{
+    struct peat_repl_error unwanted;
+    struct peat_repl_error *error = error_out == NULL ? &unwanted : error_out;
+    struct peat_follower *follower;
+    enum peat_status status;
+
+    if (follower_out != NULL)
+        *follower_out = NULL;
+    if (db == NULL || options == NULL || follower_out == NULL ||
+        options->struct_size != sizeof(*options))
+        return pt_repl_fail(error, PEAT_INVALID,
+                            "an argument is missing, or its options are not set up");
+    status = options_check(options, error);
+    if (status != PEAT_OK)
+        return status;
+    follower = calloc(1, sizeof(*follower));
+    if (follower == NULL)
+        return pt_repl_fail(error, PEAT_NO_MEMORY, "out of memory");
+    follower->db = db;
+    (void)pthread_mutex_init(&follower->mutex, NULL);
+    pt_condition_make(&follower->changed);
+    status = follower_make(follower, options, error);
+    if (status != PEAT_OK) {
+        follower_free(follower);
+        return status;
+    }
+    *follower_out = follower;
+    return PEAT_OK;
+}
+
+void peat_follower_stop(struct peat_follower *follower)
+{
+    if (follower == NULL)
+        return;
+    pthread_mutex_lock(&follower->mutex);
+    atomic_store(&follower->stopping, true);
+    pthread_cond_broadcast(&follower->changed);
+    pthread_mutex_unlock(&follower->mutex);
+    pt_dialer_cancel(follower->dialer);
+    (void)pthread_join(follower->thread, NULL);
+    follower_free(follower);
+}
+
+/* ---- Status ---- */
+
+const char *peat_follower_state_name(enum peat_follower_state state)
+{
+    static const char *const names[] = {"connecting", "following", "needs a seed",
+                                        "no space",   "diverged",  "failed"};
+
+    return (size_t)state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
+}
+
+static uint64_t above(uint64_t high, uint64_t low)
+{
+    return high > low ? high - low : 0;
+}
+
+void peat_follower_status_get(struct peat_follower *follower,
+                              struct peat_follower_status *status_out)
+{
+    struct peat_follower_status status = {.struct_size = status_out->struct_size};
+
+    (void)peat_position_get(follower->db, &status.position);
+    pthread_mutex_lock(&follower->mutex);
+    status.state = follower->state;
+    status.primary = follower->primary;
+    status.connections = follower->connections;
+    memcpy(status.words, follower->words, sizeof(status.words));
+    pthread_mutex_unlock(&follower->mutex);
+    status.lag_commits = above(status.primary.commit, status.position.commit);
+    status.lag_bytes = above(status.primary.position, status.position.position);
+    if (status.lag_commits > 0)
+        status.lag_us = above(status.primary.time_us, status.position.time_us);
+    pt_struct_copy(status_out, &status, sizeof(status));
+}

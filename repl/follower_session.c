@@ -1,0 +1,279 @@
+#include "repl/follower_session.h"
+
+#include "repl/joint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    GROUP_MAX = 256, /* records that are applied by one call */
+    SYNC_US = 1000000
+};
+
+struct pt_follower_session {
+    struct pt_session base;
+    char name[PEAT_NAME_SIZE_MAX + 1];
+    uint64_t window_size;
+    enum peat_durability durability;
+    bool greeted;   /* HELLO has been sent */
+    bool following; /* and answered with TAIL */
+    uint64_t taken; /* bytes of records that came */
+    uint64_t received;
+    uint64_t applied;
+    uint64_t durable;
+    uint64_t sync_due_us; /* below PEAT_DISK: when what was applied is synced */
+    struct pt_joint joint;
+    struct peat_record group[GROUP_MAX];
+};
+
+enum peat_status pt_follower_session_open(struct peat_db *db,
+                                          const struct pt_follower_session_options *options,
+                                          const struct pt_channel_key *key, uint64_t now_us,
+                                          struct pt_follower_session **session_out)
+{
+    struct pt_follower_session *session = calloc(1, sizeof(*session));
+    enum peat_status status;
+
+    *session_out = NULL;
+    if (session == NULL)
+        return PEAT_NO_MEMORY;
+    strncpy(session->name, options->name, PEAT_NAME_SIZE_MAX);
+    session->window_size = options->window_size;
+    session->durability = options->durability;
+    pt_joint_init(&session->joint, options->record_size_max);
+    status = pt_session_init(&session->base, db, PT_CHANNEL_DIALER, key, 1, now_us);
+    if (status != PEAT_OK) {
+        free(session);
+        return status;
+    }
+    *session_out = session;
+    return PEAT_OK;
+}
+
+void pt_follower_session_close(struct pt_follower_session *session)
+{
+    if (session == NULL)
+        return;
+    pt_joint_fini(&session->joint);
+    pt_session_fini(&session->base);
+    free(session);
+}
+
+struct pt_session *pt_follower_session_base(struct pt_follower_session *session)
+{
+    return &session->base;
+}
+
+bool pt_follower_session_has_followed(const struct pt_follower_session *session)
+{
+    return session->following;
+}
+
+bool pt_follower_session_is_following(const struct pt_follower_session *session)
+{
+    return session->following && session->base.end == PT_SESSION_GOES_ON;
+}
+
+/* ---- Beginning ---- */
+
+static void greet(struct pt_follower_session *session, uint64_t now_us)
+{
+    struct pt_hello hello = {.credit = session->window_size,
+                             .flags = PT_HELLO_SEALS,
+                             .name = {session->name, strlen(session->name)}};
+    uint8_t body[PT_HELLO_SIZE_MAX];
+    struct peat_bytes piece = {body, 0};
+
+    /* What it says that it has must be there after a power cut, too: the primary lets go of the log. */
+    if (peat_sync(session->base.db) != PEAT_OK ||
+        peat_position_get(session->base.db, &hello.position) != PEAT_OK ||
+        pt_hello_encode(&hello, body, sizeof(body), &piece.size) != NULL) {
+        pt_session_stop(&session->base, PT_SESSION_FAILED, PT_BYE_ERROR, now_us, "%s",
+                        peat_last_error());
+        return;
+    }
+    session->received = session->applied = session->durable = hello.position.commit;
+    pt_session_send(&session->base, PT_MESSAGE_HELLO, &piece, 1, now_us);
+    session->greeted = true;
+}
+
+static enum pt_session_end end_of(enum pt_verdict verdict)
+{
+    switch (verdict) {
+    case PT_VERDICT_TAIL:
+        break;
+    case PT_VERDICT_SEED:
+        return PT_SESSION_SEED;
+    case PT_VERDICT_FORKED:
+        return PT_SESSION_DIVERGED;
+    case PT_VERDICT_REFUSED:
+        return PT_SESSION_REFUSED;
+    }
+    return PT_SESSION_GOES_ON;
+}
+
+static void welcome_take(struct pt_follower_session *session, const struct pt_frame *frame,
+                         uint64_t now_us)
+{
+    struct pt_welcome welcome;
+    const char *wrong = pt_welcome_decode(frame->body, &welcome);
+
+    if (wrong == NULL && session->following)
+        wrong = "a second welcome";
+    if (wrong != NULL) {
+        pt_session_stop(&session->base, PT_SESSION_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
+        return;
+    }
+    session->base.peer = welcome.newest;
+    session->following = welcome.verdict == PT_VERDICT_TAIL;
+    if (!session->following)
+        pt_session_stop(&session->base, end_of(welcome.verdict), PT_BYE_CLOSING, now_us, "%.*s",
+                        (int)welcome.words.size, (const char *)welcome.words.data);
+}
+
+/* ---- Records ---- */
+
+static void acknowledge(struct pt_follower_session *session, uint64_t now_us)
+{
+    struct pt_ack ack = {.received = session->received,
+                         .durable = session->durable,
+                         .applied = session->applied,
+                         .credit = session->taken + session->window_size};
+    struct pt_wire_ack body;
+    struct peat_bytes piece = {&body, sizeof(body)};
+
+    if (pt_ack_encode(&ack, &body) == NULL)
+        pt_session_send(&session->base, PT_MESSAGE_ACK, &piece, 1, now_us);
+}
+
+/* What became of a call of peat_apply() that failed. */
+static void apply_failed(struct pt_follower_session *session, enum peat_status status,
+                         uint64_t now_us)
+{
+    enum pt_session_end end = PT_SESSION_FAILED;
+    enum pt_bye_code code = PT_BYE_ERROR;
+
+    if (status == PEAT_CORRUPT) {
+        end = PT_SESSION_DIVERGED;
+        code = PT_BYE_DIVERGED;
+    } else if (status == PEAT_NO_SPACE) {
+        end = PT_SESSION_NO_SPACE;
+        code = PT_BYE_NO_SPACE;
+    } else if (status == PEAT_GAP) {
+        end = PT_SESSION_SEED; /* a seal behind our newest commit, which the primary's feed does not count */
+    }
+    pt_session_stop(&session->base, end, code, now_us, "%s", peat_last_error());
+}
+
+static void group_apply(struct pt_follower_session *session, size_t count, uint64_t now_us)
+{
+    enum peat_status status;
+
+    if (count == 0)
+        return;
+    session->received = session->group[count - 1].commit;
+    status =
+        peat_apply(session->base.db, session->group, count, session->durability, &session->applied);
+    if (session->durability >= PEAT_DISK)
+        session->durable = session->applied;
+    if (status != PEAT_OK)
+        apply_failed(session, status, now_us);
+}
+
+/* Below PEAT_DISK: make durable what was applied, and say so. */
+static void sync_applied(struct pt_follower_session *session, uint64_t now_us)
+{
+    session->sync_due_us = now_us + SYNC_US;
+    if (session->durable == session->applied)
+        return;
+    if (peat_sync(session->base.db) != PEAT_OK) {
+        pt_session_stop(&session->base, PT_SESSION_FAILED, PT_BYE_ERROR, now_us, "%s",
+                        peat_last_error());
+        return;
+    }
+    session->durable = session->applied;
+    acknowledge(session, now_us);
+}
+
+static void refuse(struct pt_follower_session *session, const char *wrong, uint64_t now_us)
+{
+    pt_session_stop(&session->base, PT_SESSION_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
+}
+
+static void records_take(struct pt_follower_session *session, const struct pt_frame *frame,
+                         uint64_t now_us)
+{
+    size_t place = 0;
+    size_t count = 0;
+    const char *wrong = pt_records_check(frame->body, &count);
+
+    if (wrong == NULL && pt_joint_is_open(&session->joint))
+        wrong = "records in the middle of one";
+    if (wrong != NULL) {
+        refuse(session, wrong, now_us);
+        return;
+    }
+    while (count > 0 && session->base.end == PT_SESSION_GOES_ON) {
+        size_t taken = 0;
+
+        for (; taken < GROUP_MAX && taken < count; taken++)
+            (void)pt_records_next(frame->body, &place, &session->group[taken]); /* checked */
+        group_apply(session, taken, now_us);
+        count -= taken;
+    }
+    session->taken += frame->body.size;
+    acknowledge(session, now_us);
+}
+
+static void part_take(struct pt_follower_session *session, const struct pt_frame *frame,
+                      uint64_t now_us)
+{
+    struct pt_part part;
+    const char *wrong = pt_part_decode(frame->body, &part);
+    enum peat_status status = PEAT_CORRUPT;
+
+    if (wrong == NULL)
+        status = pt_joint_add(&session->joint, &part, &session->group[0], &wrong);
+    if (status < 0) {
+        refuse(session, wrong, now_us);
+        return;
+    }
+    if (status == PEAT_DONE)
+        group_apply(session, 1, now_us);
+    session->taken += frame->body.size;
+    acknowledge(session, now_us);
+}
+
+/* ---- Receiving ---- */
+
+static void handle(struct pt_session *base, const struct pt_frame *frame, uint64_t now_us)
+{
+    struct pt_follower_session *session = (struct pt_follower_session *)base; /* its first field */
+
+    if (frame->type == PT_MESSAGE_WELCOME && session->greeted)
+        welcome_take(session, frame, now_us);
+    else if (frame->type == PT_MESSAGE_RECORDS && session->following)
+        records_take(session, frame, now_us);
+    else if (frame->type == PT_MESSAGE_PART && session->following)
+        part_take(session, frame, now_us);
+    else
+        pt_session_stop(base, PT_SESSION_LOST, PT_BYE_ERROR, now_us,
+                        "a message of type %u out of turn", frame->type);
+}
+
+void pt_follower_session_receive(struct pt_follower_session *session, const void *bytes,
+                                 size_t size, uint64_t now_us)
+{
+    pt_session_receive(&session->base, bytes, size, handle, now_us);
+    (void)pt_follower_session_step(session, now_us);
+}
+
+uint64_t pt_follower_session_step(struct pt_follower_session *session, uint64_t now_us)
+{
+    if (!session->greeted && session->base.end == PT_SESSION_GOES_ON &&
+        pt_channel_is_ready(session->base.channel))
+        greet(session, now_us);
+    if (pt_follower_session_is_following(session) && now_us >= session->sync_due_us)
+        sync_applied(session, now_us);
+    return pt_session_tick(&session->base, now_us);
+}

@@ -1,0 +1,41 @@
+/*
+ * The follower's end of a connection: it says where its store stands, applies what comes, and says how far it has come.
+ *
+ *  1. Each frame's records are applied at once, at the level asked for, and acknowledged when that is done. So what
+ *     is acknowledged as durable is.
+ *  2. It grants a window of bytes beyond what it has applied: that is all that can be under way.
+ *  3. What does not go on from its history ends following for good; what is missing, or damaged, the connection.
+ */
+#ifndef PEAT_REPL_FOLLOWER_SESSION_H
+#define PEAT_REPL_FOLLOWER_SESSION_H
+
+#include "repl/session.h"
+
+struct pt_follower_session_options {
+    const char *name;         /* 1 to PEAT_NAME_SIZE_MAX bytes: that of its feed at the primary */
+    uint64_t window_size;     /* bytes that may be under way */
+    uint64_t record_size_max; /* bytes: of one batch */
+    enum peat_durability durability; /* of what is applied */
+};
+
+struct pt_follower_session;
+
+/* @p options are borrowed. PEAT_NO_MEMORY, and what peat_position_get() gives. */
+enum peat_status pt_follower_session_open(struct peat_db *db,
+                                          const struct pt_follower_session_options *options,
+                                          const struct pt_channel_key *key, uint64_t now_us,
+                                          struct pt_follower_session **session_out);
+void pt_follower_session_close(struct pt_follower_session *session); /* NULL is allowed */
+
+struct pt_session *pt_follower_session_base(struct pt_follower_session *session);
+
+void pt_follower_session_receive(struct pt_follower_session *session, const void *bytes,
+                                 size_t size, uint64_t now_us);
+/* Gives when to call again at the latest. */
+uint64_t pt_follower_session_step(struct pt_follower_session *session, uint64_t now_us);
+
+/* Whether the primary has let it follow; and whether it goes on doing so. */
+bool pt_follower_session_has_followed(const struct pt_follower_session *session);
+bool pt_follower_session_is_following(const struct pt_follower_session *session);
+
+#endif

@@ -1,0 +1,194 @@
+/**
+ * @file
+ * Replication of peat stores: followers that hold what their primary holds, commit by commit.
+ *
+ * A primary is a store that a program writes to, and that peat_primary_start() offers to others. A follower is a store that was opened
+ * with PEAT_FOLLOWER, and that peat_follower_start() has filled by another one. Other processes read it as any store; it may be offered
+ * to further followers in turn.
+ *
+ * Connections are encrypted, and both sides prove that they have the same key (peat keygen makes one). Without a key only this
+ * machine's addresses are allowed, unless PEAT_REPL_INSECURE says otherwise.
+ *
+ * The calls start threads. Do not fork() between a start and its stop. Any thread may call, but for a stop, which is the last call.
+ */
+#ifndef PEAT_REPL_H
+#define PEAT_REPL_H
+
+#include <peat.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PEAT_REPL_INSECURE 1u /* without a key, addresses of other machines are allowed */
+
+/** What was wrong, for a person. */
+struct peat_repl_error {
+    char words[512];
+};
+
+/**
+ * @defgroup key Keys
+ * @{
+ */
+
+enum { PEAT_KEY_ID_TEXT_SIZE = 33 };
+
+/**
+ * Make a new key, and a file at @p path that holds it, which its owner alone can read. Both sides need the file.
+ *
+ * @param id_out     set on PEAT_OK: its number in hexadecimal digits, which is no secret
+ * @param error_out  NULL, or set to words unless PEAT_OK is returned
+ * @retval PEAT_OK
+ * @retval PEAT_EXISTS  there is such a file: it is left as it is
+ * @retval PEAT_INVALID, PEAT_IO
+ */
+PEAT_API enum peat_status peat_key_make(const char *path, char id_out[PEAT_KEY_ID_TEXT_SIZE],
+                                        struct peat_repl_error *error_out);
+/** @} */
+/**
+ * @defgroup primary Offering a store
+ * @{
+ */
+
+struct peat_primary;
+
+struct peat_primary_options {
+    size_t struct_size;      /* set by peat_primary_options_init() */
+    unsigned flags;          /* PEAT_REPL_INSECURE, or 0 */
+    const char *const *urls; /* tcp://host:port or ipc://path, to listen on; at most 8 */
+    size_t url_count;
+    const char *const
+        *key_paths; /* files with keys, at most 64: whoever has one of them may follow */
+    size_t key_count;
+};
+
+PEAT_API void peat_primary_options_init(struct peat_primary_options *options);
+
+/**
+ * Listen, and let followers follow @p db, which stays the caller's to write to. Each follower has a named feed, which
+ * keeps the log for it within feed_log_size_max; peat_feed_drop() forgets one that will not come back.
+ *
+ * @param db           open, not read-only; stop the primary before peat_close()
+ * @param options      borrowed for the call
+ * @param primary_out  set on PEAT_OK, else NULL; release with peat_primary_stop()
+ * @param error_out    NULL, or set to words unless PEAT_OK is returned
+ * @retval PEAT_OK
+ * @retval PEAT_INVALID    no URL, or one of another kind; a key file that is none, or that others can read; no key, and
+ *                         a URL that other machines can reach
+ * @retval PEAT_NOT_FOUND  there is no such key file
+ * @retval PEAT_BUSY       an address is in use
+ * @retval PEAT_IO, PEAT_NO_MEMORY
+ */
+PEAT_API enum peat_status peat_primary_start(struct peat_db *db,
+                                             const struct peat_primary_options *options,
+                                             struct peat_primary **primary_out,
+                                             struct peat_repl_error *error_out);
+
+/** Tell followers that it closes, and stop: within two seconds, whatever the network does. NULL is allowed. */
+PEAT_API void peat_primary_stop(struct peat_primary *primary);
+
+struct peat_primary_status {
+    size_t struct_size; /* bytes that the caller has room for */
+    uint64_t connected; /* followers that follow now */
+    uint64_t strangers; /* connections that have not shown a key yet */
+    uint64_t accepted;  /* connections since it was started */
+    uint64_t refused;   /* of them, those without a key, with damage, or too many */
+    unsigned
+        port; /* of the first URL, which may have asked for any with tcp://...:0; 0: it has none */
+};
+
+PEAT_API void peat_primary_status_get(struct peat_primary *primary,
+                                      struct peat_primary_status *status_out);
+
+/** A follower that follows. */
+struct peat_primary_follower {
+    size_t struct_size; /* bytes that are filled in */
+    const char *name;
+    uint64_t received;  /* commits that it has */
+    uint64_t durable;   /* that are on its disk */
+    uint64_t applied;   /* that its readers see */
+    uint64_t lag;       /* commits that its readers do not see yet */
+    uint64_t silent_us; /* since it was heard last: at most some three seconds */
+};
+
+/** Call @p callback for each of them until it returns false; it must not stop the primary. */
+PEAT_API void peat_primary_list(struct peat_primary *primary,
+                                bool (*callback)(void *context,
+                                                 const struct peat_primary_follower *follower),
+                                void *context);
+/** @} */
+/**
+ * @defgroup follower Following
+ * @{
+ */
+
+struct peat_follower;
+
+struct peat_follower_options {
+    size_t struct_size;   /* set by peat_follower_options_init() */
+    unsigned flags;       /* PEAT_REPL_INSECURE, or 0 */
+    const char *url;      /* of the primary, or of another follower */
+    const char *key_path; /* NULL: none */
+    const char *
+        name; /* 1 to PEAT_NAME_SIZE_MAX bytes, no other follower's: the primary keeps the log under it */
+    enum peat_durability
+        durability; /* of what is applied; default PEAT_DISK. Below that it is synced every second */
+    uint64_t window_size; /* bytes that may be under way; default 8 MiB, at least 64 KiB */
+    uint64_t
+        record_size_max; /* bytes: of one batch, as far as memory is given to it; default 1 GiB */
+};
+
+PEAT_API void peat_follower_options_init(struct peat_follower_options *options);
+
+/**
+ * Have @p db follow, until it is stopped. It dials, and dials again when a connection is lost: after 0.1 to 5 seconds.
+ *
+ * @param db            opened with PEAT_FOLLOWER; new, or made of a backup of the primary; stop before peat_close()
+ * @param options       borrowed for the call
+ * @param follower_out  set on PEAT_OK, else NULL; release with peat_follower_stop()
+ * @param error_out     NULL, or set to words unless PEAT_OK is returned
+ * @retval PEAT_OK         it dials: whether anybody answers is in peat_follower_status_get()
+ * @retval PEAT_INVALID, PEAT_NOT_FOUND, PEAT_IO, PEAT_NO_MEMORY  as peat_primary_start()
+ */
+PEAT_API enum peat_status peat_follower_start(struct peat_db *db,
+                                              const struct peat_follower_options *options,
+                                              struct peat_follower **follower_out,
+                                              struct peat_repl_error *error_out);
+
+/** Stop following, within two seconds: the store keeps what it has. NULL is allowed. */
+PEAT_API void peat_follower_stop(struct peat_follower *follower);
+
+enum peat_follower_state {
+    PEAT_FOLLOWER_CONNECTING, /* it dials, or waits until it dials again */
+    PEAT_FOLLOWER_FOLLOWING,
+    PEAT_FOLLOWER_NEEDS_SEED, /* the primary has not the log any more that is missing here: make the store anew
+                                 of a backup. It goes on trying */
+    PEAT_FOLLOWER_NO_SPACE, /* the disk is full; it goes on trying */
+    PEAT_FOLLOWER_DIVERGED, /* the histories have parted: it has stopped */
+    PEAT_FOLLOWER_FAILED    /* the store cannot be written to: it has stopped */
+};
+
+PEAT_API const char *peat_follower_state_name(enum peat_follower_state state);
+
+struct peat_follower_status {
+    size_t struct_size; /* bytes that the caller has room for */
+    enum peat_follower_state state;
+    struct peat_position position; /* of this store */
+    struct peat_position primary;  /* the newest known of the one that it follows; zeros: none */
+    uint64_t lag_commits;
+    uint64_t lag_bytes; /* of log */
+    uint64_t lag_us;    /* from the newest commit here to the newest there, as their clocks went */
+    uint64_t connections; /* that it has had */
+    char words[256];      /* why the last connection ended; "": none has */
+};
+
+PEAT_API void peat_follower_status_get(struct peat_follower *follower,
+                                       struct peat_follower_status *status_out);
+/** @} */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,596 @@
+/*
+ * A primary: listens, and serves whoever has a key.
+ *
+ *  1. Each connection has a thread that reads from it. What is to be sent goes out by itself, a piece at a time; the next
+ *     is made when that has gone. One more thread waits for commits, and has every connection send what is new. No commit
+ *     waits for any of them.
+ *  2. A connection's mutex guards its session. The list's mutex comes after it, and nobody who holds it takes another
+ *     one: who walks the list pins what it needs, and lets the list go.
+ *  3. Whoever lets the last pin go frees a connection. Its reader holds one until its session has ended and the stream is shut.
+ */
+#include "repl/key_file.h"
+#include "repl/peat_repl.h"
+#include "repl/primary_session.h"
+#include "repl/settings.h"
+#include "repl/stream.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LISTENERS_MAX = 8,
+    STRANGERS_MAX = 16, /* connections that have not shown a key yet */
+    FOLLOWERS_MAX = 64,
+    LOOK_MS = 200, /* so often a thread looks whether it is to stop, and whether a time has come */
+    PIECE_SIZE = 256 << 10,
+    SEND_MS = 10000,     /* a peer that takes nothing for so long is gone */
+    LAST_WORDS_MS = 500, /* for what is left to be sent of a session that has ended */
+    STACK_SIZE = 256 << 10
+};
+
+struct connection {
+    struct peat_primary *primary;
+    struct pt_stream *stream;
+    /* Guarded by the list's mutex. */
+    struct connection *next;
+    unsigned pins;
+    bool is_stranger;
+    char name[PEAT_NAME_SIZE_MAX + 1]; /* the follower's, "" before it is known */
+    /* Guarded by this one. */
+    pthread_mutex_t mutex;
+    pthread_cond_t idle; /* nothing is being sent */
+    struct pt_primary_session *session;
+    bool sending;
+    bool broken;
+    uint8_t piece[PIECE_SIZE]; /* what is under way */
+};
+
+struct listener {
+    struct peat_primary *primary;
+    struct pt_listener *listener;
+    pthread_t thread;
+    bool has_thread;
+};
+
+struct peat_primary {
+    struct peat_db *db;
+    struct pt_keys keys;
+    struct listener listeners[LISTENERS_MAX];
+    size_t listener_count;
+    pthread_t waker;
+    bool has_waker;
+    _Atomic bool stopping;
+    pthread_mutex_t mutex; /* the list's, and of what follows */
+    pthread_cond_t left;   /* a connection has left the list */
+    struct connection *connections;
+    size_t connection_count;
+    size_t stranger_count;
+    uint64_t accepted;
+    uint64_t refused;
+};
+
+/* ---- Connections and the list ---- */
+
+static void connection_free(struct connection *connection)
+{
+    pt_stream_close(connection->stream); /* no callback runs after that */
+    pt_primary_session_close(connection->session);
+    (void)pthread_cond_destroy(&connection->idle);
+    (void)pthread_mutex_destroy(&connection->mutex);
+    free(connection);
+}
+
+static void unpin(struct connection *connection)
+{
+    struct peat_primary *primary = connection->primary;
+    bool last;
+
+    pthread_mutex_lock(&primary->mutex);
+    last = --connection->pins == 0;
+    pthread_mutex_unlock(&primary->mutex);
+    if (last)
+        connection_free(connection);
+    if (!last)
+        return;
+    pthread_mutex_lock(&primary->mutex);
+    primary->connection_count--;
+    pthread_cond_broadcast(&primary->left);
+    pthread_mutex_unlock(&primary->mutex);
+}
+
+/* All connections, pinned; the number of them. */
+static size_t pin_all(struct peat_primary *primary,
+                      struct connection *pinned[FOLLOWERS_MAX + STRANGERS_MAX])
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&primary->mutex);
+    for (struct connection *each = primary->connections; each != NULL; each = each->next) {
+        each->pins++;
+        pinned[count++] = each;
+    }
+    pthread_mutex_unlock(&primary->mutex);
+    return count;
+}
+
+static void list_leave(struct connection *connection)
+{
+    struct peat_primary *primary = connection->primary;
+    struct connection **link = &primary->connections;
+
+    pthread_mutex_lock(&primary->mutex);
+    while (*link != connection)
+        link = &(*link)->next;
+    *link = connection->next;
+    if (connection->is_stranger) {
+        primary->stranger_count--;
+        primary->refused++;
+    }
+    pthread_mutex_unlock(&primary->mutex);
+}
+
+/* It has shown that it has a key. false: there are too many. */
+static bool list_admit(struct connection *connection)
+{
+    struct peat_primary *primary = connection->primary;
+    bool admitted;
+
+    pthread_mutex_lock(&primary->mutex);
+    admitted = primary->connection_count - primary->stranger_count < FOLLOWERS_MAX;
+    if (admitted && connection->is_stranger) {
+        connection->is_stranger = false;
+        primary->stranger_count--;
+    }
+    pthread_mutex_unlock(&primary->mutex);
+    return admitted;
+}
+
+/* An older connection of this follower may be dead without our knowing: it is shut, and when the follower dials
+ * again its feed is free. */
+static bool displace(void *context, struct pt_primary_session *session, const char *name)
+{
+    struct peat_primary *primary = context;
+
+    (void)session;
+    pthread_mutex_lock(&primary->mutex);
+    for (struct connection *each = primary->connections; each != NULL; each = each->next)
+        if (strcmp(each->name, name) == 0)
+            pt_stream_shut(each->stream);
+    pthread_mutex_unlock(&primary->mutex);
+    return false;
+}
+
+static void name_note(struct connection *connection)
+{
+    if (connection->name[0] != '\0' || pt_primary_session_feed(connection->session) == NULL)
+        return;
+    pthread_mutex_lock(&connection->primary->mutex);
+    (void)strcpy(connection->name, pt_primary_session_name(connection->session));
+    pthread_mutex_unlock(&connection->primary->mutex);
+}
+
+/* ---- Sending ---- */
+
+static void piece_sent(void *context, enum peat_status status);
+
+/* Send what there is, unless something is under way. With the connection's mutex held. */
+static void flush(struct connection *connection)
+{
+    struct pt_channel *channel = pt_primary_session_base(connection->session)->channel;
+    struct peat_bytes output = pt_channel_output(channel);
+    size_t size = output.size < PIECE_SIZE ? output.size : PIECE_SIZE;
+
+    if (connection->sending || connection->broken || size == 0)
+        return;
+    memcpy(connection->piece, output.data, size);
+    pt_channel_output_taken(channel, size);
+    connection->sending = true;
+    pt_stream_send(connection->stream, connection->piece, size, SEND_MS, piece_sent, connection);
+}
+
+static void step(struct connection *connection)
+{
+    (void)pt_primary_session_step(connection->session, pt_now_us());
+    flush(connection);
+}
+
+static void piece_sent(void *context, enum peat_status status)
+{
+    struct connection *connection = context;
+
+    pthread_mutex_lock(&connection->mutex);
+    connection->sending = false;
+    if (status == PEAT_OK) {
+        step(connection);
+    } else {
+        connection->broken = true;
+        pt_session_cut(pt_primary_session_base(connection->session), "nothing could be sent");
+        pt_stream_shut(connection->stream);
+    }
+    pthread_cond_broadcast(&connection->idle);
+    pthread_mutex_unlock(&connection->mutex);
+}
+
+/* ---- Reading ---- */
+
+/* What the peer sent, and what time has brought. false: it is over. */
+static bool take(struct connection *connection, const uint8_t *bytes, size_t size)
+{
+    struct pt_session *base = pt_primary_session_base(connection->session);
+    bool was_ready;
+    bool goes_on;
+
+    pthread_mutex_lock(&connection->mutex);
+    was_ready = pt_channel_is_ready(base->channel);
+    if (size > 0)
+        pt_primary_session_receive(connection->session, bytes, size, pt_now_us());
+    if (!was_ready && pt_channel_is_ready(base->channel) && !list_admit(connection))
+        pt_session_stop(base, PT_SESSION_REFUSED, PT_BYE_CLOSING, pt_now_us(),
+                        "%d followers follow already", FOLLOWERS_MAX);
+    name_note(connection);
+    if (atomic_load(&connection->primary->stopping))
+        pt_session_stop(base, PT_SESSION_CLOSED, PT_BYE_CLOSING, pt_now_us(),
+                        "the primary is being stopped");
+    step(connection);
+    goes_on = base->end == PT_SESSION_GOES_ON;
+    pthread_mutex_unlock(&connection->mutex);
+    return goes_on;
+}
+
+/* What is left to be sent has a little time to go. */
+static void say_last_words(struct connection *connection)
+{
+    struct timespec until;
+
+    pt_deadline(LAST_WORDS_MS, &until);
+    pthread_mutex_lock(&connection->mutex);
+    while (connection->sending &&
+           pthread_cond_timedwait(&connection->idle, &connection->mutex, &until) == 0)
+        ;
+    connection->broken = true; /* nothing more is begun */
+    pthread_mutex_unlock(&connection->mutex);
+}
+
+static void *reader_run(void *context)
+{
+    struct connection *connection = context;
+    uint8_t bytes[64 << 10];
+    bool goes_on = true;
+
+    while (goes_on) {
+        const char *why = "";
+        size_t size;
+        enum peat_status status =
+            pt_stream_receive(connection->stream, bytes, sizeof(bytes), LOOK_MS, &size, &why);
+
+        if (status != PEAT_OK && status != PEAT_TIMEOUT) {
+            pthread_mutex_lock(&connection->mutex);
+            pt_session_cut(pt_primary_session_base(connection->session), why);
+            pthread_mutex_unlock(&connection->mutex);
+        }
+        goes_on = take(connection, bytes, size);
+    }
+    say_last_words(connection);
+    pt_stream_shut(connection->stream);
+    list_leave(connection);
+    unpin(connection);
+    return NULL;
+}
+
+/* ---- Accepting ---- */
+
+/* A detached thread of @p connection, which has it from now on. */
+static bool reader_start(struct connection *connection)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    int error;
+
+    if (pthread_attr_init(&attributes) != 0)
+        return false;
+    (void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    error = pthread_create(&thread, &attributes, reader_run, connection);
+    (void)pthread_attr_destroy(&attributes);
+    return error == 0;
+}
+
+static struct connection *connection_new(struct peat_primary *primary, struct pt_stream *stream)
+{
+    struct pt_primary_session_options options = {.keys = primary->keys.keys,
+                                                 .key_count = primary->keys.count,
+                                                 .displace = displace,
+                                                 .context = primary};
+    struct connection *connection = calloc(1, sizeof(*connection));
+
+    if (connection == NULL)
+        return NULL;
+    if (pt_primary_session_open(primary->db, &options, pt_now_us(), &connection->session) !=
+        PEAT_OK) {
+        free(connection);
+        return NULL;
+    }
+    connection->primary = primary;
+    connection->stream = stream;
+    connection->pins = 1;
+    connection->is_stranger = true;
+    (void)pthread_mutex_init(&connection->mutex, NULL);
+    pt_condition_make(&connection->idle);
+    return connection;
+}
+
+/* Whether one more stranger is let in; it is counted then. */
+static bool stranger_count(struct peat_primary *primary)
+{
+    bool let_in;
+
+    pthread_mutex_lock(&primary->mutex);
+    let_in = primary->stranger_count < STRANGERS_MAX;
+    primary->accepted++;
+    primary->refused += !let_in;
+    primary->stranger_count += let_in;
+    primary->connection_count += let_in;
+    pthread_mutex_unlock(&primary->mutex);
+    return let_in;
+}
+
+static void stranger_uncount(struct peat_primary *primary)
+{
+    pthread_mutex_lock(&primary->mutex);
+    primary->stranger_count--;
+    primary->connection_count--;
+    primary->refused++;
+    pthread_cond_broadcast(&primary->left);
+    pthread_mutex_unlock(&primary->mutex);
+}
+
+static void connection_begin(struct peat_primary *primary, struct pt_stream *stream)
+{
+    struct connection *connection;
+
+    if (!stranger_count(primary)) {
+        pt_stream_close(stream);
+        return;
+    }
+    connection = connection_new(primary, stream);
+    if (connection == NULL) {
+        pt_stream_close(stream);
+        stranger_uncount(primary);
+        return;
+    }
+    pthread_mutex_lock(&primary->mutex);
+    connection->next = primary->connections;
+    primary->connections = connection;
+    pthread_mutex_unlock(&primary->mutex);
+    if (!reader_start(connection)) {
+        list_leave(connection);
+        unpin(connection);
+    }
+}
+
+static void *listener_run(void *context)
+{
+    struct listener *listener = context;
+    struct peat_primary *primary = listener->primary;
+
+    while (!atomic_load(&primary->stopping)) {
+        const char *why = "";
+        struct pt_stream *stream = NULL;
+        enum peat_status status = pt_listener_accept(listener->listener, LOOK_MS, &stream, &why);
+
+        if (status == PEAT_OK)
+            connection_begin(primary, stream);
+        else if (status != PEAT_TIMEOUT && status != PEAT_DONE)
+            pt_sleep_ms(LOOK_MS); /* out of descriptors, say: others may free some */
+    }
+    return NULL;
+}
+
+/* ---- Waking ---- */
+
+static void *waker_run(void *context)
+{
+    struct peat_primary *primary = context;
+    struct connection *pinned[FOLLOWERS_MAX + STRANGERS_MAX];
+    struct peat_position position;
+    uint64_t newest = 0;
+
+    while (!atomic_load(&primary->stopping)) {
+        enum peat_status status = peat_wait_commit(primary->db, newest + 1, LOOK_MS);
+        size_t count = pin_all(primary, pinned);
+
+        for (size_t i = 0; i < count; i++) {
+            pthread_mutex_lock(&pinned[i]->mutex);
+            step(pinned[i]);
+            pthread_mutex_unlock(&pinned[i]->mutex);
+            unpin(pinned[i]);
+        }
+        if (status == PEAT_OK && peat_position_get(primary->db, &position) == PEAT_OK)
+            newest = position.commit;
+        else if (status != PEAT_TIMEOUT)
+            pt_sleep_ms(LOOK_MS);
+    }
+    return NULL;
+}
+
+/* ---- Starting and stopping ---- */
+
+void peat_primary_options_init(struct peat_primary_options *options)
+{
+    if (options != NULL)
+        *options = (struct peat_primary_options){.struct_size = sizeof(*options)};
+}
+
+static enum peat_status listeners_open(struct peat_primary *primary,
+                                       const struct peat_primary_options *options,
+                                       struct peat_repl_error *error)
+{
+    enum peat_status status = PEAT_OK;
+
+    for (size_t i = 0; i < options->url_count && status == PEAT_OK; i++) {
+        struct listener *listener = &primary->listeners[i];
+        const char *why = "";
+
+        listener->primary = primary;
+        status = pt_url_check(options->urls[i], primary->keys.count > 0, options->flags, error);
+        if (status != PEAT_OK)
+            return status;
+        status = pt_listener_open(options->urls[i], &listener->listener, &why);
+        if (status != PEAT_OK)
+            return pt_repl_fail(error, status, "cannot listen on %s: %s", options->urls[i], why);
+        primary->listener_count++;
+    }
+    return status;
+}
+
+static enum peat_status threads_start(struct peat_primary *primary, struct peat_repl_error *error)
+{
+    primary->has_waker = pthread_create(&primary->waker, NULL, waker_run, primary) == 0;
+    if (!primary->has_waker)
+        return pt_repl_fail(error, PEAT_NO_MEMORY, "no thread could be started");
+    for (size_t i = 0; i < primary->listener_count; i++) {
+        struct listener *listener = &primary->listeners[i];
+
+        listener->has_thread = pthread_create(&listener->thread, NULL, listener_run, listener) == 0;
+        if (!listener->has_thread)
+            return pt_repl_fail(error, PEAT_NO_MEMORY, "no thread could be started");
+    }
+    return PEAT_OK;
+}
+
+enum peat_status peat_primary_start(struct peat_db *db, const struct peat_primary_options *options,
+                                    struct peat_primary **primary_out,
+                                    struct peat_repl_error *error_out)
+{
+    struct peat_repl_error unwanted;
+    struct peat_repl_error *error = error_out == NULL ? &unwanted : error_out;
+    struct peat_primary *primary;
+    enum peat_status status;
+
+    if (primary_out != NULL)
+        *primary_out = NULL;
+    if (db == NULL || options == NULL || primary_out == NULL ||
+        options->struct_size != sizeof(*options))
+        return pt_repl_fail(error, PEAT_INVALID,
+                            "an argument is missing, or its options are not set up");
+    if (options->url_count == 0 || options->url_count > LISTENERS_MAX)
+        return pt_repl_fail(error, PEAT_INVALID, "%zu addresses to listen on: 1 to %d",
+                            options->url_count, LISTENERS_MAX);
+    primary = calloc(1, sizeof(*primary));
+    if (primary == NULL)
+        return pt_repl_fail(error, PEAT_NO_MEMORY, "out of memory");
+    primary->db = db;
+    (void)pthread_mutex_init(&primary->mutex, NULL);
+    pt_condition_make(&primary->left);
+    status = pt_keys_read(options->key_paths, options->key_count, &primary->keys, error);
+    if (status == PEAT_OK)
+        status = listeners_open(primary, options, error);
+    if (status == PEAT_OK)
+        status = threads_start(primary, error);
+    if (status != PEAT_OK) {
+        peat_primary_stop(primary);
+        return status;
+    }
+    *primary_out = primary;
+    return PEAT_OK;
+}
+
+/* Connections end by themselves, told that it is over; those that do not in time are shut. */
+static void connections_stop(struct peat_primary *primary)
+{
+    struct timespec until;
+
+    pt_deadline(LAST_WORDS_MS + 2 * LOOK_MS, &until);
+    pthread_mutex_lock(&primary->mutex);
+    while (primary->connection_count > 0 &&
+           pthread_cond_timedwait(&primary->left, &primary->mutex, &until) == 0)
+        ;
+    for (struct connection *each = primary->connections; each != NULL; each = each->next)
+        pt_stream_shut(each->stream);
+    while (primary->connection_count > 0)
+        (void)pthread_cond_wait(&primary->left, &primary->mutex);
+    pthread_mutex_unlock(&primary->mutex);
+}
+
+void peat_primary_stop(struct peat_primary *primary)
+{
+    if (primary == NULL)
+        return;
+    atomic_store(&primary->stopping, true);
+    for (size_t i = 0; i < primary->listener_count; i++)
+        pt_listener_shut(primary->listeners[i].listener);
+    for (size_t i = 0; i < primary->listener_count; i++) {
+        if (primary->listeners[i].has_thread)
+            (void)pthread_join(primary->listeners[i].thread, NULL);
+        pt_listener_close(primary->listeners[i].listener);
+    }
+    connections_stop(primary);
+    if (primary->has_waker)
+        (void)pthread_join(primary->waker, NULL);
+    (void)pthread_cond_destroy(&primary->left);
+    (void)pthread_mutex_destroy(&primary->mutex);
+    pt_keys_forget(&primary->keys);
+    free(primary);
+}
+
+/* ---- Status ---- */
+
+void peat_primary_status_get(struct peat_primary *primary, struct peat_primary_status *status_out)
+{
+    struct peat_primary_status status = {.struct_size = status_out->struct_size};
+
+    pthread_mutex_lock(&primary->mutex);
+    status.connected = primary->connection_count - primary->stranger_count;
+    status.strangers = primary->stranger_count;
+    status.accepted = primary->accepted;
+    status.refused = primary->refused;
+    pthread_mutex_unlock(&primary->mutex);
+    status.port = pt_listener_port(primary->listeners[0].listener);
+    pt_struct_copy(status_out, &status, sizeof(status));
+}
+
+static bool follower_tell(struct connection *connection,
+                          bool (*callback)(void *context,
+                                           const struct peat_primary_follower *follower),
+                          void *context)
+{
+    struct peat_primary_follower follower = {.struct_size = sizeof(follower)};
+    char name[PEAT_NAME_SIZE_MAX + 1];
+    struct peat_position position;
+    struct pt_ack ack;
+    bool follows;
+
+    if (peat_position_get(connection->primary->db, &position) != PEAT_OK)
+        return true;
+    pthread_mutex_lock(&connection->mutex);
+    follows = pt_primary_session_feed(connection->session) != NULL;
+    (void)strcpy(name, pt_primary_session_name(connection->session));
+    ack = pt_primary_session_ack(connection->session);
+    follower.silent_us = pt_now_us() - pt_primary_session_base(connection->session)->heard_us;
+    pthread_mutex_unlock(&connection->mutex);
+    if (!follows)
+        return true;
+    follower.name = name;
+    follower.received = ack.received;
+    follower.durable = ack.durable;
+    follower.applied = ack.applied;
+    follower.lag = position.commit > ack.applied ? position.commit - ack.applied : 0;
+    return callback(context, &follower);
+}
+
+void peat_primary_list(struct peat_primary *primary,
+                       bool (*callback)(void *context,
+                                        const struct peat_primary_follower *follower),
+                       void *context)
+{
+    struct connection *pinned[FOLLOWERS_MAX + STRANGERS_MAX];
+    size_t count = pin_all(primary, pinned);
+    bool goes_on = true;
+
+    for (size_t i = 0; i < count; i++) {
+        goes_on = goes_on && follower_tell(pinned[i], callback, context);
+        unpin(pinned[i]);
+    }
+}

@@ -1,0 +1,321 @@
+#include "repl/primary_session.h"
+
+#include "repl/records.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    STAGE_SIZE = 64 << 10, /* bytes of small records that go into one frame */
+    COPIED_MAX = 16 << 10, /* bytes: larger payloads are sent from where they lie */
+    PART_MIN = 16 << 10    /* bytes of credit for which a piece of a record is worth a frame */
+};
+
+struct pt_primary_session {
+    struct pt_session base;
+    struct pt_primary_session_options options; /* its keys are not looked at any more */
+    struct peat_feed *feed;                    /* NULL: HELLO has not come */
+    char name[PEAT_NAME_SIZE_MAX + 1];
+    struct pt_ack ack;       /* the last one */
+    uint64_t spent;          /* bytes of what was granted */
+    uint64_t sent_commit;    /* the newest that went out whole */
+    struct peat_record next; /* borrowed from the feed, until it is sent */
+    bool has_next;
+    uint64_t part_offset;      /* bytes of next that went out in parts */
+    struct pt_records records; /* of the frame that is being made */
+    uint8_t stage[STAGE_SIZE];
+};
+
+enum peat_status pt_primary_session_open(struct peat_db *db,
+                                         const struct pt_primary_session_options *options,
+                                         uint64_t now_us, struct pt_primary_session **session_out)
+{
+    struct pt_primary_session *session = calloc(1, sizeof(*session));
+    enum peat_status status;
+
+    *session_out = NULL;
+    if (session == NULL)
+        return PEAT_NO_MEMORY;
+    session->options = *options;
+    status = pt_session_init(&session->base, db, PT_CHANNEL_LISTENER, options->keys,
+                             options->key_count, now_us);
+    if (status != PEAT_OK) {
+        free(session);
+        return status;
+    }
+    *session_out = session;
+    return PEAT_OK;
+}
+
+void pt_primary_session_close(struct pt_primary_session *session)
+{
+    if (session == NULL)
+        return;
+    peat_feed_close(session->feed);
+    pt_session_fini(&session->base);
+    free(session);
+}
+
+void pt_primary_session_displace(struct pt_primary_session *session)
+{
+    pt_session_lose(&session->base, PT_SESSION_LOST,
+                    "the follower has come back on another connection");
+    peat_feed_close(session->feed);
+    session->feed = NULL;
+}
+
+struct pt_session *pt_primary_session_base(struct pt_primary_session *session)
+{
+    return &session->base;
+}
+
+struct pt_ack pt_primary_session_ack(const struct pt_primary_session *session)
+{
+    return session->ack;
+}
+
+struct peat_feed *pt_primary_session_feed(struct pt_primary_session *session)
+{
+    return session->feed;
+}
+
+const char *pt_primary_session_name(const struct pt_primary_session *session)
+{
+    return session->name;
+}
+
+/* ---- HELLO ---- */
+
+static void welcome(struct pt_primary_session *session, enum pt_verdict verdict, const char *words,
+                    uint64_t now_us)
+{
+    char room[PT_WORDS_SIZE_MAX];
+    struct pt_welcome welcome = {.verdict = verdict, .words = pt_session_words(words, room)};
+    uint8_t body[PT_WELCOME_SIZE_MAX];
+    struct peat_bytes piece = {body, 0};
+
+    if (peat_position_get(session->base.db, &welcome.newest) != PEAT_OK ||
+        pt_welcome_encode(&welcome, body, sizeof(body), &piece.size) != NULL) {
+        pt_session_stop(&session->base, PT_SESSION_FAILED, PT_BYE_ERROR, now_us, "%s",
+                        peat_last_error());
+        return;
+    }
+    pt_session_send(&session->base, PT_MESSAGE_WELCOME, &piece, 1, now_us);
+}
+
+/* It does not follow, and @p verdict says so. */
+static void turn_away(struct pt_primary_session *session, enum pt_verdict verdict,
+                      enum pt_session_end end, const char *words, uint64_t now_us)
+{
+    welcome(session, verdict, words, now_us);
+    pt_session_stop(&session->base, end, PT_BYE_CLOSING, now_us, "%s", words);
+}
+
+/* (3), as far as it can be seen without the log. */
+static bool has_parted(const struct peat_position *theirs, const struct peat_position *ours)
+{
+    return theirs->commit > ours->commit || theirs->position > ours->position ||
+           (theirs->position == ours->position &&
+            memcmp(theirs->chain, ours->chain, sizeof(ours->chain)) != 0);
+}
+
+static enum peat_status feed_open(struct pt_primary_session *session, uint64_t from_commit)
+{
+    const struct pt_primary_session_options *options = &session->options;
+    enum peat_status status = peat_feed_open(session->base.db, from_commit, session->name,
+                                             PEAT_FEED_SEALS, &session->feed);
+
+    if (status == PEAT_BUSY && options->displace != NULL &&
+        options->displace(options->context, session, session->name))
+        status = peat_feed_open(session->base.db, from_commit, session->name, PEAT_FEED_SEALS,
+                                &session->feed);
+    return status;
+}
+
+static void hello_take(struct pt_primary_session *session, const struct pt_frame *frame,
+                       uint64_t now_us)
+{
+    struct pt_hello hello;
+    struct peat_position ours;
+    const char *wrong = pt_hello_decode(frame->body, &hello);
+    enum peat_status status;
+
+    if (wrong != NULL || session->name[0] != '\0') {
+        pt_session_stop(&session->base, PT_SESSION_LOST, PT_BYE_ERROR, now_us, "%s",
+                        wrong != NULL ? wrong : "a second hello");
+        return;
+    }
+    memcpy(session->name, hello.name.data, hello.name.size);
+    session->base.peer = hello.position;
+    session->ack = (struct pt_ack){hello.position.commit, hello.position.commit,
+                                   hello.position.commit, hello.credit};
+    status = peat_position_get(session->base.db, &ours);
+    if (status == PEAT_OK && has_parted(&hello.position, &ours)) {
+        turn_away(session, PT_VERDICT_FORKED, PT_SESSION_DIVERGED,
+                  "the follower has a history that this store has not", now_us);
+        return;
+    }
+    if (status == PEAT_OK)
+        status = feed_open(session, hello.position.commit + 1);
+    session->sent_commit = hello.position.commit;
+    if (status == PEAT_OK)
+        welcome(session, PT_VERDICT_TAIL, "", now_us);
+    else if (status == PEAT_GAP)
+        turn_away(session, PT_VERDICT_SEED, PT_SESSION_SEED, peat_last_error(), now_us);
+    else
+        turn_away(session, PT_VERDICT_REFUSED,
+                  status == PEAT_BUSY ? PT_SESSION_REFUSED : PT_SESSION_FAILED, peat_last_error(),
+                  now_us);
+}
+
+/* ---- ACK ---- */
+
+static void ack_take(struct pt_primary_session *session, const struct pt_frame *frame,
+                     uint64_t now_us)
+{
+    struct pt_ack ack;
+    const char *wrong = pt_ack_decode(frame->body, &ack);
+
+    if (wrong == NULL && session->feed == NULL)
+        wrong = "an acknowledgement of nothing";
+    if (wrong == NULL && (ack.received > session->sent_commit || ack.credit < session->ack.credit ||
+                          ack.received < session->ack.received ||
+                          ack.durable < session->ack.durable || ack.applied < session->ack.applied))
+        wrong = "an acknowledgement of what was not sent, or less than before";
+    if (wrong != NULL) {
+        pt_session_stop(&session->base, PT_SESSION_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
+        return;
+    }
+    if (ack.durable > session->ack.durable)
+        (void)peat_feed_acknowledge(session->feed, ack.durable);
+    session->ack = ack;
+}
+
+/* ---- Records ---- */
+
+/* The next record to send is in session->next. false: there is none now. */
+static bool next_record(struct pt_primary_session *session, uint64_t now_us)
+{
+    enum peat_status status;
+
+    if (session->has_next)
+        return true;
+    status = peat_feed_next(session->feed, 0, &session->next);
+    session->has_next = status == PEAT_OK;
+    if (status == PEAT_OK || status == PEAT_TIMEOUT || status == PEAT_DONE)
+        return session->has_next;
+    pt_session_stop(&session->base, status == PEAT_GAP ? PT_SESSION_SEED : PT_SESSION_FAILED,
+                    PT_BYE_ERROR, now_us, "%s", peat_last_error());
+    return false;
+}
+
+/* The next record has gone out whole. */
+static void sent(struct pt_primary_session *session)
+{
+    session->has_next = false;
+    session->part_offset = 0;
+    if (session->next.commit > session->sent_commit)
+        session->sent_commit = session->next.commit;
+}
+
+/* Small records, as many as there are and fit; or one large one, from where it lies. PEAT_DONE: what comes next goes in
+ * parts, or not yet. */
+static enum peat_status records_fill(struct pt_primary_session *session, struct pt_records *records,
+                                     uint64_t now_us)
+{
+    enum peat_status status = PEAT_OK;
+
+    while (status == PEAT_OK && session->part_offset == 0 && next_record(session, now_us)) {
+        const struct peat_record *record = &session->next;
+
+        if (record->payload.size <= COPIED_MAX)
+            status = pt_records_copy(records, record);
+        else if (records->count == 0)
+            status = pt_records_add(records, record);
+        else
+            return PEAT_OK; /* it has a frame of its own */
+        if (status == PEAT_OK)
+            sent(session);
+        if (status == PEAT_OK && record->payload.size > COPIED_MAX)
+            return PEAT_OK; /* it is gone with the feed's next call */
+    }
+    return status;
+}
+
+static void part_send(struct pt_primary_session *session, size_t room, uint64_t now_us)
+{
+    struct pt_part part = pt_part_cut(&session->next, session->part_offset, room);
+    struct pt_wire_part head;
+    struct peat_bytes pieces[] = {{&head, sizeof(head)}, part.piece};
+    const char *wrong = pt_part_encode(&part, &head);
+
+    if (wrong != NULL) {
+        pt_session_stop(&session->base, PT_SESSION_FAILED, PT_BYE_ERROR, now_us, "%s", wrong);
+        return;
+    }
+    pt_session_send(&session->base, PT_MESSAGE_PART, pieces, 2, now_us);
+    session->spent += sizeof(head) + part.piece.size;
+    session->part_offset += part.piece.size;
+    if (session->part_offset == session->next.payload.size)
+        sent(session);
+}
+
+/* One frame of records. false: there is nothing to send, or not enough granted. */
+static bool frame_make(struct pt_primary_session *session, uint64_t now_us)
+{
+    uint64_t credit = session->ack.credit - session->spent;
+    size_t room = credit < PT_FRAME_BODY_MAX ? (size_t)credit : PT_FRAME_BODY_MAX;
+    struct pt_records *records = &session->records;
+    enum peat_status status;
+
+    pt_records_begin(records, session->stage, sizeof(session->stage), room);
+    status = records_fill(session, records, now_us);
+    if (status != PEAT_OK && status != PEAT_DONE)
+        pt_session_stop(&session->base, PT_SESSION_FAILED, PT_BYE_ERROR, now_us,
+                        "commit %" PRIu64 " cannot be sent", session->next.commit);
+    if (session->base.end != PT_SESSION_GOES_ON)
+        return false;
+    if (records->count > 0) {
+        pt_session_send(&session->base, PT_MESSAGE_RECORDS, records->pieces, records->piece_count,
+                        now_us);
+        session->spent += records->size;
+        return true;
+    }
+    if (!session->has_next || room < PART_MIN)
+        return false;
+    part_send(session, room, now_us);
+    return true;
+}
+
+uint64_t pt_primary_session_step(struct pt_primary_session *session, uint64_t now_us)
+{
+    uint64_t due_us = pt_session_tick(&session->base, now_us);
+
+    while (session->feed != NULL && session->base.end == PT_SESSION_GOES_ON &&
+           pt_channel_output(session->base.channel).size < PT_SESSION_OUTPUT_MAX &&
+           frame_make(session, now_us))
+        ;
+    return due_us;
+}
+
+/* ---- Receiving ---- */
+
+static void handle(struct pt_session *base, const struct pt_frame *frame, uint64_t now_us)
+{
+    struct pt_primary_session *session = (struct pt_primary_session *)base; /* its first field */
+
+    if (frame->type == PT_MESSAGE_HELLO)
+        hello_take(session, frame, now_us);
+    else if (frame->type == PT_MESSAGE_ACK)
+        ack_take(session, frame, now_us);
+    else
+        pt_session_stop(base, PT_SESSION_LOST, PT_BYE_ERROR, now_us,
+                        "a message of type %u, which a follower does not send", frame->type);
+}
+
+void pt_primary_session_receive(struct pt_primary_session *session, const void *bytes, size_t size,
+                                uint64_t now_us)
+{
+    pt_session_receive(&session->base, bytes, size, handle, now_us);
+}

@@ -1,0 +1,51 @@
+/*
+ * The primary's end of a connection: a follower says where it stands, and gets what comes after that in the log, as
+ * far as it has granted bytes.
+ *
+ *  1. What is sent is read from a feed under the follower's name, which keeps the log for it. It is granted by the
+ *     follower byte by byte, and no commit ever waits for it.
+ *  2. What the follower has on disk is acknowledged to the feed, so the log that it needs no more goes.
+ *  3. A follower that has what this store has not, or the same commit with another chain, has another history: it is told
+ *     so, and gets nothing.
+ */
+#ifndef PEAT_REPL_PRIMARY_SESSION_H
+#define PEAT_REPL_PRIMARY_SESSION_H
+
+#include "repl/session.h"
+
+struct pt_primary_session;
+
+struct pt_primary_session_options {
+    const struct pt_channel_key *keys; /* copied */
+    size_t key_count;
+    /* An older session has the feed called @p name; its connection may be dead without anyone knowing. True: it
+     * has been closed. May be NULL. */
+    bool (*displace)(void *context, struct pt_primary_session *session, const char *name);
+    void *context;
+};
+
+/* PEAT_NO_MEMORY. */
+enum peat_status pt_primary_session_open(struct peat_db *db,
+                                         const struct pt_primary_session_options *options,
+                                         uint64_t now_us, struct pt_primary_session **session_out);
+/* It gives up its feed and its connection, for a newer one of the same follower. */
+void pt_primary_session_displace(struct pt_primary_session *session);
+void pt_primary_session_close(struct pt_primary_session *session); /* NULL is allowed */
+
+/* How it goes, what is to be sent, and how it ended. */
+struct pt_session *pt_primary_session_base(struct pt_primary_session *session);
+
+void pt_primary_session_receive(struct pt_primary_session *session, const void *bytes, size_t size,
+                                uint64_t now_us);
+/* Make what can be sent now, of records and of pings; gives when to call again at the latest, if nothing is
+ * committed or received before. */
+uint64_t pt_primary_session_step(struct pt_primary_session *session, uint64_t now_us);
+
+/* What the follower has said last; zeros before. */
+struct pt_ack pt_primary_session_ack(const struct pt_primary_session *session);
+/* The feed's, for who waits for commits; NULL: it has none yet. */
+struct peat_feed *pt_primary_session_feed(struct pt_primary_session *session);
+/* The follower's name; "" before it has said so. */
+const char *pt_primary_session_name(const struct pt_primary_session *session);
+
+#endif

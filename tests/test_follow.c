@@ -1,0 +1,420 @@
+/*
+ * The property (P7) over real connections: a follower that is started against a primary holds what that holds, whatever
+ * goes, comes back, or knocks without a key. PEAT_ROUNDS=n is how often starting and stopping is tried (60).
+ */
+#include "repl/peat_repl.h"
+#include "tests/support.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define KIB ((size_t)1024)
+#define MIB (1024 * KIB)
+
+enum { SOON_MS = 120000, LOOK_US = 2000, ROUNDS = 60, STRANGERS = 120 };
+
+/* A store that is offered, and stores that follow. */
+struct scene {
+    struct peat_db *primary_db;
+    struct peat_primary *primary;
+    char url[256]; /* to dial */
+    char key_path[256];
+    char other_key_path[256];
+};
+
+static struct peat_db *store_make(const char *name, unsigned flags)
+{
+    struct peat_options options = pt_test_options(PEAT_CREATE | flags);
+    struct peat_db *db;
+    char path[512];
+
+    (void)snprintf(path, sizeof(path), "%s", pt_test_path(name));
+    (void)unlink(path);
+    pt_test_options_tiny(&options);
+    PT_REQUIRE_OK(peat_open(path, &options, &db));
+    return db;
+}
+
+static void key_make(const char *name, char path[256])
+{
+    char id[PEAT_KEY_ID_TEXT_SIZE];
+    struct peat_repl_error error;
+
+    (void)snprintf(path, 256, "%s", pt_test_path(name));
+    (void)unlink(path);
+    if (peat_key_make(path, id, &error) != PEAT_OK)
+        pt_test_fail(__FILE__, __LINE__, "%s", error.words);
+}
+
+static void primary_start(struct scene *scene, const char *url)
+{
+    const char *const urls[] = {url};
+    const char *const keys[] = {scene->key_path};
+    struct peat_primary_status status = {.struct_size = sizeof(status)};
+    struct peat_primary_options options;
+    struct peat_repl_error error;
+
+    peat_primary_options_init(&options);
+    options.urls = urls;
+    options.url_count = 1;
+    options.key_paths = keys;
+    options.key_count = 1;
+    if (peat_primary_start(scene->primary_db, &options, &scene->primary, &error) != PEAT_OK)
+        pt_test_fail(__FILE__, __LINE__, "%s", error.words);
+    peat_primary_status_get(scene->primary, &status);
+    if (status.port != 0)
+        (void)snprintf(scene->url, sizeof(scene->url), "tcp://127.0.0.1:%u", status.port);
+    else
+        (void)snprintf(scene->url, sizeof(scene->url), "%s", url);
+}
+
+static void scene_begin(struct scene *scene, const char *url)
+{
+    memset(scene, 0, sizeof(*scene));
+    key_make("key", scene->key_path);
+    key_make("other-key", scene->other_key_path);
+    scene->primary_db = store_make("primary", 0);
+    primary_start(scene, url);
+}
+
+static void scene_end(struct scene *scene)
+{
+    peat_primary_stop(scene->primary);
+    PT_REQUIRE_OK(peat_close(scene->primary_db));
+}
+
+static struct peat_follower *follow(struct peat_db *db, const char *url, const char *key_path,
+                                    const char *name)
+{
+    struct peat_follower_options options;
+    struct peat_follower *follower;
+    struct peat_repl_error error;
+
+    peat_follower_options_init(&options);
+    options.url = url;
+    options.key_path = key_path;
+    options.name = name;
+    options.durability = PEAT_OS;
+    if (peat_follower_start(db, &options, &follower, &error) != PEAT_OK)
+        pt_test_fail(__FILE__, __LINE__, "%s", error.words);
+    return follower;
+}
+
+static uint64_t write_some(struct peat_db *db, unsigned count, size_t size)
+{
+    static uint8_t value[3 * MIB];
+    static uint64_t salt;
+    uint64_t commit = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct peat_batch *batch = peat_batch_new(0);
+        char name[32];
+
+        (void)snprintf(name, sizeof(name), "key-%03" PRIu64, salt % 500);
+        pt_value_fill(salt++, value, size);
+        PT_REQUIRE_OK(peat_batch_put(batch, NULL, pt_text(name), (struct peat_bytes){value, size}));
+        PT_REQUIRE_OK(peat_write(db, batch, PEAT_OS, &commit));
+        peat_batch_free(batch);
+    }
+    return commit;
+}
+
+static void require_same(struct peat_db *one, struct peat_db *other)
+{
+    struct peat_db *stores[] = {one, other};
+    struct peat_snapshot *snapshot;
+    uint8_t digests[2][32];
+
+    for (unsigned i = 0; i < 2; i++) {
+        PT_REQUIRE_OK(peat_snapshot_open(stores[i], &snapshot));
+        PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digests[i], NULL));
+        peat_snapshot_close(snapshot);
+    }
+    assert_memory_equal(digests[0], digests[1], sizeof(digests[0]));
+}
+
+static void follows_over(const char *url)
+{
+    struct scene scene;
+    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_follower_status status = {.struct_size = sizeof(status)};
+    struct peat_follower *follower;
+
+    scene_begin(&scene, url);
+    follower = follow(db, scene.url, scene.key_path, "one");
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS));
+    write_some(scene.primary_db, 300, 700);
+    write_some(scene.primary_db, 2, 3 * MIB); /* larger than a frame */
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 300, 100), SOON_MS));
+    require_same(scene.primary_db, db);
+    peat_follower_status_get(follower, &status);
+    assert_int_equal(status.state, PEAT_FOLLOWER_FOLLOWING);
+    assert_int_equal(status.connections, 1);
+    peat_follower_stop(follower);
+    scene_end(&scene);
+    PT_REQUIRE_OK(peat_check(db, NULL, NULL, NULL));
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void P7_over_tcp_a_follower_holds_what_its_primary_holds(void **state)
+{
+    (void)state;
+    follows_over("tcp://127.0.0.1:0");
+}
+
+static void P7_over_ipc_a_follower_holds_what_its_primary_holds(void **state)
+{
+    char url[300];
+    (void)state;
+
+    (void)snprintf(url, sizeof(url), "ipc://%s", pt_test_path("socket"));
+    follows_over(url);
+}
+
+static void a_follower_goes_on_when_its_primary_comes_back_and_one_of_its_own_with_it(void **state)
+{
+    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_db *last_db = store_make("last", PEAT_FOLLOWER);
+    struct scene scene;
+    struct scene between = {.primary_db = db};
+    struct peat_follower *follower;
+    struct peat_follower *last;
+    char url[256];
+    (void)state;
+
+    scene_begin(&scene, "tcp://127.0.0.1:0");
+    (void)strcpy(between.key_path, scene.key_path);
+    primary_start(&between, "tcp://127.0.0.1:0");
+    (void)strcpy(url, scene.url);
+    follower = follow(db, scene.url, scene.key_path, "one");
+    last = follow(last_db, between.url, scene.key_path, "last");
+    PT_REQUIRE_OK(peat_wait_commit(last_db, write_some(scene.primary_db, 50, 900), SOON_MS));
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t commit;
+
+        peat_primary_stop(scene.primary);
+        commit = write_some(scene.primary_db, 50, 900);
+        primary_start(&scene, url);
+        PT_REQUIRE_OK(peat_wait_commit(last_db, commit, SOON_MS));
+        require_same(scene.primary_db, last_db);
+    }
+    peat_follower_stop(last);
+    peat_primary_stop(between.primary);
+    peat_follower_stop(follower);
+    scene_end(&scene);
+    PT_REQUIRE_OK(peat_close(last_db));
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void whoever_has_another_key_gets_nothing(void **state)
+{
+    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_primary_status status = {.struct_size = sizeof(status)};
+    struct peat_follower_status follower_status = {.struct_size = sizeof(follower_status)};
+    struct peat_follower *follower;
+    struct scene scene;
+    (void)state;
+
+    scene_begin(&scene, "tcp://127.0.0.1:0");
+    write_some(scene.primary_db, 10, 100);
+    follower = follow(db, scene.url, scene.other_key_path, "one");
+    do {
+        peat_primary_status_get(scene.primary, &status);
+        (void)usleep(LOOK_US);
+    } while (status.refused < 3);
+    peat_follower_status_get(follower, &follower_status);
+    assert_int_equal(follower_status.position.commit, 0);
+    assert_int_equal(follower_status.state, PEAT_FOLLOWER_CONNECTING);
+    assert_int_equal(status.connected, 0);
+    peat_follower_stop(follower);
+    scene_end(&scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void without_a_key_only_this_machine_is_served(void **state)
+{
+    static const char *const far[] = {"tcp://0.0.0.0:0", "tcp://:0", "tcp://[::]:0"};
+    struct peat_db *db = store_make("primary", 0);
+    struct peat_primary_options options;
+    struct peat_primary *primary;
+    struct peat_repl_error error;
+    (void)state;
+
+    peat_primary_options_init(&options);
+    options.url_count = 1;
+    for (size_t i = 0; i < sizeof(far) / sizeof(far[0]); i++) {
+        options.urls = &far[i];
+        assert_int_equal(peat_primary_start(db, &options, &primary, &error), PEAT_INVALID);
+        assert_non_null(strstr(error.words, far[i]));
+    }
+    options.flags = PEAT_REPL_INSECURE;
+    options.urls = &far[0];
+    assert_int_equal(peat_primary_start(db, &options, &primary, &error), PEAT_OK);
+    peat_primary_stop(primary);
+    options.urls = (const char *const[]){"udp://127.0.0.1:1"};
+    assert_int_equal(peat_primary_start(db, &options, &primary, &error), PEAT_INVALID);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void a_follower_that_comes_back_takes_the_place_of_its_dead_connection(void **state)
+{
+    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_follower *followers[2];
+    struct scene scene;
+    (void)state;
+
+    scene_begin(&scene, "tcp://127.0.0.1:0");
+    followers[0] = follow(db, scene.url, scene.key_path, "one");
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS));
+    followers[1] = follow(db, scene.url, scene.key_path, "one"); /* the first is not dead at all */
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS));
+    peat_follower_stop(followers[0]);
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS));
+    peat_follower_stop(followers[1]);
+    scene_end(&scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+/* ---- Strangers ---- */
+
+static unsigned fds_open(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    unsigned count = 0;
+
+    PT_REQUIRE(directory != NULL);
+    while (readdir(directory) != NULL)
+        count++;
+    (void)closedir(directory);
+    return count;
+}
+
+static int knock(const char *url)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_port =
+                                      htons((uint16_t)strtoul(strrchr(url, ':') + 1, NULL, 10))};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    PT_REQUIRE(fd >= 0);
+    PT_REQUIRE(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+    return fd;
+}
+
+static void strangers_disturb_nobody(void **state)
+{
+    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_primary_status status = {.struct_size = sizeof(status)};
+    struct pt_dice dice = {pt_test_seed()};
+    struct peat_follower *follower;
+    int fds[STRANGERS];
+    struct scene scene;
+    unsigned before;
+    (void)state;
+
+    scene_begin(&scene, "tcp://127.0.0.1:0");
+    follower = follow(db, scene.url, scene.key_path, "one");
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS));
+    before = fds_open();
+    for (unsigned i = 0; i < STRANGERS; i++) {
+        uint8_t bytes[256];
+        size_t size = pt_dice_below(&dice, sizeof(bytes));
+
+        fds[i] = knock(scene.url);
+        pt_value_fill(pt_dice_next(&dice), bytes, sizeof(bytes));
+        if (pt_dice_one_in(&dice, 2))
+            memcpy(bytes, "peatrepl", 8);
+        if (pt_dice_one_in(&dice, 3))
+            (void)!send(fds[i], bytes, size, MSG_NOSIGNAL); /* it may have been closed already */
+        if (i % 10 == 0)
+            PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS));
+    }
+    for (unsigned i = 0; i < STRANGERS; i++)
+        (void)close(fds[i]);
+    do {
+        peat_primary_status_get(scene.primary, &status);
+        (void)usleep(LOOK_US);
+    } while (status.strangers > 0 || status.accepted < STRANGERS + 1 || fds_open() > before);
+    assert_int_equal(status.connected, 1);
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS));
+    peat_follower_stop(follower);
+    scene_end(&scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+/* ---- Starting and stopping ---- */
+
+static void both_ends_start_and_stop_at_any_moment(void **state)
+{
+    uint64_t rounds = pt_test_number("PEAT_ROUNDS", ROUNDS);
+    struct pt_dice dice = {pt_test_seed()};
+    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_follower *follower;
+    struct scene scene;
+    char url[256];
+    unsigned before = 0;
+    (void)state;
+
+    scene_begin(&scene, "tcp://127.0.0.1:0");
+    (void)strcpy(url, scene.url);
+    for (uint64_t i = 0; i < rounds; i++) {
+        follower = follow(db, url, scene.key_path, "one");
+        (void)usleep((unsigned)pt_dice_below(&dice, 20000));
+        write_some(scene.primary_db, 3, 100);
+        if (pt_dice_one_in(&dice, 2)) {
+            peat_primary_stop(scene.primary);
+            scene.primary = NULL;
+        } else {
+            PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS));
+        }
+        peat_follower_stop(follower);
+        if (i % 2 == 0) {
+            peat_primary_stop(scene.primary);
+            scene.primary = NULL;
+        }
+        if (scene.primary == NULL)
+            primary_start(&scene, url);
+        if (i == 4)
+            before = fds_open();
+    }
+    if (rounds > 5)
+        assert_in_range(fds_open(), 0, before + 16);
+    follower = follow(db, url, scene.key_path, "one");
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS));
+    require_same(scene.primary_db, db);
+    peat_follower_stop(follower);
+    scene_end(&scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(P7_over_tcp_a_follower_holds_what_its_primary_holds),
+        cmocka_unit_test(P7_over_ipc_a_follower_holds_what_its_primary_holds),
+        cmocka_unit_test(a_follower_goes_on_when_its_primary_comes_back_and_one_of_its_own_with_it),
+        cmocka_unit_test(whoever_has_another_key_gets_nothing),
+        cmocka_unit_test(without_a_key_only_this_machine_is_served),
+        cmocka_unit_test(a_follower_that_comes_back_takes_the_place_of_its_dead_connection),
+        cmocka_unit_test(strangers_disturb_nobody),
+        cmocka_unit_test(both_ends_start_and_stop_at_any_moment),
+    };
+    int failed;
+
+    pt_test_start();
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pt_test_end();
+    return failed;
+}

@@ -1,0 +1,681 @@
+/*
+ * The property (P7): whatever the network does, and whoever dies when, what a follower shows is what its primary showed
+ * at some commit, never older than before; and once the network is whole again, all stand where the primary stands.
+ *
+ * The protocol's state machines get bytes and time from here: a primary, two followers of it, and one of a follower, on
+ * one thread, with virtual time. The network delays, cuts, swallows, flips, repeats, leaves out and swaps. Stores lie in real
+ * files. Needs no clock and no socket. PEAT_SEED=n repeats a run, PEAT_WORLDS=n is how many worlds there are (300).
+ */
+#include "repl/follower_session.h"
+#include "repl/primary_session.h"
+#include "repl/redial.h"
+#include "tests/support.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define KIB ((size_t)1024)
+#define MIB (1024 * KIB)
+
+enum {
+    NODES = 4,
+    LINKS_MAX = 64, /* that somebody still believes in */
+    COMMITS_MAX = 4000,
+    STEPS = 250,           /* of trouble */
+    STEP_US_MAX = 60000,   /* of virtual time */
+    HEALED_US = 120000000, /* by when all must have come together again */
+    LATENCY_US_MAX = 40000,
+    CHUNK_MAX = 20000, /* bytes that arrive at once */
+    WORLDS = 300,
+    DIGEST_SIZE = 32
+};
+
+static const int upstream[NODES] = {-1, 0, 0, 2};
+static const struct pt_channel_key key = {.id = "simulation", .secret = "known to all nodes of it"};
+
+/* Bytes under way in one direction. */
+struct chunk {
+    struct chunk *next;
+    uint64_t due_us;
+    size_t size;
+    uint8_t bytes[];
+};
+
+struct pipe {
+    struct chunk *head;
+    struct chunk **tail;
+    uint64_t due_us; /* of the last chunk */
+};
+
+/* A connection, as long as one of its ends believes in it. */
+struct link {
+    int follower;
+    struct pt_primary_session *primary_end; /* NULL: it is gone */
+    struct pt_follower_session *follower_end;
+    struct pipe up; /* to the primary */
+    struct pipe down;
+    bool swallows; /* nothing arrives any more, and nobody is told */
+};
+
+struct node {
+    char path[512];
+    struct peat_options options;
+    struct peat_db *db; /* NULL: it is dead */
+    struct pt_redial redial;
+    uint64_t seen;      /* the newest commit that was looked at */
+    uint64_t frozen_us; /* it does nothing until then */
+    bool full;
+    char words[PT_SESSION_WORDS_MAX]; /* why its last session ended */
+};
+
+struct world {
+    struct pt_dice dice;
+    uint64_t seed;
+    uint64_t now_us;
+    bool healed;
+    bool short_log; /* the primary soon lets go of its log */
+    struct node nodes[NODES];
+    struct link links[LINKS_MAX];
+    size_t link_count;
+    uint64_t commits;
+    uint8_t digests[COMMITS_MAX + 1][DIGEST_SIZE];
+};
+
+/* What happened in all worlds: a test that met nothing proves nothing. */
+static struct {
+    uint64_t commits, links, cuts, damaged, crashes, full, seeds, looks;
+} totals;
+
+static void require(const struct world *world, bool holds, const char *words)
+{
+    if (!holds)
+        pt_test_fail(__FILE__, __LINE__, "world %" PRIu64 " at %" PRIu64 " us: %s", world->seed,
+                     world->now_us, words);
+}
+
+/* ---- Stores ---- */
+
+static void node_open(struct world *world, int number)
+{
+    struct node *node = &world->nodes[number];
+    enum peat_status status;
+
+    node->options.file_size_max = node->full ? MIB : 0;
+    status = peat_open(node->path, &node->options, &node->db);
+    if (status == PEAT_NO_SPACE && node->full) { /* not even for what is in its log */
+        node->full = false;
+        node->options.file_size_max = 0;
+        status = peat_open(node->path, &node->options, &node->db);
+    }
+    PT_REQUIRE_OK(status);
+    pt_redial_init(&node->redial, pt_dice_next(&world->dice));
+    node->redial.due_us = world->now_us;
+}
+
+static void node_close(struct node *node, bool clean)
+{
+    enum peat_status status = clean ? peat_close(node->db) : peat_abort(node->db);
+
+    if (status != PEAT_NO_SPACE || !node->full) /* without space the log stays as it is */
+        PT_REQUIRE_OK(status);
+    node->db = NULL;
+}
+
+static void node_make(struct world *world, int number)
+{
+    struct node *node = &world->nodes[number];
+    char name[32];
+
+    (void)snprintf(name, sizeof(name), "node-%d", number);
+    (void)snprintf(node->path, sizeof(node->path), "%s", pt_test_path(name));
+    (void)unlink(node->path);
+    node->options = pt_test_options(PEAT_CREATE | (number == 0 ? 0 : PEAT_FOLLOWER));
+    pt_test_options_tiny(&node->options);
+    if (world->short_log)
+        node->options.feed_log_size_max = 128 * KIB;
+    node_open(world, number);
+}
+
+static void digest_of(struct peat_db *db, uint64_t *commit_out, uint8_t digest[DIGEST_SIZE])
+{
+    struct peat_snapshot *snapshot;
+
+    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
+    *commit_out = peat_snapshot_commit(snapshot);
+    PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digest, NULL));
+    peat_snapshot_close(snapshot);
+}
+
+static void commit_some(struct world *world)
+{
+    static uint8_t value[300 * KIB];
+    struct peat_batch *batch = peat_batch_new(0);
+    uint64_t count = 1 + pt_dice_below(&world->dice, 5);
+    uint64_t commit;
+
+    if (world->commits == COMMITS_MAX)
+        return;
+    for (uint64_t i = 0; i < count; i++) {
+        uint8_t number = (uint8_t)pt_dice_below(&world->dice, 100);
+        uint8_t high = (uint8_t)(number + 1 + pt_dice_below(&world->dice, 5));
+        struct peat_bytes name = {&number, 1};
+        size_t size =
+            pt_dice_below(&world->dice, pt_dice_one_in(&world->dice, 100) ? sizeof(value) : 3000);
+
+        pt_value_fill(pt_dice_next(&world->dice), value, size);
+        if (pt_dice_one_in(&world->dice, 6))
+            PT_REQUIRE_OK(peat_batch_delete(batch, NULL, name));
+        else if (pt_dice_one_in(&world->dice, 12))
+            PT_REQUIRE_OK(
+                peat_batch_delete_range(batch, NULL, name, (struct peat_bytes){&high, 1}));
+        else
+            PT_REQUIRE_OK(peat_batch_put(batch, NULL, name, (struct peat_bytes){value, size}));
+    }
+    PT_REQUIRE_OK(peat_write(world->nodes[0].db, batch, PEAT_OS, NULL));
+    peat_batch_free(batch);
+    digest_of(world->nodes[0].db, &commit, world->digests[world->commits + 1]);
+    require(world, commit == ++world->commits, "the primary counts otherwise");
+    totals.commits++;
+}
+
+/* A node shows a state of the history, and never an older one than before. */
+static void look(struct world *world, int number)
+{
+    struct node *node = &world->nodes[number];
+    uint8_t digest[DIGEST_SIZE];
+    uint64_t commit;
+
+    if (node->db == NULL)
+        return;
+    digest_of(node->db, &commit, digest);
+    require(world, commit <= world->commits, "a follower has more than its primary");
+    require(world, commit >= node->seen, "a follower went back");
+    require(world, commit == 0 || memcmp(digest, world->digests[commit], sizeof(digest)) == 0,
+            "a follower shows what its primary never showed");
+    node->seen = commit;
+    totals.looks++;
+}
+
+/* ---- The network ---- */
+
+static void pipe_clear(struct pipe *pipe)
+{
+    while (pipe->head != NULL) {
+        struct chunk *chunk = pipe->head;
+
+        pipe->head = chunk->next;
+        free(chunk);
+    }
+    pipe->tail = &pipe->head;
+}
+
+static void chunk_add(struct world *world, struct pipe *pipe, const uint8_t *bytes, size_t size)
+{
+    struct chunk *chunk = malloc(sizeof(*chunk) + size);
+
+    PT_REQUIRE(chunk != NULL);
+    *chunk = (struct chunk){.due_us = world->now_us + pt_dice_below(&world->dice, LATENCY_US_MAX),
+                            .size = size};
+    memcpy(chunk->bytes, bytes, size);
+    if (chunk->due_us < pipe->due_us)
+        chunk->due_us = pipe->due_us;
+    pipe->due_us = chunk->due_us;
+    *pipe->tail = chunk;
+    pipe->tail = &chunk->next;
+}
+
+/* What the network does to bytes that it ought to carry. */
+static void chunk_carry(struct world *world, struct pipe *pipe, uint8_t *bytes, size_t size)
+{
+    uint64_t what = world->healed ? 100 : pt_dice_below(&world->dice, 1500);
+
+    totals.damaged += what < 4;
+    if (what == 0)
+        bytes[pt_dice_below(&world->dice, size)] ^= (uint8_t)(1 + pt_dice_below(&world->dice, 255));
+    if (what == 1)
+        size = pt_dice_below(&world->dice, size) + 1;
+    if (what == 2)
+        chunk_add(world, pipe, bytes, size);
+    if (what == 3) { /* the halves change places */
+        chunk_add(world, pipe, bytes + size / 2, size - size / 2);
+        size /= 2;
+    }
+    if (size > 0)
+        chunk_add(world, pipe, bytes, size);
+}
+
+static void output_carry(struct world *world, struct link *link, struct pipe *pipe,
+                         struct pt_session *session)
+{
+    struct peat_bytes output = pt_channel_output(session->channel);
+
+    while (output.size > 0) {
+        size_t size = 1 + pt_dice_below(&world->dice, CHUNK_MAX);
+        uint8_t bytes[CHUNK_MAX];
+
+        if (size > output.size)
+            size = output.size;
+        if (size > sizeof(bytes))
+            size = sizeof(bytes);
+        memcpy(bytes, output.data, size);
+        pt_channel_output_taken(session->channel, size);
+        if (!link->swallows)
+            chunk_carry(world, pipe, bytes, size);
+        output = pt_channel_output(session->channel);
+    }
+}
+
+/* The next chunk that has arrived; the caller frees it. */
+static struct chunk *chunk_take(const struct world *world, struct pipe *pipe)
+{
+    struct chunk *chunk = pipe->head;
+
+    if (chunk == NULL || chunk->due_us > world->now_us)
+        return NULL;
+    pipe->head = chunk->next;
+    if (pipe->head == NULL)
+        pipe->tail = &pipe->head;
+    return chunk;
+}
+
+/* ---- Connections ---- */
+
+static bool displace(void *context, struct pt_primary_session *session, const char *name)
+{
+    struct world *world = context;
+    bool displaced = false;
+
+    for (size_t i = 0; i < world->link_count; i++) {
+        struct pt_primary_session *other = world->links[i].primary_end;
+
+        if (other == NULL || other == session ||
+            pt_primary_session_base(other)->db != pt_primary_session_base(session)->db ||
+            strcmp(pt_primary_session_name(other), name) != 0 ||
+            pt_primary_session_feed(other) == NULL)
+            continue;
+        pt_primary_session_displace(other);
+        displaced = true;
+    }
+    return displaced;
+}
+
+static struct link *link_of(struct world *world, int number)
+{
+    for (size_t i = 0; i < world->link_count; i++)
+        if (world->links[i].follower == number && world->links[i].follower_end != NULL)
+            return &world->links[i];
+    return NULL;
+}
+
+static void dial(struct world *world, int number)
+{
+    struct node *node = &world->nodes[number];
+    struct node *above = &world->nodes[upstream[number]];
+    struct link *link = &world->links[world->link_count];
+    char name[32];
+    struct pt_follower_session_options options = {
+        .name = name,
+        .window_size = 64 * KIB << pt_dice_below(&world->dice, 6),
+        .record_size_max = 64 * MIB,
+        .durability = pt_dice_one_in(&world->dice, 2) ? PEAT_DISK : PEAT_OS};
+    struct pt_primary_session_options primary = {
+        .keys = &key, .key_count = 1, .displace = displace, .context = world};
+
+    (void)snprintf(name, sizeof(name), "node-%d", number);
+    if (above->db == NULL || world->link_count == LINKS_MAX) {
+        pt_redial_failed(&node->redial, false, world->now_us);
+        return;
+    }
+    *link = (struct link){.follower = number};
+    pipe_clear(&link->up);
+    pipe_clear(&link->down);
+    PT_REQUIRE_OK(pt_primary_session_open(above->db, &primary, world->now_us, &link->primary_end));
+    PT_REQUIRE_OK(
+        pt_follower_session_open(node->db, &options, &key, world->now_us, &link->follower_end));
+    world->link_count++;
+    totals.links++;
+}
+
+static void follower_end_close(struct world *world, struct link *link)
+{
+    struct node *node = &world->nodes[link->follower];
+
+    if (link->follower_end == NULL)
+        return;
+    if (node->db != NULL)
+        pt_redial_failed(&node->redial, pt_follower_session_has_followed(link->follower_end),
+                         world->now_us);
+    pt_follower_session_close(link->follower_end);
+    link->follower_end = NULL;
+}
+
+static void primary_end_close(struct link *link)
+{
+    pt_primary_session_close(link->primary_end);
+    link->primary_end = NULL;
+}
+
+/* A node is made anew of a backup of the one above it, as an operator would. */
+static void seed(struct world *world, int number)
+{
+    struct node *node = &world->nodes[number];
+    struct node *above = &world->nodes[upstream[number]];
+    struct peat_backup_options options;
+    char path[600];
+    const char *const chain[] = {path};
+
+    if (above->db == NULL)
+        return;
+    for (size_t i = 0; i < world->link_count; i++) {
+        if (world->links[i].follower == number)
+            follower_end_close(world, &world->links[i]);
+        else if (upstream[world->links[i].follower] == number)
+            primary_end_close(&world->links[i]);
+    }
+    node_close(node, true);
+    (void)snprintf(path, sizeof(path), "%s.backup", node->path);
+    (void)unlink(path);
+    (void)unlink(node->path);
+    peat_backup_options_init(&options);
+    options.path = path;
+    PT_REQUIRE_OK(peat_backup(above->db, NULL, &options, NULL));
+    PT_REQUIRE_OK(peat_restore(node->path, chain, 1, NULL, NULL, NULL));
+    (void)unlink(path);
+    node_open(world, number);
+    totals.seeds++;
+}
+
+/* When somebody has hung up the other end learns of it, behind what was sent before; or at once, as by a reset; or never. */
+static void link_hung_up(struct world *world, struct link *link)
+{
+    bool reset = !world->healed && pt_dice_one_in(&world->dice, 20);
+
+    if (link->swallows)
+        return;
+    if (link->primary_end != NULL && link->follower_end == NULL && (link->up.head == NULL || reset))
+        pt_session_cut(pt_primary_session_base(link->primary_end), "hung up");
+    if (link->follower_end != NULL && link->primary_end == NULL &&
+        (link->down.head == NULL || reset))
+        pt_session_cut(pt_follower_session_base(link->follower_end), "hung up");
+}
+
+static void primary_end_step(struct world *world, struct link *link)
+{
+    struct pt_session *base;
+    struct chunk *chunk;
+
+    if (link->primary_end == NULL)
+        return;
+    base = pt_primary_session_base(link->primary_end);
+    while ((chunk = chunk_take(world, &link->up)) != NULL) {
+        pt_primary_session_receive(link->primary_end, chunk->bytes, chunk->size, world->now_us);
+        free(chunk);
+    }
+    (void)pt_primary_session_step(link->primary_end, world->now_us);
+    output_carry(world, link, &link->down, base);
+    if (base->end != PT_SESSION_GOES_ON)
+        primary_end_close(link);
+}
+
+static void follower_end_step(struct world *world, struct link *link)
+{
+    struct pt_session *base;
+    struct chunk *chunk;
+    enum pt_session_end end;
+
+    if (link->follower_end == NULL || world->nodes[link->follower].frozen_us > world->now_us)
+        return;
+    base = pt_follower_session_base(link->follower_end);
+    while ((chunk = chunk_take(world, &link->down)) != NULL) {
+        pt_follower_session_receive(link->follower_end, chunk->bytes, chunk->size, world->now_us);
+        free(chunk);
+    }
+    (void)pt_follower_session_step(link->follower_end, world->now_us);
+    output_carry(world, link, &link->up, base);
+    end = base->end;
+    if (end == PT_SESSION_GOES_ON)
+        return;
+    (void)strcpy(world->nodes[link->follower].words, base->words);
+    require(world, end != PT_SESSION_DIVERGED, base->words);
+    require(world, end != PT_SESSION_FAILED, base->words);
+    require(world, end != PT_SESSION_NO_SPACE || world->nodes[link->follower].full, base->words);
+    totals.full += end == PT_SESSION_NO_SPACE;
+    follower_end_close(world, link);
+    if (end == PT_SESSION_SEED)
+        seed(world, link->follower);
+}
+
+static void links_step(struct world *world)
+{
+    for (size_t i = 0; i < world->link_count; i++) {
+        struct link *link = &world->links[i];
+
+        primary_end_step(world, link);
+        follower_end_step(world, link);
+        link_hung_up(world, link);
+    }
+    for (size_t i = 0; i < world->link_count; i++) {
+        struct link *link = &world->links[i];
+
+        if (link->primary_end != NULL || link->follower_end != NULL)
+            continue;
+        pipe_clear(&link->up);
+        pipe_clear(&link->down);
+        *link = world->links[--world->link_count];
+        if (link->up.head == NULL)
+            link->up.tail = &link->up.head;
+        if (link->down.head == NULL)
+            link->down.tail = &link->down.head;
+        i--;
+    }
+}
+
+/* ---- Trouble ---- */
+
+static void crash(struct world *world, int number)
+{
+    struct node *node = &world->nodes[number];
+
+    if (node->db == NULL)
+        return;
+    for (size_t i = 0; i < world->link_count; i++) {
+        struct link *link = &world->links[i];
+
+        if (link->follower == number && link->follower_end != NULL) {
+            pt_follower_session_close(link->follower_end);
+            link->follower_end = NULL;
+        } else if (upstream[link->follower] == number) {
+            primary_end_close(link);
+        }
+    }
+    node_close(node, pt_dice_one_in(&world->dice, 4));
+    totals.crashes++;
+}
+
+static void trouble(struct world *world)
+{
+    int number = (int)pt_dice_below(&world->dice, NODES);
+    struct node *node = &world->nodes[number];
+    struct link *link = world->link_count == 0
+                            ? NULL
+                            : &world->links[pt_dice_below(&world->dice, world->link_count)];
+
+    switch (pt_dice_below(&world->dice, 60)) {
+    case 0:
+        crash(world, number);
+        break;
+    case 1:
+    case 2:
+        node->frozen_us = world->now_us + pt_dice_below(&world->dice, 8000000);
+        break;
+    case 3:
+    case 4:
+        if (link != NULL && link->follower_end != NULL)
+            pt_session_cut(pt_follower_session_base(link->follower_end), "cut");
+        totals.cuts++;
+        break;
+    case 5:
+        if (link != NULL)
+            link->swallows = true;
+        break;
+    case 6:
+        crash(world, number);
+        node->full = number > 0 && pt_dice_one_in(&world->dice, 2);
+        break;
+    default:
+        break;
+    }
+}
+
+static void nodes_step(struct world *world)
+{
+    for (int i = 0; i < NODES; i++) {
+        struct node *node = &world->nodes[i];
+
+        if (node->db == NULL && (world->healed || pt_dice_one_in(&world->dice, 10)))
+            node_open(world, i);
+        if (node->db != NULL && i > 0 && link_of(world, i) == NULL &&
+            world->now_us >= node->redial.due_us)
+            dial(world, i);
+    }
+}
+
+static void step(struct world *world)
+{
+    world->now_us += 1 + pt_dice_below(&world->dice, STEP_US_MAX);
+    if (!world->healed) {
+        if (world->nodes[0].db != NULL && pt_dice_one_in(&world->dice, 2))
+            commit_some(world);
+        trouble(world);
+    }
+    nodes_step(world);
+    links_step(world);
+    look(world, 1 + (int)pt_dice_below(&world->dice, NODES - 1));
+}
+
+/* ---- Coming together ---- */
+
+/* All have the same commits. A seal behind the newest one may come with the next. */
+static bool is_together(struct world *world)
+{
+    for (int i = 0; i < NODES; i++) {
+        struct peat_position position;
+
+        if (world->nodes[i].db == NULL)
+            return false;
+        PT_REQUIRE_OK(peat_position_get(world->nodes[i].db, &position));
+        if (position.commit != world->commits)
+            return false;
+    }
+    return true;
+}
+
+/* For who looks for the reason. */
+static void nodes_print(struct world *world)
+{
+    for (int i = 0; i < NODES; i++) {
+        struct peat_position position = {.commit = 0};
+        struct link *link = link_of(world, i);
+
+        if (world->nodes[i].db != NULL)
+            (void)peat_position_get(world->nodes[i].db, &position);
+        printf("# node %d: %s, commit %" PRIu64 ", position %" PRIu64 ", %s; before: %s\n", i,
+               world->nodes[i].db == NULL ? "dead" : "alive", position.commit, position.position,
+               link == NULL                                           ? "alone"
+               : pt_follower_session_is_following(link->follower_end) ? "following"
+                                                                      : "connecting",
+               world->nodes[i].words);
+    }
+}
+
+static void heal(struct world *world)
+{
+    uint64_t end_us = world->now_us + HEALED_US;
+
+    world->healed = true;
+    for (int i = 0; i < NODES; i++) {
+        world->nodes[i].frozen_us = 0;
+        if (world->nodes[i].full) {
+            crash(world, i);
+            world->nodes[i].full = false;
+        }
+    }
+    for (size_t i = 0; i < world->link_count; i++)
+        if (world->links[i].swallows && world->links[i].follower_end != NULL)
+            pt_session_cut(pt_follower_session_base(world->links[i].follower_end), "healed");
+    while (!is_together(world)) {
+        if (world->now_us >= end_us)
+            nodes_print(world);
+        require(world, world->now_us < end_us, "they have not come together");
+        step(world);
+    }
+    for (int i = 1; i < NODES; i++) {
+        look(world, i);
+        require(world, world->nodes[i].seen == world->commits, "a follower is behind");
+    }
+}
+
+static void world_end(struct world *world)
+{
+    for (size_t i = 0; i < world->link_count; i++) {
+        struct link *link = &world->links[i];
+
+        pt_primary_session_close(link->primary_end);
+        pt_follower_session_close(link->follower_end);
+        pipe_clear(&link->up);
+        pipe_clear(&link->down);
+    }
+    for (int i = 0; i < NODES; i++) {
+        PT_REQUIRE_OK(peat_check(world->nodes[i].db, NULL, NULL, NULL));
+        PT_REQUIRE_OK(peat_close(world->nodes[i].db));
+    }
+}
+
+static void P7_whatever_the_network_does_a_follower_shows_its_primarys_history(void **state)
+{
+    uint64_t seed_first = pt_test_seed();
+    uint64_t count = pt_test_number("PEAT_WORLDS", WORLDS);
+    struct world *world = malloc(sizeof(*world));
+    (void)state;
+
+    PT_REQUIRE(world != NULL);
+    for (uint64_t i = 0; i < count; i++) {
+        memset(world, 0, sizeof(*world));
+        world->seed = seed_first + i;
+        world->dice = (struct pt_dice){pt_mix(world->seed)};
+        world->now_us = 1000000;
+        world->short_log = pt_dice_one_in(&world->dice, 3);
+        for (int k = 0; k < NODES; k++)
+            node_make(world, k);
+        for (unsigned k = 0; k < STEPS; k++)
+            step(world);
+        heal(world);
+        world_end(world);
+    }
+    free(world);
+    printf("# %" PRIu64 " worlds: %" PRIu64 " commits, %" PRIu64 " connections, %" PRIu64
+           " cut, %" PRIu64 " damaged, %" PRIu64 " deaths, %" PRIu64 " times full, %" PRIu64
+           " made anew of a backup, %" PRIu64 " looks\n",
+           count, totals.commits, totals.links, totals.cuts, totals.damaged, totals.crashes,
+           totals.full, totals.seeds, totals.looks);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(P7_whatever_the_network_does_a_follower_shows_its_primarys_history),
+    };
+    int failed;
+
+    pt_test_start();
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pt_test_end();
+    return failed;
+}

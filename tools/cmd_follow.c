@@ -1,0 +1,181 @@
+#include "repl/peat_repl.h"
+#include "tools/command.h"
+#include "tools/interrupt.h"
+#include "tools/output.h"
+#include "tools/target.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LOOK_MS = 100 };
+
+struct follow_options {
+    struct peat_follower_options follower;
+    const char *listen; /* NULL: nobody follows this one */
+    uint64_t until;     /* stop when this commit is there; 0: never */
+};
+
+struct follow_work {
+    const struct follow_options *options;
+    struct pt_target target;
+    struct peat_follower *follower;
+    struct peat_primary *primary;
+    enum peat_follower_state state; /* that was written last */
+    char words[256];
+};
+
+static enum pt_exit start(struct follow_work *work)
+{
+    const struct follow_options *options = work->options;
+    struct peat_primary_options primary;
+    struct peat_repl_error error;
+    enum peat_status status;
+
+    peat_primary_options_init(&primary);
+    primary.flags = options->follower.flags;
+    primary.urls = &options->listen;
+    primary.url_count = options->listen != NULL ? 1 : 0;
+    primary.key_paths = &options->follower.key_path;
+    primary.key_count = options->follower.key_path != NULL ? 1 : 0;
+    status = peat_follower_start(work->target.db, &options->follower, &work->follower, &error);
+    if (status == PEAT_OK && options->listen != NULL)
+        status = peat_primary_start(work->target.db, &primary, &work->primary, &error);
+    if (status == PEAT_OK)
+        return PT_EXIT_DONE;
+    pt_complain(work->target.store, "%s", error.words);
+    return PT_EXIT_ERROR;
+}
+
+/* A line when something has changed. */
+static void state_write(struct follow_work *work, const struct peat_follower_status *status,
+                        bool is_first)
+{
+    if (!is_first && work->state == status->state && strcmp(work->words, status->words) == 0)
+        return;
+    work->state = status->state;
+    (void)snprintf(work->words, sizeof(work->words), "%s", status->words);
+    pt_output_format("%s at commit %" PRIu64, peat_follower_state_name(status->state),
+                     status->position.commit);
+    if (status->state != PEAT_FOLLOWER_FOLLOWING && status->words[0] != '\0')
+        pt_output_format(": %s", status->words);
+    pt_output_byte('\n');
+    pt_output_flush();
+}
+
+static enum pt_exit follow_on(struct follow_work *work)
+{
+    struct peat_follower_status status = {.struct_size = sizeof(status)};
+    bool is_first = true;
+
+    while (!pt_interrupt_came() && !pt_output_failed()) {
+        peat_follower_status_get(work->follower, &status);
+        state_write(work, &status, is_first);
+        is_first = false;
+        if (work->options->until > 0 && status.position.commit >= work->options->until)
+            return PT_EXIT_DONE;
+        if (status.state == PEAT_FOLLOWER_DIVERGED || status.state == PEAT_FOLLOWER_FAILED) {
+            pt_complain(work->target.store, "%s", status.words);
+            return PT_EXIT_ERROR;
+        }
+        (void)poll(NULL, 0, LOOK_MS);
+    }
+    return PT_EXIT_DONE;
+}
+
+static enum pt_exit follow(const struct follow_options *options, const char *store)
+{
+    struct follow_work work = {.options = options};
+    enum pt_exit outcome =
+        pt_target_open_write(&work.target, store, NULL, PEAT_CREATE | PEAT_FOLLOWER, 0);
+
+    if (outcome == PT_EXIT_DONE)
+        outcome = start(&work);
+    if (outcome == PT_EXIT_DONE)
+        outcome = follow_on(&work);
+    peat_primary_stop(work.primary);
+    peat_follower_stop(work.follower);
+    return pt_target_close(&work.target, outcome);
+}
+
+/* ---- The command ---- */
+
+static bool option_take(struct follow_options *options, int code)
+{
+    switch (code) {
+    case 'd':
+        return pt_command_durability(optarg, &options->follower.durability);
+    case 'F':
+        options->follower.url = optarg;
+        return true;
+    case 'i':
+        options->follower.flags |= PEAT_REPL_INSECURE;
+        return true;
+    case 'k':
+        options->follower.key_path = optarg;
+        return true;
+    case 'l':
+        options->listen = optarg;
+        return true;
+    case 'u':
+        return pt_command_number("--until", optarg, 1, UINT64_MAX, &options->until);
+    default:
+        options->follower.name = optarg;
+        return true;
+    }
+}
+
+static enum pt_exit follow_run(int argc, char **argv)
+{
+    static const struct option long_options[] = {{"durability", required_argument, NULL, 'd'},
+                                                 {"from", required_argument, NULL, 'F'},
+                                                 {"insecure", no_argument, NULL, 'i'},
+                                                 {"key", required_argument, NULL, 'k'},
+                                                 {"listen", required_argument, NULL, 'l'},
+                                                 {"name", required_argument, NULL, 'n'},
+                                                 {"until", required_argument, NULL, 'u'},
+                                                 {"help", no_argument, NULL, PT_OPTION_HELP},
+                                                 {0}};
+    struct follow_options options = {.listen = NULL};
+    int code;
+
+    peat_follower_options_init(&options.follower);
+    options.follower.name = "follower";
+    while ((code = pt_command_option(&pt_command_follow, argc, argv,
+                                     ":d:F:ik:l:n:u:", long_options)) != -1) {
+        if (code == PT_OPTION_HELPED)
+            return PT_EXIT_DONE;
+        if (code == PT_OPTION_BAD || !option_take(&options, code))
+            return PT_EXIT_USAGE;
+    }
+    if (!pt_command_arguments(argc, 1, 1))
+        return PT_EXIT_USAGE;
+    if (options.follower.url == NULL)
+        return pt_complain_usage("--from is missing");
+    pt_interrupt_catch();
+    return follow(&options, argv[optind]);
+}
+
+const struct pt_command pt_command_follow = {
+    .name = "follow",
+    .summary = "have the store follow another one",
+    .help =
+        "usage: peat follow --from URL [OPTION]... STORE\n"
+        "\n"
+        "Have STORE hold what the store at URL ('peat serve') holds, commit by commit, until\n"
+        "interrupted. STORE is created if it does not exist; it is new, or was made by 'peat\n"
+        "restore' of a backup of the other one. Other processes read it meanwhile. Each change\n"
+        "of state is a line on standard output.\n"
+        "\n"
+        "  -F, --from URL          tcp://HOST:PORT or ipc://PATH\n"
+        "  -k, --key FILE          the key that both sides have ('peat keygen')\n"
+        "  -n, --name NAME         no other follower's ('follower'): the other store keeps its\n"
+        "                          log under it; 'peat feed --drop' forgets it\n"
+        "  -l, --listen URL        let others follow this one, with the same key\n"
+        "  -d, --durability LEVEL  of what is applied: disk (default), os, memory\n"
+        "  -u, --until COMMIT      stop when that commit is here\n"
+        "  -i, --insecure          without a key, use addresses of other machines: whoever is\n"
+        "                          on the way can read, and change, everything\n",
+    .run = follow_run,
+};

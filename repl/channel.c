@@ -53,6 +53,8 @@ static bool buffer_grow(struct buffer *buffer, size_t size)
     size_t room = buffer->room < ROOM_MIN ? ROOM_MIN : buffer->room;
     uint8_t *data;
 
+    if (size <= buffer->room - buffer->end)
+        return true;
     if (buffer->begin > 0) {
         memmove(buffer->data, buffer->data + buffer->begin, buffer->end - buffer->begin);
         buffer->end -= buffer->begin;
@@ -178,6 +180,7 @@ static enum peat_status opening_take(struct pt_channel *channel, const char **wh
     struct pt_wire_opening *opening = &channel->opening;
     uint8_t nothing[PT_NOISE_TAG_SIZE];
     const struct pt_channel_key *key;
+    uint8_t nobodys[PT_KEY_SECRET_SIZE];
 
     if (memcmp(opening->magic, PT_WIRE_MAGIC, sizeof(opening->magic)) != 0) {
         *why_out = "it is no follower of peat";
@@ -190,11 +193,14 @@ static enum peat_status opening_take(struct pt_channel *channel, const char **wh
     }
     key = key_find(channel);
     *why_out = "it has no key of ours";
-    if (key == NULL)
-        return PEAT_DENIED;
-    pt_noise_begin(&channel->noise, false, key->secret, prologue_of(opening), NULL);
+    /* An id that is not ours is tried with a secret of nobody's: it takes as long as a wrong secret, so nobody learns
+     * by trying which ids there are. */
+    randombytes_buf(nobodys, sizeof(nobodys));
+    pt_noise_begin(&channel->noise, false, key == NULL ? nobodys : key->secret,
+                   prologue_of(opening), NULL);
     if (pt_noise_read(&channel->noise, (struct peat_bytes){opening->noise, sizeof(opening->noise)},
-                      nothing) != PEAT_OK)
+                      nothing) != PEAT_OK ||
+        key == NULL)
         return PEAT_DENIED;
     if (!buffer_grow(&channel->output, PT_WIRE_NOISE_SIZE))
         return PEAT_NO_MEMORY;
@@ -251,6 +257,12 @@ bool pt_channel_is_ready(const struct pt_channel *channel)
     return channel->stage == READY;
 }
 
+bool pt_channel_is_proven(const struct pt_channel *channel)
+{
+    return channel->stage == READY &&
+           (channel->role == PT_CHANNEL_DIALER || channel->in.frames > 0);
+}
+
 /* ---- Frames in ---- */
 
 bool pt_channel_has_ended(const struct pt_channel *channel)
@@ -266,6 +278,8 @@ static const char *head_wrong(const struct pt_channel *channel, const struct pt_
     if ((head->flags & ~(PT_FRAME_REKEY | PT_FRAME_LAST)) != 0 || head->zeros[0] != 0 ||
         head->zeros[1] != 0)
         return "a frame with unknown flags";
+    if ((head->flags & PT_FRAME_LAST) != 0 && (head->type != 0 || pt_wire_u32(head->body_size) > 0))
+        return "a last frame that says something";
     if (pt_wire_u64(head->counter) != channel->in.frames)
         return "a frame out of turn";
     return NULL;
@@ -341,6 +355,7 @@ enum peat_status pt_channel_receive(struct pt_channel *channel, const void *byte
     *why_out = "out of memory";
     if (channel->stage == FAILED || channel->in.ended) {
         *taken_out = size;
+        *why_out = "it comes after what was refused";
         return channel->in.ended ? PEAT_DONE : PEAT_CORRUPT;
     }
     if (channel->stage == HANDSHAKE)
@@ -390,10 +405,13 @@ enum peat_status pt_channel_send(struct pt_channel *channel, uint8_t type,
     size_t size = 0;
     enum peat_status status;
 
-    for (size_t i = 0; i < count; i++)
-        size += pieces[i].size;
-    if (channel->stage != READY || channel->out.ended || size > PT_FRAME_BODY_MAX)
+    if (channel->stage != READY || channel->out.ended)
         return PEAT_INVALID;
+    for (size_t i = 0; i < count; i++) {
+        if (pieces[i].size > PT_FRAME_BODY_MAX - size)
+            return PEAT_INVALID;
+        size += pieces[i].size;
+    }
     status = frame_add(channel, type, rekey ? PT_FRAME_REKEY : 0, pieces, count, size);
     if (status != PEAT_OK)
         return status;

@@ -2,7 +2,8 @@
  * One end of one connection: bytes in, frames out, and the other way round. It proves that the peer has the same key,
  * keeps what is said from others, and notices every byte that is not as it was sent. No sockets, threads or clocks.
  *
- *  1. A listener says nothing before the dialer has shown that it has a key, and holds no more than the opening until then.
+ *  1. A listener says nothing before an opening by somebody who has a key, and holds no more than the opening until then. An
+ *     id that it does not know and a wrong secret look the same, and take the same time.
  *  2. Each direction has a key of its own, replaced after 2^32 frames or an hour. A frame is taken in its turn alone, so none is
  *     replayed, left out or moved.
  *  3. Room for what is received grows with the bytes that have come, and is at most twice the largest frame.
@@ -53,8 +54,12 @@ enum peat_status pt_channel_receive(struct pt_channel *channel, const void *byte
                                     size_t *taken_out, struct pt_frame *frame_out,
                                     const char **why_out);
 
-/* Whether the peer has shown its key, so that frames can be sent. */
+/* Whether the handshake is done, so that frames can be sent. A listener cannot tell yet whether the dialer's opening is
+ * a recorded one that somebody sends again. */
 bool pt_channel_is_ready(const struct pt_channel *channel);
+/* Whether the peer has shown that it has the key now: by its answer to a dialer, by its first frame to a listener. Until then
+ * a listener's peer is a stranger. */
+bool pt_channel_is_proven(const struct pt_channel *channel);
 /* Whether the peer's last frame has come: else what has come so far may be cut short. */
 bool pt_channel_has_ended(const struct pt_channel *channel);
 

@@ -17,7 +17,7 @@
  *
  *   OFFSET  SIZE  FIELD
  *        0     4  body_size         bytes, at most PT_FRAME_BODY_MAX
- *        4     1  type              enum pt_message_type; zero in the last frame
+ *        4     1  type              enum pt_message_type; zero in the last frame, which has no body
  *        5     1  flags             PT_FRAME_REKEY: the next frame has another key; PT_FRAME_LAST: there is none
  *        6     2  zeros
  *        8     8  counter           its number

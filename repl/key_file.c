@@ -80,6 +80,8 @@ enum peat_status pt_key_file_read(const char *path, struct pt_channel_key *key_o
             status =
                 pt_repl_fail(error, PEAT_INVALID, "%s is no key file; peat keygen makes one", path);
     }
+    if (status != PEAT_OK)
+        sodium_memzero(key_out, sizeof(*key_out));
     sodium_memzero(line, sizeof(line));
     (void)close(fd);
     return status;
@@ -87,9 +89,20 @@ enum peat_status pt_key_file_read(const char *path, struct pt_channel_key *key_o
 
 /* ---- Making ---- */
 
+/* false: errno says why. */
 static bool write_all(int fd, const char *text, size_t size)
 {
-    return write(fd, text, size) == (ssize_t)size && fsync(fd) == 0;
+    while (size > 0) {
+        ssize_t written = write(fd, text, size);
+
+        if (written < 0 && errno != EINTR)
+            return false;
+        if (written > 0) {
+            text += written;
+            size -= (size_t)written;
+        }
+    }
+    return fsync(fd) == 0;
 }
 
 enum peat_status peat_key_make(const char *path, char id_out[PEAT_KEY_ID_TEXT_SIZE],
@@ -100,7 +113,7 @@ enum peat_status peat_key_make(const char *path, char id_out[PEAT_KEY_ID_TEXT_SI
     struct pt_channel_key key;
     char line[LINE_SIZE + 1];
     char secret[SECRET_DIGITS + 1];
-    bool written;
+    int error_number;
     int fd;
 
     if (path == NULL || id_out == NULL)
@@ -115,14 +128,14 @@ enum peat_status peat_key_make(const char *path, char id_out[PEAT_KEY_ID_TEXT_SI
     (void)sodium_bin2hex(id_out, PEAT_KEY_ID_TEXT_SIZE, key.id, sizeof(key.id));
     (void)sodium_bin2hex(secret, sizeof(secret), key.secret, sizeof(key.secret));
     (void)snprintf(line, sizeof(line), HEAD "%s %s\n", id_out, secret);
-    written = write_all(fd, line, LINE_SIZE);
-    written = close(fd) == 0 && written;
+    error_number = write_all(fd, line, LINE_SIZE) ? 0 : errno;
+    if (close(fd) != 0 && error_number == 0)
+        error_number = errno;
     sodium_memzero(&key, sizeof(key));
     sodium_memzero(secret, sizeof(secret));
     sodium_memzero(line, sizeof(line));
-    if (written)
+    if (error_number == 0)
         return PEAT_OK;
-    (void)pt_repl_fail(error, PEAT_IO, "%s: %s", path, strerror(errno));
     (void)unlink(path);
-    return PEAT_IO;
+    return pt_repl_fail(error, PEAT_IO, "%s: %s; it was not made", path, strerror(error_number));
 }

@@ -19,6 +19,7 @@ static void hash(struct peat_bytes first, struct peat_bytes second, uint8_t out[
     (void)crypto_generichash_update(&state, first.data, first.size);
     (void)crypto_generichash_update(&state, second.data, second.size);
     (void)crypto_generichash_final(&state, out, PT_NOISE_HASH_SIZE);
+    sodium_memzero(&state, sizeof(state)); /* it has had keys in it */
 }
 
 /* HMAC (RFC 2104) with BLAKE2b, of two inputs one after the other. */

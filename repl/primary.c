@@ -219,14 +219,14 @@ static void piece_sent(void *context, enum peat_status status)
 static bool take(struct connection *connection, const uint8_t *bytes, size_t size)
 {
     struct pt_session *base = pt_primary_session_base(connection->session);
-    bool was_ready;
+    bool was_proven;
     bool goes_on;
 
     pthread_mutex_lock(&connection->mutex);
-    was_ready = pt_channel_is_ready(base->channel);
+    was_proven = pt_channel_is_proven(base->channel);
     if (size > 0)
         pt_primary_session_receive(connection->session, bytes, size, pt_now_us());
-    if (!was_ready && pt_channel_is_ready(base->channel) && !list_admit(connection))
+    if (!was_proven && pt_channel_is_proven(base->channel) && !list_admit(connection))
         pt_session_stop(base, PT_SESSION_REFUSED, PT_BYE_CLOSING, pt_now_us(),
                         "%d followers follow already", FOLLOWERS_MAX);
     name_note(connection);

@@ -136,7 +136,7 @@ uint64_t pt_session_tick(struct pt_session *session, uint64_t now_us)
 
     if (session->end != PT_SESSION_GOES_ON)
         return UINT64_MAX;
-    if (!pt_channel_is_ready(session->channel)) {
+    if (!pt_channel_is_proven(session->channel)) {
         deadline_us = session->begun_us + PT_SESSION_HANDSHAKE_US;
         if (now_us >= deadline_us)
             pt_session_lose(session, PT_SESSION_LOST, "no handshake within %d s",
@@ -206,13 +206,13 @@ void pt_session_receive(struct pt_session *session, const void *bytes, size_t si
     while (session->end == PT_SESSION_GOES_ON && status == PEAT_OK) {
         struct pt_frame frame;
         const char *why = "";
-        bool was_ready = pt_channel_is_ready(session->channel);
+        bool was_proven = pt_channel_is_proven(session->channel);
         size_t taken = 0;
 
         status = pt_channel_receive(session->channel, place, size, &taken, &frame, &why);
         place += taken;
         size -= taken;
-        if (!was_ready && pt_channel_is_ready(session->channel))
+        if (!was_proven && pt_channel_is_proven(session->channel))
             session->heard_us = now_us;
         if (status == PEAT_OK)
             frame_take(session, &frame, handler, now_us);

@@ -10,9 +10,19 @@
 enum { ALLOCATION_MAX = 128 << 20 /* bytes */ };
 
 const struct pt_fuzz_target *const pt_fuzz_targets[] = {
-    &pt_fuzz_superblock, &pt_fuzz_manifest, &pt_fuzz_segment, &pt_fuzz_log,
-    &pt_fuzz_backup,     &pt_fuzz_message,  &pt_fuzz_dump,    &pt_fuzz_jsonl,
-    &pt_fuzz_tsv,        &pt_fuzz_deb822,   &pt_fuzz_model,   NULL,
+    &pt_fuzz_superblock,
+    &pt_fuzz_manifest,
+    &pt_fuzz_segment,
+    &pt_fuzz_log,
+    &pt_fuzz_backup,
+    &pt_fuzz_channel,
+    &pt_fuzz_message,
+    &pt_fuzz_dump,
+    &pt_fuzz_jsonl,
+    &pt_fuzz_tsv,
+    &pt_fuzz_deb822,
+    &pt_fuzz_model,
+    NULL,
 };
 
 const struct pt_fuzz_target *pt_fuzz_find(const char *name)

@@ -21,6 +21,7 @@ struct pt_fuzz_target {
 };
 
 extern const struct pt_fuzz_target pt_fuzz_backup;
+extern const struct pt_fuzz_target pt_fuzz_channel;
 extern const struct pt_fuzz_target pt_fuzz_deb822;
 extern const struct pt_fuzz_target pt_fuzz_dump;
 extern const struct pt_fuzz_target pt_fuzz_jsonl;

@@ -18,7 +18,7 @@ LC_ALL=C top_srcdir=$root
 export LC_ALL top_srcdir
 
 readers='source entry_text tsv jsonl dump_text deb822 coding textbuf collection_path json_write'
-messages='message records joint'
+messages='channel noise message records joint'
 helpers='support message_sample segment_image forge thin_file disk trace session feed_look script crash_disk'
 
 minimize=no

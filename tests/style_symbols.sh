@@ -1,5 +1,5 @@
 #!/bin/sh
-# The shared library exports what the public header declares, and nothing that does not start with
+# Each shared library exports what its public header declares, and nothing that does not start with
 # peat_. Takes the build directory as its argument (default: from $top_builddir, or here).
 
 build=${1:-${top_builddir:-.}}
@@ -19,21 +19,27 @@ verdict() {
     fi
 }
 
-library=$build/.libs/libpeat.so
-verdict 'the library has been built' "$([ -e "$library" ] || echo "no $library")"
-exported=$(nm -D --defined-only "$library" | awk '{ print $3 }' | sort -u)
-declared=$(tr '\n' ' ' <"$source_dir/core/peat.h" | tr ';' '\n' | grep PEAT_API |
-    grep -o 'peat_[a-z0-9_]*(' | tr -d '(' | sort -u)
+# library_check NAME HEADER: lib$1.so exports what HEADER declares.
+library_check() {
+    library=$build/.libs/lib$1.so
+    verdict "lib$1 has been built" "$([ -e "$library" ] || echo "no $library")"
+    exported=$(nm -D --defined-only "$library" | awk '{ print $3 }' | sort -u)
+    declared=$(tr '\n' ' ' <"$source_dir/$2" | tr ';' '\n' | grep PEAT_API |
+        grep -o 'peat_[a-z0-9_]*(' | tr -d '(' | sort -u)
 
-# Sanitizers and coverage add names of their own, with underscores in front.
-verdict 'every exported symbol starts with peat_' \
-    "$(echo "$exported" | grep -v -e '^peat_' -e '^__' -e '^_init$' -e '^_fini$')"
+    # Sanitizers and coverage add names of their own, with underscores in front.
+    verdict "every symbol that lib$1 exports starts with peat_" \
+        "$(echo "$exported" | grep -v -e '^peat_' -e '^__' -e '^_init$' -e '^_fini$')"
 
-verdict 'every call that the header declares is exported' "$(
-    for name in $declared; do
-        echo "$exported" | grep -qx "$name" || echo "missing: $name"
-    done)"
+    verdict "every call that $2 declares is exported" "$(
+        for name in $declared; do
+            echo "$exported" | grep -qx "$name" || echo "missing: $name"
+        done)"
 
-verdict 'the header declares some' "$([ -n "$declared" ] || echo none)"
+    verdict "$2 declares some" "$([ -n "$declared" ] || echo none)"
+}
+
+library_check peat core/peat.h
+library_check peat_repl repl/peat_repl.h
 
 exit $failed

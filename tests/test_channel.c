@@ -5,6 +5,7 @@
 #include "tests/support.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -296,7 +297,9 @@ static void who_has_no_key_of_ours_gets_no_answer(void **state)
 
         memcpy(opening, pt_channel_output(dialer).data, OPENING_SIZE);
         opening[at] ^= 0x20;
-        assert_true(give(listener, opening, sizeof(opening), &frame) < 0);
+        assert_int_equal(give(listener, opening, sizeof(opening), &frame), at < 8    ? PEAT_CORRUPT
+                                                                           : at < 16 ? PEAT_VERSION
+                                                                                     : PEAT_DENIED);
         assert_int_equal(pt_channel_output(listener).size, 0);
         pt_channel_close(dialer);
         pt_channel_close(listener);
@@ -369,6 +372,298 @@ static void keys_are_changed_after_so_many_frames_and_after_an_hour(void **state
         pt_channel_output_taken(pair.dialer, output.size);
         now_us += UINT64_C(3600000000);
     }
+    PT_REQUIRE_OK(pt_channel_send(pair.dialer, 1, NULL, 0, now_us - 1)); /* the hour is not over */
+    assert_int_equal(((const uint8_t *)pt_channel_output(pair.dialer).data)[5], 0);
+    pair_free(&pair);
+}
+
+/* ---- What strangers and the network may do ---- */
+
+static void after_any_changed_bit_no_frame_comes_out_of_turn(void **state)
+{
+    static uint8_t stream[STREAM_MAX];
+    enum { FEW = 3, SIZE = 4 * 32 + 101 };
+    static const size_t ends[] = {32, 32 + 33, 32 + 33 + 132}; /* of the frames */
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    for (size_t bit = 0; bit < 8 * (size_t)SIZE; bit++) {
+        struct pair pair = pair_new();
+        size_t size = session_record(&pair, FEW, stream);
+        unsigned whole = 0; /* frames before the changed bit */
+        enum peat_status status;
+
+        assert_int_equal(size, SIZE);
+        while (whole < FEW && ends[whole] <= bit / 8)
+            whole++;
+        stream[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(take_all(pair.listener, stream, size, 60, &dice, &status), whole);
+        assert_false(pt_channel_has_ended(pair.listener));
+        /* What is right again does not heal it. */
+        stream[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(take_all(pair.listener, stream, size, 60, &dice, &status), 0);
+        pair_free(&pair);
+    }
+}
+
+static void frames_in_another_order_are_refused(void **state)
+{
+    static uint8_t stream[STREAM_MAX];
+    enum { FRAME = 32, COUNT = 4 };
+    (void)state;
+
+    for (size_t first = 0; first < COUNT; first++) {
+        for (size_t second = 0; second < COUNT; second++) {
+            struct pair pair = pair_new();
+            struct pt_frame frame;
+
+            for (size_t i = 0; i < COUNT; i++)
+                PT_REQUIRE_OK(pt_channel_send(pair.dialer, 1, NULL, 0, NOW));
+            memcpy(stream, pt_channel_output(pair.dialer).data, COUNT * FRAME);
+            assert_int_equal(give(pair.listener, stream + first * FRAME, FRAME, &frame),
+                             first == 0 ? PEAT_OK : PEAT_CORRUPT);
+            assert_int_equal(give(pair.listener, stream + second * FRAME, FRAME, &frame),
+                             first == 0 && second == 1 ? PEAT_OK : PEAT_CORRUPT);
+            pair_free(&pair);
+        }
+    }
+}
+
+static void an_answer_with_a_changed_bit_is_refused(void **state)
+{
+    struct pt_frame frame;
+    (void)state;
+
+    for (size_t bit = 0; bit < 8 * (size_t)ANSWER_SIZE; bit++) {
+        struct pt_channel *dialer = channel_new(PT_CHANNEL_DIALER, &keys[0], 1);
+        struct pt_channel *listener = channel_new(PT_CHANNEL_LISTENER, keys, 2);
+        uint8_t answer[ANSWER_SIZE];
+
+        PT_REQUIRE_STATUS(pass(dialer, listener), PEAT_DONE);
+        memcpy(answer, pt_channel_output(listener).data, ANSWER_SIZE);
+        answer[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(give(dialer, answer, ANSWER_SIZE, &frame), PEAT_DENIED);
+        assert_false(pt_channel_is_ready(dialer));
+        PT_REQUIRE_STATUS(pt_channel_send(dialer, 1, NULL, 0, NOW), PEAT_INVALID);
+        pt_channel_close(dialer);
+        pt_channel_close(listener);
+    }
+}
+
+static void garbage_in_place_of_an_opening_is_refused(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct pt_frame frame;
+    (void)state;
+
+    for (unsigned i = 0; i < 200; i++) {
+        static const uint8_t zeros[32] = {0};
+        struct pt_channel *listener = channel_new(PT_CHANNEL_LISTENER, keys, i % 3);
+        uint8_t bytes[2 * OPENING_SIZE];
+
+        /* Ever more of it is as it should be. */
+        pt_value_fill(pt_dice_next(&dice), bytes, sizeof(bytes));
+        if (i >= 40)
+            memcpy(bytes, "peatrepl", 8);
+        if (i >= 80)
+            memcpy(bytes + 8, "\1\0\0\0\0\0\0\0", 8);
+        if (i >= 120)
+            memcpy(bytes + 16, i % 3 == 0 ? zeros : keys[0].id, PT_KEY_ID_SIZE);
+        if (i >= 160)
+            memcpy(bytes + 32, zeros, 32);
+        assert_true(give(listener, bytes, sizeof(bytes), &frame) < 0);
+        assert_false(pt_channel_is_ready(listener) || pt_channel_is_proven(listener));
+        assert_int_equal(pt_channel_output(listener).size, 0);
+        pt_channel_close(listener);
+    }
+}
+
+static void an_opening_that_was_recorded_proves_nothing(void **state)
+{
+    uint8_t opening[OPENING_SIZE];
+    struct pair pair = {channel_new(PT_CHANNEL_DIALER, &keys[0], 1),
+                        channel_new(PT_CHANNEL_LISTENER, keys, 2)};
+    struct pt_channel *listener = channel_new(PT_CHANNEL_LISTENER, keys, 2);
+    struct peat_bytes frame_bytes;
+    struct pt_frame frame;
+    const char *why = NULL;
+    size_t taken;
+    (void)state;
+
+    memcpy(opening, pt_channel_output(pair.dialer).data, OPENING_SIZE);
+    PT_REQUIRE_STATUS(pass(pair.dialer, pair.listener), PEAT_DONE);
+    assert_false(pt_channel_is_proven(pair.listener) || pt_channel_is_proven(pair.dialer));
+    PT_REQUIRE_STATUS(pass(pair.listener, pair.dialer), PEAT_DONE);
+    assert_true(pt_channel_is_proven(pair.dialer));
+    PT_REQUIRE_OK(pt_channel_send(pair.dialer, 1, NULL, 0, NOW));
+    frame_bytes = pt_channel_output(pair.dialer);
+    PT_REQUIRE_OK(give(pair.listener, frame_bytes.data, frame_bytes.size, &frame));
+    assert_true(pt_channel_is_proven(pair.listener));
+
+    PT_REQUIRE_STATUS(give(listener, opening, sizeof(opening), &frame), PEAT_DONE);
+    assert_true(pt_channel_is_ready(listener));
+    assert_false(pt_channel_is_proven(listener));
+    assert_int_equal(give(listener, frame_bytes.data, frame_bytes.size, &frame), PEAT_CORRUPT);
+    assert_false(pt_channel_is_ready(listener) || pt_channel_is_proven(listener));
+    assert_int_equal(pt_channel_receive(listener, "", 1, &taken, &frame, &why), PEAT_CORRUPT);
+    assert_null(strstr(why, "memory"));
+    pt_channel_close(listener);
+    pair_free(&pair);
+}
+
+static void an_unknown_id_looks_like_a_wrong_secret(void **state)
+{
+    static const struct pt_channel_key wrong[] = {{.id = "third", .secret = "one"},
+                                                  {.id = "first", .secret = "three"}};
+    const char *why[2] = {NULL, NULL};
+    (void)state;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct pt_channel *dialer = channel_new(PT_CHANNEL_DIALER, &wrong[i], 1);
+        struct pt_channel *listener = channel_new(PT_CHANNEL_LISTENER, keys, 2);
+        struct peat_bytes opening = pt_channel_output(dialer);
+        struct pt_frame frame;
+        size_t taken;
+
+        assert_int_equal(
+            pt_channel_receive(listener, opening.data, opening.size, &taken, &frame, &why[i]),
+            PEAT_DENIED);
+        assert_int_equal(taken, OPENING_SIZE);
+        assert_int_equal(pt_channel_output(listener).size, 0);
+        pt_channel_close(dialer);
+        pt_channel_close(listener);
+    }
+    assert_string_equal(why[0], why[1]);
+}
+
+static void what_is_to_come_takes_no_memory(void **state)
+{
+    static const uint8_t head[16] = {0, 0, 0x10, 0, 1}; /* of a body of 1 MiB */
+    static uint8_t body[PT_FRAME_BODY_MAX];
+    enum { KIB = 1024 };
+    struct pair pair;
+    struct pt_channel *listener;
+    struct pt_channel *dialer;
+    struct pt_frame frame;
+    size_t before;
+    (void)state;
+
+    if (pt_test_is_sanitized())
+        skip(); /* it has an allocator of its own, which mallinfo2() knows nothing of */
+    dialer = channel_new(PT_CHANNEL_DIALER, &keys[0], 1);
+    before = mallinfo2().uordblks;
+    listener = channel_new(PT_CHANNEL_LISTENER, keys, 2);
+    PT_REQUIRE_STATUS(give(listener, pt_channel_output(dialer).data, OPENING_SIZE - 1, &frame),
+                      PEAT_DONE);
+    assert_true(mallinfo2().uordblks - before < 8 * KIB);
+    pt_channel_close(listener);
+    pt_channel_close(dialer);
+
+    pair = pair_new();
+    before = mallinfo2().uordblks;
+    PT_REQUIRE_STATUS(give(pair.listener, head, sizeof(head), &frame), PEAT_DONE);
+    assert_true(mallinfo2().uordblks - before < KIB);
+    for (size_t size = 0; size < 1000 * KIB; size += 50 * KIB) {
+        PT_REQUIRE_STATUS(give(pair.listener, body, 50 * KIB, &frame), PEAT_DONE);
+        assert_true(mallinfo2().uordblks + mallinfo2().hblkhd - before < 2 * (size + 60 * KIB));
+    }
+    pair_free(&pair);
+}
+
+static void both_directions_change_keys_as_they_please(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    (void)state;
+
+    for (unsigned round = 0; round < 30; round++) {
+        struct pair pair = {channel_new(PT_CHANNEL_DIALER, &keys[1], 1),
+                            channel_new(PT_CHANNEL_LISTENER, keys, 2)};
+        struct pt_channel *ends[] = {pair.dialer, pair.listener};
+        uint64_t now_us = NOW;
+        unsigned changed = 0;
+
+        pt_channel_set_rekey(pair.dialer, 1 + pt_dice_below(&dice, 5));
+        pt_channel_set_rekey(pair.listener, 1 + pt_dice_below(&dice, 5));
+        PT_REQUIRE_STATUS(pass(pair.dialer, pair.listener), PEAT_DONE);
+        PT_REQUIRE_STATUS(pass(pair.listener, pair.dialer), PEAT_DONE);
+        for (unsigned i = 0; i < 60; i++) {
+            size_t from = pt_dice_below(&dice, 2);
+            uint64_t word = pt_dice_next(&dice);
+            struct peat_bytes piece = {&word, sizeof(word)};
+            struct peat_bytes output;
+            struct pt_frame frame;
+
+            if (pt_dice_one_in(&dice, 10))
+                now_us += UINT64_C(3600000000);
+            PT_REQUIRE_OK(pt_channel_send(ends[from], (uint8_t)i, &piece, 1, now_us));
+            output = pt_channel_output(ends[from]);
+            changed += ((const uint8_t *)output.data)[5] & PT_FRAME_REKEY;
+            PT_REQUIRE_OK(give(ends[1 - from], output.data, output.size, &frame));
+            pt_channel_output_taken(ends[from], output.size);
+            assert_int_equal(frame.type, i);
+            assert_true(pt_same(frame.body, piece));
+        }
+        assert_true(changed >= 10);
+        pair_free(&pair);
+    }
+}
+
+static void output_that_is_taken_in_pieces_stays_whole(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    static uint8_t stream[STREAM_MAX];
+    struct pair pair = pair_new();
+    size_t size = 0;
+    enum { COUNT = 200 };
+    (void)state;
+
+    for (unsigned i = 0; i < COUNT; i++) {
+        send_frame(pair.dialer, i % (FRAMES - 2));
+        for (uint64_t k = pt_dice_below(&dice, 4); k > 0; k--) {
+            struct peat_bytes output = pt_channel_output(pair.dialer);
+            size_t piece = pt_dice_below(&dice, output.size + 1);
+
+            memcpy(stream + size, output.data, piece);
+            pt_channel_output_taken(pair.dialer, piece);
+            size += piece;
+        }
+    }
+    memcpy(stream + size, pt_channel_output(pair.dialer).data, pt_channel_output(pair.dialer).size);
+    size += pt_channel_output(pair.dialer).size;
+    for (unsigned i = 0; i < COUNT; i++) {
+        struct pt_frame frame;
+        uint32_t body_size;
+
+        memcpy(&body_size, stream, sizeof(body_size));
+        PT_REQUIRE_OK(give(pair.listener, stream, 32 + body_size, &frame));
+        require_frame(&frame, i % (FRAMES - 2));
+        memmove(stream, stream + 32 + body_size, size -= 32 + body_size);
+    }
+    assert_int_equal(size, 0);
+    pair_free(&pair);
+}
+
+static void a_last_frame_says_nothing_and_is_the_last(void **state)
+{
+    static const uint8_t heads[][16] = {{0, 0, 0, 0, 1, PT_FRAME_LAST},
+                                        {1, 0, 0, 0, 0, PT_FRAME_LAST}};
+    struct peat_bytes huge[2] = {{"", SIZE_MAX}, {"", 2}}; /* 1 in all, if one cannot add up */
+    struct pt_frame frame;
+    struct pair pair;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        pair = pair_new();
+        assert_int_equal(give(pair.listener, heads[i], sizeof(heads[i]), &frame), PEAT_CORRUPT);
+        pair_free(&pair);
+    }
+    pair = pair_new();
+    PT_REQUIRE_STATUS(pt_channel_send(pair.dialer, 1, huge, 2, NOW), PEAT_INVALID);
+    PT_REQUIRE_OK(pt_channel_finish(pair.dialer, NOW));
+    PT_REQUIRE_STATUS(pt_channel_finish(pair.dialer, NOW), PEAT_INVALID);
+    PT_REQUIRE_STATUS(pass(pair.dialer, pair.listener), PEAT_DONE);
+    assert_true(pt_channel_has_ended(pair.listener));
+    PT_REQUIRE_STATUS(give(pair.listener, heads[0], sizeof(heads[0]), &frame), PEAT_DONE);
     pair_free(&pair);
 }
 
@@ -382,6 +677,16 @@ int main(void)
         cmocka_unit_test(who_has_no_key_of_ours_gets_no_answer),
         cmocka_unit_test(frames_that_cannot_be_are_refused_before_they_have_come),
         cmocka_unit_test(keys_are_changed_after_so_many_frames_and_after_an_hour),
+        cmocka_unit_test(after_any_changed_bit_no_frame_comes_out_of_turn),
+        cmocka_unit_test(frames_in_another_order_are_refused),
+        cmocka_unit_test(an_answer_with_a_changed_bit_is_refused),
+        cmocka_unit_test(garbage_in_place_of_an_opening_is_refused),
+        cmocka_unit_test(an_opening_that_was_recorded_proves_nothing),
+        cmocka_unit_test(an_unknown_id_looks_like_a_wrong_secret),
+        cmocka_unit_test(what_is_to_come_takes_no_memory),
+        cmocka_unit_test(both_directions_change_keys_as_they_please),
+        cmocka_unit_test(output_that_is_taken_in_pieces_stays_whole),
+        cmocka_unit_test(a_last_frame_says_nothing_and_is_the_last),
     };
     int failed;
 

@@ -96,7 +96,7 @@ dump_of() {
 
 # ---- help and usage --------------------------------------------------------------------------
 
-commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff feed torture help"
+commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff feed keygen torture help"
 
 prints "peat $("$peat" --version | cut -d' ' -f2)\n" "--version names the version" --version
 run help
@@ -862,6 +862,27 @@ exits 0 "a torn number does not count, and --keep leaves the store" \
 exits 4 "a value that is not what was committed is damage" torture --json --verify torture
 grep -q '"failed":1,"finding":".*slot 0' out
 ok "which one it is, is in the object"
+
+# ---- keygen ----------------------------------------------------------------------------------
+
+exits 0 "keygen makes a key file" keygen k.key
+id=$(sed -n 's/^key \([0-9a-f]\{32\}\)$/\1/p' out)
+[ -n "$id" ] && [ "$(wc -l <out)" -eq 1 ] && grep -qx "peat-key 1 $id [0-9a-f]\{64\}" k.key &&
+    [ "$(wc -lc <k.key | tr -s ' ')" = " 1 109" ]
+ok "it holds one line with the id that was written, and a secret that was not"
+[ "$(stat -c %a k.key)" = 600 ]
+ok "nobody but its owner can read it"
+(umask 0 && "$peat" keygen open.key >out) && [ "$(stat -c %a open.key)" = 600 ]
+ok "whatever the umask is"
+cp k.key before.key
+exits 3 "a file that is there is left alone" keygen k.key
+grep -q '^peat keygen: k.key: ' err && cmp -s k.key before.key
+ok "and named"
+exits 0 "another key is another one" keygen other.key
+! grep -q "$id" other.key && [ "$(cut -d ' ' -f 4 k.key)" != "$(cut -d ' ' -f 4 other.key)" ]
+ok "with an id and a secret of its own"
+exits 3 "a key file in a directory that is not there is an error" keygen absent/k.key
+exits 2 "keygen without a file is wrong usage" keygen
 
 # ---- manual pages ----------------------------------------------------------------------------
 

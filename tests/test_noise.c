@@ -163,6 +163,30 @@ static void a_key_with_which_everybody_knows_the_secret_is_refused(void **state)
     memset(zeros.data, 0, sizeof(zeros.data));
     PT_REQUIRE_OK(pt_noise_write(&pair.dialer, (struct peat_bytes){NULL, 0}, room));
     assert_int_equal(pt_noise_read(&pair.dialer, view(&zeros), room), PEAT_DENIED);
+
+    /* By one who has the pre-shared key, so that all else is right. */
+    pair = pair_begin(PSK, PSK, PROLOGUE, PROLOGUE);
+    memset(pair.dialer.own_public, 0, sizeof(pair.dialer.own_public));
+    PT_REQUIRE_OK(pt_noise_write(&pair.dialer, (struct peat_bytes){NULL, 0}, zeros.data));
+    PT_REQUIRE_OK(pt_noise_read(&pair.listener, view(&zeros), room));
+    assert_int_equal(pt_noise_write(&pair.listener, (struct peat_bytes){NULL, 0}, room),
+                     PEAT_DENIED);
+}
+
+/* Section 4.2 of the specification: what zeros are encrypted to under the largest nonce. */
+static void the_next_key_is_what_the_specification_says(void **state)
+{
+    static const uint8_t nonce[12] = {0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255};
+    static const uint8_t zeros[PT_NOISE_KEY_SIZE];
+    struct pt_noise_cipher cipher = {.key = "one and the same key to begin", .counter = 7};
+    uint8_t wanted[PT_NOISE_KEY_SIZE + PT_NOISE_TAG_SIZE];
+    (void)state;
+
+    PT_REQUIRE(crypto_aead_chacha20poly1305_ietf_encrypt(wanted, NULL, zeros, sizeof(zeros), NULL,
+                                                         0, NULL, nonce, cipher.key) == 0);
+    pt_noise_rekey(&cipher);
+    assert_memory_equal(cipher.key, wanted, sizeof(cipher.key));
+    assert_int_equal(cipher.counter, 7); /* messages are counted on */
 }
 
 static void both_sides_change_their_key_together(void **state)
@@ -192,6 +216,7 @@ int main(void)
         cmocka_unit_test(the_published_vector_comes_out),
         cmocka_unit_test(another_key_another_prologue_and_every_flipped_byte_are_refused),
         cmocka_unit_test(a_key_with_which_everybody_knows_the_secret_is_refused),
+        cmocka_unit_test(the_next_key_is_what_the_specification_says),
         cmocka_unit_test(both_sides_change_their_key_together),
     };
     int failed;

@@ -40,7 +40,7 @@ struct peat_follower {
     enum peat_follower_state state;
     struct peat_position primary;
     uint64_t connections;
-    char words[PT_SESSION_WORDS_MAX];
+    char words[PT_PEER_WORDS_MAX];
     uint8_t piece[PIECE_SIZE]; /* the thread's */
 };
 
@@ -85,12 +85,12 @@ static enum peat_status flush(struct peat_follower *follower, struct pt_channel 
 
 static void status_note(struct peat_follower *follower, struct pt_follower_session *session)
 {
-    const struct pt_session *base = pt_follower_session_base(session);
+    const struct pt_peer *base = pt_follower_session_base(session);
 
     pthread_mutex_lock(&follower->mutex);
     if (pt_follower_session_is_following(session))
         follower->state = PEAT_FOLLOWER_FOLLOWING;
-    follower->primary = base->peer;
+    follower->primary = base->theirs;
     pthread_mutex_unlock(&follower->mutex);
 }
 
@@ -105,24 +105,24 @@ static unsigned wait_of(uint64_t due_us)
 
 static void converse(struct peat_follower *follower, struct pt_follower_session *session)
 {
-    struct pt_session *base = pt_follower_session_base(session);
+    struct pt_peer *base = pt_follower_session_base(session);
     uint8_t bytes[64 << 10];
 
-    while (base->end == PT_SESSION_GOES_ON) {
+    while (base->end == PT_PEER_GOES_ON) {
         uint64_t due_us = pt_follower_session_step(session, pt_now_us());
         const char *why = "it took nothing for too long";
         size_t size = 0;
         enum peat_status status;
 
         if (atomic_load(&follower->stopping))
-            pt_session_stop(base, PT_SESSION_CLOSED, PT_BYE_CLOSING, pt_now_us(),
-                            "the follower is being stopped");
+            pt_peer_stop(base, PT_PEER_CLOSED, PT_BYE_CLOSING, pt_now_us(),
+                         "the follower is being stopped");
         status = flush(follower, base->channel);
-        if (status == PEAT_OK && base->end == PT_SESSION_GOES_ON)
+        if (status == PEAT_OK && base->end == PT_PEER_GOES_ON)
             status = pt_stream_receive(follower->stream, bytes, sizeof(bytes), wait_of(due_us),
                                        &size, &why);
         if (status != PEAT_OK && status != PEAT_TIMEOUT)
-            pt_session_cut(base, why);
+            pt_peer_cut(base, why);
         if (size > 0)
             pt_follower_session_receive(session, bytes, size, pt_now_us());
         status_note(follower, session);
@@ -132,21 +132,21 @@ static void converse(struct peat_follower *follower, struct pt_follower_session 
 
 /* ---- Dialing ---- */
 
-static enum peat_follower_state state_of(enum pt_session_end end)
+static enum peat_follower_state state_of(enum pt_peer_end end)
 {
     switch (end) {
-    case PT_SESSION_GOES_ON:
-    case PT_SESSION_LOST:
-    case PT_SESSION_CLOSED:
-    case PT_SESSION_REFUSED:
+    case PT_PEER_GOES_ON:
+    case PT_PEER_LOST:
+    case PT_PEER_CLOSED:
+    case PT_PEER_REFUSED:
         break;
-    case PT_SESSION_SEED:
+    case PT_PEER_SEED:
         return PEAT_FOLLOWER_NEEDS_SEED;
-    case PT_SESSION_DIVERGED:
+    case PT_PEER_DIVERGED:
         return PEAT_FOLLOWER_DIVERGED;
-    case PT_SESSION_NO_SPACE:
+    case PT_PEER_NO_SPACE:
         return PEAT_FOLLOWER_NO_SPACE;
-    case PT_SESSION_FAILED:
+    case PT_PEER_FAILED:
         return PEAT_FOLLOWER_FAILED;
     }
     return PEAT_FOLLOWER_CONNECTING;

@@ -11,7 +11,7 @@ enum {
 };
 
 struct pt_follower_session {
-    struct pt_session base;
+    struct pt_peer base;
     char name[PEAT_NAME_SIZE_MAX + 1];
     uint64_t window_size;
     enum peat_durability durability;
@@ -41,7 +41,7 @@ enum peat_status pt_follower_session_open(struct peat_db *db,
     session->window_size = options->window_size;
     session->durability = options->durability;
     pt_joint_init(&session->joint, options->record_size_max);
-    status = pt_session_init(&session->base, db, PT_CHANNEL_DIALER, key, 1, now_us);
+    status = pt_peer_init(&session->base, db, PT_CHANNEL_DIALER, key, 1, now_us);
     if (status != PEAT_OK) {
         free(session);
         return status;
@@ -55,11 +55,11 @@ void pt_follower_session_close(struct pt_follower_session *session)
     if (session == NULL)
         return;
     pt_joint_fini(&session->joint);
-    pt_session_fini(&session->base);
+    pt_peer_fini(&session->base);
     free(session);
 }
 
-struct pt_session *pt_follower_session_base(struct pt_follower_session *session)
+struct pt_peer *pt_follower_session_base(struct pt_follower_session *session)
 {
     return &session->base;
 }
@@ -71,7 +71,7 @@ bool pt_follower_session_has_followed(const struct pt_follower_session *session)
 
 bool pt_follower_session_is_following(const struct pt_follower_session *session)
 {
-    return session->following && session->base.end == PT_SESSION_GOES_ON;
+    return session->following && session->base.end == PT_PEER_GOES_ON;
 }
 
 /* ---- Beginning ---- */
@@ -88,28 +88,27 @@ static void greet(struct pt_follower_session *session, uint64_t now_us)
     if (peat_sync(session->base.db) != PEAT_OK ||
         peat_position_get(session->base.db, &hello.position) != PEAT_OK ||
         pt_hello_encode(&hello, body, sizeof(body), &piece.size) != NULL) {
-        pt_session_stop(&session->base, PT_SESSION_FAILED, PT_BYE_ERROR, now_us, "%s",
-                        peat_last_error());
+        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
         return;
     }
     session->received = session->applied = session->durable = hello.position.commit;
-    pt_session_send(&session->base, PT_MESSAGE_HELLO, &piece, 1, now_us);
+    pt_peer_send(&session->base, PT_MESSAGE_HELLO, &piece, 1, now_us);
     session->greeted = true;
 }
 
-static enum pt_session_end end_of(enum pt_verdict verdict)
+static enum pt_peer_end end_of(enum pt_verdict verdict)
 {
     switch (verdict) {
     case PT_VERDICT_TAIL:
         break;
     case PT_VERDICT_SEED:
-        return PT_SESSION_SEED;
+        return PT_PEER_SEED;
     case PT_VERDICT_FORKED:
-        return PT_SESSION_DIVERGED;
+        return PT_PEER_DIVERGED;
     case PT_VERDICT_REFUSED:
-        return PT_SESSION_REFUSED;
+        return PT_PEER_REFUSED;
     }
-    return PT_SESSION_GOES_ON;
+    return PT_PEER_GOES_ON;
 }
 
 static void welcome_take(struct pt_follower_session *session, const struct pt_frame *frame,
@@ -121,14 +120,14 @@ static void welcome_take(struct pt_follower_session *session, const struct pt_fr
     if (wrong == NULL && session->following)
         wrong = "a second welcome";
     if (wrong != NULL) {
-        pt_session_stop(&session->base, PT_SESSION_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
+        pt_peer_stop(&session->base, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
         return;
     }
-    session->base.peer = welcome.newest;
+    session->base.theirs = welcome.newest;
     session->following = welcome.verdict == PT_VERDICT_TAIL;
     if (!session->following)
-        pt_session_stop(&session->base, end_of(welcome.verdict), PT_BYE_CLOSING, now_us, "%.*s",
-                        (int)welcome.words.size, (const char *)welcome.words.data);
+        pt_peer_stop(&session->base, end_of(welcome.verdict), PT_BYE_CLOSING, now_us, "%.*s",
+                     (int)welcome.words.size, (const char *)welcome.words.data);
 }
 
 /* ---- Records ---- */
@@ -143,26 +142,27 @@ static void acknowledge(struct pt_follower_session *session, uint64_t now_us)
     struct peat_bytes piece = {&body, sizeof(body)};
 
     if (pt_ack_encode(&ack, &body) == NULL)
-        pt_session_send(&session->base, PT_MESSAGE_ACK, &piece, 1, now_us);
+        pt_peer_send(&session->base, PT_MESSAGE_ACK, &piece, 1, now_us);
 }
 
 /* What became of a call of peat_apply() that failed. */
 static void apply_failed(struct pt_follower_session *session, enum peat_status status,
                          uint64_t now_us)
 {
-    enum pt_session_end end = PT_SESSION_FAILED;
+    enum pt_peer_end end = PT_PEER_FAILED;
     enum pt_bye_code code = PT_BYE_ERROR;
 
     if (status == PEAT_CORRUPT) {
-        end = PT_SESSION_DIVERGED;
+        end = PT_PEER_DIVERGED;
         code = PT_BYE_DIVERGED;
     } else if (status == PEAT_NO_SPACE) {
-        end = PT_SESSION_NO_SPACE;
+        end = PT_PEER_NO_SPACE;
         code = PT_BYE_NO_SPACE;
     } else if (status == PEAT_GAP) {
-        end = PT_SESSION_SEED; /* a seal behind our newest commit, which the primary's feed does not count */
+        end =
+            PT_PEER_SEED; /* a seal behind our newest commit, which the primary's feed does not count */
     }
-    pt_session_stop(&session->base, end, code, now_us, "%s", peat_last_error());
+    pt_peer_stop(&session->base, end, code, now_us, "%s", peat_last_error());
 }
 
 static void group_apply(struct pt_follower_session *session, size_t count, uint64_t now_us)
@@ -187,8 +187,7 @@ static void sync_applied(struct pt_follower_session *session, uint64_t now_us)
     if (session->durable == session->applied)
         return;
     if (peat_sync(session->base.db) != PEAT_OK) {
-        pt_session_stop(&session->base, PT_SESSION_FAILED, PT_BYE_ERROR, now_us, "%s",
-                        peat_last_error());
+        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
         return;
     }
     session->durable = session->applied;
@@ -197,7 +196,7 @@ static void sync_applied(struct pt_follower_session *session, uint64_t now_us)
 
 static void refuse(struct pt_follower_session *session, const char *wrong, uint64_t now_us)
 {
-    pt_session_stop(&session->base, PT_SESSION_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
+    pt_peer_stop(&session->base, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
 }
 
 static void records_take(struct pt_follower_session *session, const struct pt_frame *frame,
@@ -213,7 +212,7 @@ static void records_take(struct pt_follower_session *session, const struct pt_fr
         refuse(session, wrong, now_us);
         return;
     }
-    while (count > 0 && session->base.end == PT_SESSION_GOES_ON) {
+    while (count > 0 && session->base.end == PT_PEER_GOES_ON) {
         size_t taken = 0;
 
         for (; taken < GROUP_MAX && taken < count; taken++)
@@ -246,7 +245,7 @@ static void part_take(struct pt_follower_session *session, const struct pt_frame
 
 /* ---- Receiving ---- */
 
-static void handle(struct pt_session *base, const struct pt_frame *frame, uint64_t now_us)
+static void handle(struct pt_peer *base, const struct pt_frame *frame, uint64_t now_us)
 {
     struct pt_follower_session *session = (struct pt_follower_session *)base; /* its first field */
 
@@ -257,23 +256,23 @@ static void handle(struct pt_session *base, const struct pt_frame *frame, uint64
     else if (frame->type == PT_MESSAGE_PART && session->following)
         part_take(session, frame, now_us);
     else
-        pt_session_stop(base, PT_SESSION_LOST, PT_BYE_ERROR, now_us,
-                        "a message of type %u out of turn", frame->type);
+        pt_peer_stop(base, PT_PEER_LOST, PT_BYE_ERROR, now_us, "a message of type %u out of turn",
+                     frame->type);
 }
 
 void pt_follower_session_receive(struct pt_follower_session *session, const void *bytes,
                                  size_t size, uint64_t now_us)
 {
-    pt_session_receive(&session->base, bytes, size, handle, now_us);
+    pt_peer_receive(&session->base, bytes, size, handle, now_us);
     (void)pt_follower_session_step(session, now_us);
 }
 
 uint64_t pt_follower_session_step(struct pt_follower_session *session, uint64_t now_us)
 {
-    if (!session->greeted && session->base.end == PT_SESSION_GOES_ON &&
+    if (!session->greeted && session->base.end == PT_PEER_GOES_ON &&
         pt_channel_is_ready(session->base.channel))
         greet(session, now_us);
     if (pt_follower_session_is_following(session) && now_us >= session->sync_due_us)
         sync_applied(session, now_us);
-    return pt_session_tick(&session->base, now_us);
+    return pt_peer_tick(&session->base, now_us);
 }

@@ -9,7 +9,7 @@
 #ifndef PEAT_REPL_FOLLOWER_SESSION_H
 #define PEAT_REPL_FOLLOWER_SESSION_H
 
-#include "repl/session.h"
+#include "repl/peer.h"
 
 struct pt_follower_session_options {
     const char *name;         /* 1 to PEAT_NAME_SIZE_MAX bytes: that of its feed at the primary */
@@ -27,7 +27,7 @@ enum peat_status pt_follower_session_open(struct peat_db *db,
                                           struct pt_follower_session **session_out);
 void pt_follower_session_close(struct pt_follower_session *session); /* NULL is allowed */
 
-struct pt_session *pt_follower_session_base(struct pt_follower_session *session);
+struct pt_peer *pt_follower_session_base(struct pt_follower_session *session);
 
 void pt_follower_session_receive(struct pt_follower_session *session, const void *bytes,
                                  size_t size, uint64_t now_us);

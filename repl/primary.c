@@ -206,7 +206,7 @@ static void piece_sent(void *context, enum peat_status status)
         step(connection);
     } else {
         connection->broken = true;
-        pt_session_cut(pt_primary_session_base(connection->session), "nothing could be sent");
+        pt_peer_cut(pt_primary_session_base(connection->session), "nothing could be sent");
         pt_stream_shut(connection->stream);
     }
     pthread_cond_broadcast(&connection->idle);
@@ -218,7 +218,7 @@ static void piece_sent(void *context, enum peat_status status)
 /* What the peer sent, and what time has brought. false: it is over. */
 static bool take(struct connection *connection, const uint8_t *bytes, size_t size)
 {
-    struct pt_session *base = pt_primary_session_base(connection->session);
+    struct pt_peer *base = pt_primary_session_base(connection->session);
     bool was_proven;
     bool goes_on;
 
@@ -227,14 +227,14 @@ static bool take(struct connection *connection, const uint8_t *bytes, size_t siz
     if (size > 0)
         pt_primary_session_receive(connection->session, bytes, size, pt_now_us());
     if (!was_proven && pt_channel_is_proven(base->channel) && !list_admit(connection))
-        pt_session_stop(base, PT_SESSION_REFUSED, PT_BYE_CLOSING, pt_now_us(),
-                        "%d followers follow already", FOLLOWERS_MAX);
+        pt_peer_stop(base, PT_PEER_REFUSED, PT_BYE_CLOSING, pt_now_us(),
+                     "%d followers follow already", FOLLOWERS_MAX);
     name_note(connection);
     if (atomic_load(&connection->primary->stopping))
-        pt_session_stop(base, PT_SESSION_CLOSED, PT_BYE_CLOSING, pt_now_us(),
-                        "the primary is being stopped");
+        pt_peer_stop(base, PT_PEER_CLOSED, PT_BYE_CLOSING, pt_now_us(),
+                     "the primary is being stopped");
     step(connection);
-    goes_on = base->end == PT_SESSION_GOES_ON;
+    goes_on = base->end == PT_PEER_GOES_ON;
     pthread_mutex_unlock(&connection->mutex);
     return goes_on;
 }
@@ -267,7 +267,7 @@ static void *reader_run(void *context)
 
         if (status != PEAT_OK && status != PEAT_TIMEOUT) {
             pthread_mutex_lock(&connection->mutex);
-            pt_session_cut(pt_primary_session_base(connection->session), why);
+            pt_peer_cut(pt_primary_session_base(connection->session), why);
             pthread_mutex_unlock(&connection->mutex);
         }
         goes_on = take(connection, bytes, size);

@@ -13,7 +13,7 @@ enum {
 };
 
 struct pt_primary_session {
-    struct pt_session base;
+    struct pt_peer base;
     struct pt_primary_session_options options; /* its keys are not looked at any more */
     struct peat_feed *feed;                    /* NULL: HELLO has not come */
     char name[PEAT_NAME_SIZE_MAX + 1];
@@ -38,8 +38,8 @@ enum peat_status pt_primary_session_open(struct peat_db *db,
     if (session == NULL)
         return PEAT_NO_MEMORY;
     session->options = *options;
-    status = pt_session_init(&session->base, db, PT_CHANNEL_LISTENER, options->keys,
-                             options->key_count, now_us);
+    status = pt_peer_init(&session->base, db, PT_CHANNEL_LISTENER, options->keys,
+                          options->key_count, now_us);
     if (status != PEAT_OK) {
         free(session);
         return status;
@@ -53,19 +53,18 @@ void pt_primary_session_close(struct pt_primary_session *session)
     if (session == NULL)
         return;
     peat_feed_close(session->feed);
-    pt_session_fini(&session->base);
+    pt_peer_fini(&session->base);
     free(session);
 }
 
 void pt_primary_session_displace(struct pt_primary_session *session)
 {
-    pt_session_lose(&session->base, PT_SESSION_LOST,
-                    "the follower has come back on another connection");
+    pt_peer_lose(&session->base, PT_PEER_LOST, "the follower has come back on another connection");
     peat_feed_close(session->feed);
     session->feed = NULL;
 }
 
-struct pt_session *pt_primary_session_base(struct pt_primary_session *session)
+struct pt_peer *pt_primary_session_base(struct pt_primary_session *session)
 {
     return &session->base;
 }
@@ -91,25 +90,24 @@ static void welcome(struct pt_primary_session *session, enum pt_verdict verdict,
                     uint64_t now_us)
 {
     char room[PT_WORDS_SIZE_MAX];
-    struct pt_welcome welcome = {.verdict = verdict, .words = pt_session_words(words, room)};
+    struct pt_welcome welcome = {.verdict = verdict, .words = pt_peer_words(words, room)};
     uint8_t body[PT_WELCOME_SIZE_MAX];
     struct peat_bytes piece = {body, 0};
 
     if (peat_position_get(session->base.db, &welcome.newest) != PEAT_OK ||
         pt_welcome_encode(&welcome, body, sizeof(body), &piece.size) != NULL) {
-        pt_session_stop(&session->base, PT_SESSION_FAILED, PT_BYE_ERROR, now_us, "%s",
-                        peat_last_error());
+        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
         return;
     }
-    pt_session_send(&session->base, PT_MESSAGE_WELCOME, &piece, 1, now_us);
+    pt_peer_send(&session->base, PT_MESSAGE_WELCOME, &piece, 1, now_us);
 }
 
 /* It does not follow, and @p verdict says so. */
 static void turn_away(struct pt_primary_session *session, enum pt_verdict verdict,
-                      enum pt_session_end end, const char *words, uint64_t now_us)
+                      enum pt_peer_end end, const char *words, uint64_t now_us)
 {
     welcome(session, verdict, words, now_us);
-    pt_session_stop(&session->base, end, PT_BYE_CLOSING, now_us, "%s", words);
+    pt_peer_stop(&session->base, end, PT_BYE_CLOSING, now_us, "%s", words);
 }
 
 /* (3), as far as it can be seen without the log. */
@@ -142,17 +140,17 @@ static void hello_take(struct pt_primary_session *session, const struct pt_frame
     enum peat_status status;
 
     if (wrong != NULL || session->name[0] != '\0') {
-        pt_session_stop(&session->base, PT_SESSION_LOST, PT_BYE_ERROR, now_us, "%s",
-                        wrong != NULL ? wrong : "a second hello");
+        pt_peer_stop(&session->base, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s",
+                     wrong != NULL ? wrong : "a second hello");
         return;
     }
     memcpy(session->name, hello.name.data, hello.name.size);
-    session->base.peer = hello.position;
+    session->base.theirs = hello.position;
     session->ack = (struct pt_ack){hello.position.commit, hello.position.commit,
                                    hello.position.commit, hello.credit};
     status = peat_position_get(session->base.db, &ours);
     if (status == PEAT_OK && has_parted(&hello.position, &ours)) {
-        turn_away(session, PT_VERDICT_FORKED, PT_SESSION_DIVERGED,
+        turn_away(session, PT_VERDICT_FORKED, PT_PEER_DIVERGED,
                   "the follower has a history that this store has not", now_us);
         return;
     }
@@ -162,10 +160,10 @@ static void hello_take(struct pt_primary_session *session, const struct pt_frame
     if (status == PEAT_OK)
         welcome(session, PT_VERDICT_TAIL, "", now_us);
     else if (status == PEAT_GAP)
-        turn_away(session, PT_VERDICT_SEED, PT_SESSION_SEED, peat_last_error(), now_us);
+        turn_away(session, PT_VERDICT_SEED, PT_PEER_SEED, peat_last_error(), now_us);
     else
         turn_away(session, PT_VERDICT_REFUSED,
-                  status == PEAT_BUSY ? PT_SESSION_REFUSED : PT_SESSION_FAILED, peat_last_error(),
+                  status == PEAT_BUSY ? PT_PEER_REFUSED : PT_PEER_FAILED, peat_last_error(),
                   now_us);
 }
 
@@ -184,7 +182,7 @@ static void ack_take(struct pt_primary_session *session, const struct pt_frame *
                           ack.durable < session->ack.durable || ack.applied < session->ack.applied))
         wrong = "an acknowledgement of what was not sent, or less than before";
     if (wrong != NULL) {
-        pt_session_stop(&session->base, PT_SESSION_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
+        pt_peer_stop(&session->base, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
         return;
     }
     if (ack.durable > session->ack.durable)
@@ -205,8 +203,8 @@ static bool next_record(struct pt_primary_session *session, uint64_t now_us)
     session->has_next = status == PEAT_OK;
     if (status == PEAT_OK || status == PEAT_TIMEOUT || status == PEAT_DONE)
         return session->has_next;
-    pt_session_stop(&session->base, status == PEAT_GAP ? PT_SESSION_SEED : PT_SESSION_FAILED,
-                    PT_BYE_ERROR, now_us, "%s", peat_last_error());
+    pt_peer_stop(&session->base, status == PEAT_GAP ? PT_PEER_SEED : PT_PEER_FAILED, PT_BYE_ERROR,
+                 now_us, "%s", peat_last_error());
     return false;
 }
 
@@ -251,10 +249,10 @@ static void part_send(struct pt_primary_session *session, size_t room, uint64_t 
     const char *wrong = pt_part_encode(&part, &head);
 
     if (wrong != NULL) {
-        pt_session_stop(&session->base, PT_SESSION_FAILED, PT_BYE_ERROR, now_us, "%s", wrong);
+        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", wrong);
         return;
     }
-    pt_session_send(&session->base, PT_MESSAGE_PART, pieces, 2, now_us);
+    pt_peer_send(&session->base, PT_MESSAGE_PART, pieces, 2, now_us);
     session->spent += sizeof(head) + part.piece.size;
     session->part_offset += part.piece.size;
     if (session->part_offset == session->next.payload.size)
@@ -272,13 +270,13 @@ static bool frame_make(struct pt_primary_session *session, uint64_t now_us)
     pt_records_begin(records, session->stage, sizeof(session->stage), room);
     status = records_fill(session, records, now_us);
     if (status != PEAT_OK && status != PEAT_DONE)
-        pt_session_stop(&session->base, PT_SESSION_FAILED, PT_BYE_ERROR, now_us,
-                        "commit %" PRIu64 " cannot be sent", session->next.commit);
-    if (session->base.end != PT_SESSION_GOES_ON)
+        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us,
+                     "commit %" PRIu64 " cannot be sent", session->next.commit);
+    if (session->base.end != PT_PEER_GOES_ON)
         return false;
     if (records->count > 0) {
-        pt_session_send(&session->base, PT_MESSAGE_RECORDS, records->pieces, records->piece_count,
-                        now_us);
+        pt_peer_send(&session->base, PT_MESSAGE_RECORDS, records->pieces, records->piece_count,
+                     now_us);
         session->spent += records->size;
         return true;
     }
@@ -290,10 +288,10 @@ static bool frame_make(struct pt_primary_session *session, uint64_t now_us)
 
 uint64_t pt_primary_session_step(struct pt_primary_session *session, uint64_t now_us)
 {
-    uint64_t due_us = pt_session_tick(&session->base, now_us);
+    uint64_t due_us = pt_peer_tick(&session->base, now_us);
 
-    while (session->feed != NULL && session->base.end == PT_SESSION_GOES_ON &&
-           pt_channel_output(session->base.channel).size < PT_SESSION_OUTPUT_MAX &&
+    while (session->feed != NULL && session->base.end == PT_PEER_GOES_ON &&
+           pt_channel_output(session->base.channel).size < PT_PEER_OUTPUT_MAX &&
            frame_make(session, now_us))
         ;
     return due_us;
@@ -301,7 +299,7 @@ uint64_t pt_primary_session_step(struct pt_primary_session *session, uint64_t no
 
 /* ---- Receiving ---- */
 
-static void handle(struct pt_session *base, const struct pt_frame *frame, uint64_t now_us)
+static void handle(struct pt_peer *base, const struct pt_frame *frame, uint64_t now_us)
 {
     struct pt_primary_session *session = (struct pt_primary_session *)base; /* its first field */
 
@@ -310,12 +308,12 @@ static void handle(struct pt_session *base, const struct pt_frame *frame, uint64
     else if (frame->type == PT_MESSAGE_ACK)
         ack_take(session, frame, now_us);
     else
-        pt_session_stop(base, PT_SESSION_LOST, PT_BYE_ERROR, now_us,
-                        "a message of type %u, which a follower does not send", frame->type);
+        pt_peer_stop(base, PT_PEER_LOST, PT_BYE_ERROR, now_us,
+                     "a message of type %u, which a follower does not send", frame->type);
 }
 
 void pt_primary_session_receive(struct pt_primary_session *session, const void *bytes, size_t size,
                                 uint64_t now_us)
 {
-    pt_session_receive(&session->base, bytes, size, handle, now_us);
+    pt_peer_receive(&session->base, bytes, size, handle, now_us);
 }

@@ -11,7 +11,7 @@
 #ifndef PEAT_REPL_PRIMARY_SESSION_H
 #define PEAT_REPL_PRIMARY_SESSION_H
 
-#include "repl/session.h"
+#include "repl/peer.h"
 
 struct pt_primary_session;
 
@@ -33,7 +33,7 @@ void pt_primary_session_displace(struct pt_primary_session *session);
 void pt_primary_session_close(struct pt_primary_session *session); /* NULL is allowed */
 
 /* How it goes, what is to be sent, and how it ended. */
-struct pt_session *pt_primary_session_base(struct pt_primary_session *session);
+struct pt_peer *pt_primary_session_base(struct pt_primary_session *session);
 
 void pt_primary_session_receive(struct pt_primary_session *session, const void *bytes, size_t size,
                                 uint64_t now_us);

@@ -96,7 +96,7 @@ dump_of() {
 
 # ---- help and usage --------------------------------------------------------------------------
 
-commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff feed keygen torture help"
+commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff feed keygen serve follow torture help"
 
 prints "peat $("$peat" --version | cut -d' ' -f2)\n" "--version names the version" --version
 run help
@@ -883,6 +883,50 @@ exits 0 "another key is another one" keygen other.key
 ok "with an id and a secret of its own"
 exits 3 "a key file in a directory that is not there is an error" keygen absent/k.key
 exits 2 "keygen without a file is wrong usage" keygen
+
+# ---- serve and follow ------------------------------------------------------------------------
+
+# The primary's data comes through a pipe that stays open; what it listens on is where nobody else is.
+url=ipc://$PWD/serve.socket
+mkfifo serve.in
+"$peat" serve --listen "$url" --key k.key --format tsv serve.db <serve.in >serve.out 2>serve.err &
+server=$!
+exec 7>serve.in
+"$peat" follow --from "$url" --key k.key --name one --until 1 follow.db >follow.out 2>follow.err 7>&- &
+follower=$!
+printf 'a\t1\nb\t2\n' >&7
+exec 7>&-
+wait "$follower"
+[ $? -eq 0 ] && grep -q '^following at commit' follow.out && [ ! -s follow.err ]
+ok "a store follows until it has a commit, and says what it does"
+"$peat" dump serve.db >served 2>err && "$peat" dump follow.db >followed && cmp -s served followed
+ok "then it has what the primary has"
+"$peat" follow --from "$url" --key k.key --name one follow.db >follow.out 2>follow.err &
+follower=$!
+until [ -s follow.out ] || ! kill -0 "$follower"; do sleep 0.1; done
+"$peat" put serve.db c 3 2>/dev/null
+[ $? -eq 3 ]
+ok "a store that is served has its one writer"
+kill "$follower"
+wait "$follower"
+[ $? -eq 0 ]
+ok "following ends when it is asked to"
+kill "$server"
+wait "$server"
+[ $? -eq 0 ]
+ok "serving ends when it is asked to"
+grep -qx "listening on $url" serve.out && [ ! -s serve.err ]
+ok "and has said where it listened"
+exits 2 "serve without an address is wrong usage" serve serve.db
+exits 2 "follow without an address is wrong usage" follow follow.db
+exits 3 "without a key only this machine is served" serve --listen tcp://0.0.0.0:0 serve.db
+grep -q 'peat keygen' err
+ok "and the remedy is told"
+chmod 644 k.key
+exits 3 "a key that others can read is refused" serve --listen "$url" --key k.key serve.db
+grep -q 'chmod 600' err
+ok "and it says what to do"
+exits 3 "an address of another kind is refused" follow --from udp://here:1 follow.db
 
 # ---- manual pages ----------------------------------------------------------------------------
 

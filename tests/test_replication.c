@@ -72,7 +72,7 @@ struct node {
     uint64_t seen;      /* the newest commit that was looked at */
     uint64_t frozen_us; /* it does nothing until then */
     bool full;
-    char words[PT_SESSION_WORDS_MAX]; /* why its last session ended */
+    char words[PT_PEER_WORDS_MAX]; /* why its last session ended */
 };
 
 struct world {
@@ -252,7 +252,7 @@ static void chunk_carry(struct world *world, struct pipe *pipe, uint8_t *bytes, 
 }
 
 static void output_carry(struct world *world, struct link *link, struct pipe *pipe,
-                         struct pt_session *session)
+                         struct pt_peer *session)
 {
     struct peat_bytes output = pt_channel_output(session->channel);
 
@@ -400,15 +400,15 @@ static void link_hung_up(struct world *world, struct link *link)
     if (link->swallows)
         return;
     if (link->primary_end != NULL && link->follower_end == NULL && (link->up.head == NULL || reset))
-        pt_session_cut(pt_primary_session_base(link->primary_end), "hung up");
+        pt_peer_cut(pt_primary_session_base(link->primary_end), "hung up");
     if (link->follower_end != NULL && link->primary_end == NULL &&
         (link->down.head == NULL || reset))
-        pt_session_cut(pt_follower_session_base(link->follower_end), "hung up");
+        pt_peer_cut(pt_follower_session_base(link->follower_end), "hung up");
 }
 
 static void primary_end_step(struct world *world, struct link *link)
 {
-    struct pt_session *base;
+    struct pt_peer *base;
     struct chunk *chunk;
 
     if (link->primary_end == NULL)
@@ -420,15 +420,15 @@ static void primary_end_step(struct world *world, struct link *link)
     }
     (void)pt_primary_session_step(link->primary_end, world->now_us);
     output_carry(world, link, &link->down, base);
-    if (base->end != PT_SESSION_GOES_ON)
+    if (base->end != PT_PEER_GOES_ON)
         primary_end_close(link);
 }
 
 static void follower_end_step(struct world *world, struct link *link)
 {
-    struct pt_session *base;
+    struct pt_peer *base;
     struct chunk *chunk;
-    enum pt_session_end end;
+    enum pt_peer_end end;
 
     if (link->follower_end == NULL || world->nodes[link->follower].frozen_us > world->now_us)
         return;
@@ -440,15 +440,15 @@ static void follower_end_step(struct world *world, struct link *link)
     (void)pt_follower_session_step(link->follower_end, world->now_us);
     output_carry(world, link, &link->up, base);
     end = base->end;
-    if (end == PT_SESSION_GOES_ON)
+    if (end == PT_PEER_GOES_ON)
         return;
     (void)strcpy(world->nodes[link->follower].words, base->words);
-    require(world, end != PT_SESSION_DIVERGED, base->words);
-    require(world, end != PT_SESSION_FAILED, base->words);
-    require(world, end != PT_SESSION_NO_SPACE || world->nodes[link->follower].full, base->words);
-    totals.full += end == PT_SESSION_NO_SPACE;
+    require(world, end != PT_PEER_DIVERGED, base->words);
+    require(world, end != PT_PEER_FAILED, base->words);
+    require(world, end != PT_PEER_NO_SPACE || world->nodes[link->follower].full, base->words);
+    totals.full += end == PT_PEER_NO_SPACE;
     follower_end_close(world, link);
-    if (end == PT_SESSION_SEED)
+    if (end == PT_PEER_SEED)
         seed(world, link->follower);
 }
 
@@ -518,7 +518,7 @@ static void trouble(struct world *world)
     case 3:
     case 4:
         if (link != NULL && link->follower_end != NULL)
-            pt_session_cut(pt_follower_session_base(link->follower_end), "cut");
+            pt_peer_cut(pt_follower_session_base(link->follower_end), "cut");
         totals.cuts++;
         break;
     case 5:
@@ -609,7 +609,7 @@ static void heal(struct world *world)
     }
     for (size_t i = 0; i < world->link_count; i++)
         if (world->links[i].swallows && world->links[i].follower_end != NULL)
-            pt_session_cut(pt_follower_session_base(world->links[i].follower_end), "healed");
+            pt_peer_cut(pt_follower_session_base(world->links[i].follower_end), "healed");
     while (!is_together(world)) {
         if (world->now_us >= end_us)
             nodes_print(world);

@@ -17,8 +17,8 @@
 
 enum {
     DIAL_MS = 3000,
-    SEND_MS = 4000,
-    LOOK_MS = 500, /* so often it looks whether a time has come */
+    SEND_MS = 1500, /* a peer that takes no more for so long is gone; stopping waits for it */
+    LOOK_MS = 500,  /* so often it looks whether a time has come */
     WINDOW_MIN = 64 << 10,
     WINDOW_DEFAULT = 8 << 20,
     PIECE_SIZE = 256 << 10

@@ -18,7 +18,7 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
-enum { RECORDS_MAX = 64, SOON_MS = 60000, KEYS = 200 };
+enum { RECORDS_MAX = 64, SOON_MS = 60000, KEYS = 200, TRIES = 50 };
 
 /* One side: a store in a file. */
 struct side {
@@ -728,11 +728,15 @@ static void P7_a_follower_that_has_caught_up_stands_where_its_primary_stands(voi
     assert_int_equal(positions[0].commit, 0);
     assert_memory_equal(positions[0].chain, positions[1].chain, sizeof(positions[0].chain));
     primary_do(&pair, &dice, 60, true);
-    PT_REQUIRE_OK(peat_position_get(pair.primary.db, &positions[0]));
-    assert_int_equal(positions[0].commit, newest(pair.primary.db));
-    assert_memory_not_equal(positions[0].chain, positions[1].chain, sizeof(positions[0].chain));
-    follow(&pair, &dice);
-    PT_REQUIRE_OK(peat_position_get(pair.follower.db, &positions[1]));
+    for (unsigned i = 0; i < TRIES && (i == 0 || positions[0].position != positions[1].position);
+         i++) { /* a seal behind the newest commit may come with the next one */
+        commit_random(pair.primary.db, &dice, false);
+        PT_REQUIRE_OK(peat_position_get(pair.primary.db, &positions[0]));
+        assert_int_equal(positions[0].commit, newest(pair.primary.db));
+        assert_memory_not_equal(positions[0].chain, positions[1].chain, sizeof(positions[0].chain));
+        follow(&pair, &dice);
+        PT_REQUIRE_OK(peat_position_get(pair.follower.db, &positions[1]));
+    }
     PT_REQUIRE_OK(peat_open(pair.follower.path, &options, &reader));
     PT_REQUIRE_OK(peat_position_get(reader, &positions[2]));
     PT_REQUIRE_OK(peat_close(reader));

@@ -399,17 +399,21 @@ static void *waker_run(void *context)
 
     while (!atomic_load(&primary->stopping)) {
         enum peat_status status = peat_wait_commit(primary->db, newest + 1, LOOK_MS);
-        size_t count = pin_all(primary, pinned);
+        size_t count;
 
+        if (status ==
+            PEAT_OK) /* before anyone looks: what comes later ends the next wait at once */
+            status = peat_position_get(primary->db, &position);
+        if (status == PEAT_OK)
+            newest = position.commit;
+        count = pin_all(primary, pinned);
         for (size_t i = 0; i < count; i++) {
             pthread_mutex_lock(&pinned[i]->mutex);
             step(pinned[i]);
             pthread_mutex_unlock(&pinned[i]->mutex);
             unpin(pinned[i]);
         }
-        if (status == PEAT_OK && peat_position_get(primary->db, &position) == PEAT_OK)
-            newest = position.commit;
-        else if (status != PEAT_TIMEOUT)
+        if (status != PEAT_OK && status != PEAT_TIMEOUT)
             pt_sleep_ms(LOOK_MS);
     }
     return NULL;

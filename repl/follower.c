@@ -17,8 +17,9 @@
 
 enum {
     DIAL_MS = 3000,
-    SEND_MS = 1500, /* a peer that takes no more for so long is gone; stopping waits for it */
-    LOOK_MS = 500,  /* so often it looks whether a time has come */
+    SEND_MS = 1500,  /* a peer that takes no more for so long is gone */
+    LOOK_MS = 500,   /* so often it looks whether a time has come */
+    LEAVE_MS = 1000, /* to say that it stops; after that the connection is shut */
     WINDOW_MIN = 64 << 10,
     WINDOW_DEFAULT = 8 << 20,
     PIECE_SIZE = 256 << 10
@@ -33,7 +34,8 @@ struct peat_follower {
     pthread_t thread;
     _Atomic bool stopping;
     pthread_mutex_t mutex;    /* guards what follows */
-    pthread_cond_t changed;   /* it is to stop, or what was sent has gone */
+    pthread_cond_t changed;   /* it is to stop, or has; or what was sent has gone */
+    bool is_over;             /* the thread does nothing any more */
     struct pt_stream *stream; /* NULL: there is no connection */
     bool sending;
     enum peat_status sent_status;
@@ -90,7 +92,9 @@ static void status_note(struct peat_follower *follower, struct pt_follower_sessi
     pthread_mutex_lock(&follower->mutex);
     if (pt_follower_session_is_following(session))
         follower->state = PEAT_FOLLOWER_FOLLOWING;
-    follower->primary = base->theirs;
+    if (base->theirs.position >
+        0) /* it has said so: else what the one before said is the newest known */
+        follower->primary = base->theirs;
     pthread_mutex_unlock(&follower->mutex);
 }
 
@@ -103,31 +107,47 @@ static unsigned wait_of(uint64_t due_us)
     return wait_ms < LOOK_MS ? (unsigned)wait_ms : LOOK_MS;
 }
 
+/* What comes within a while, and what time has brought. */
+static enum peat_status listen(struct peat_follower *follower, struct pt_follower_session *session,
+                               uint64_t *due_us)
+{
+    uint8_t bytes[64 << 10];
+    const char *why = "";
+    size_t size;
+    enum peat_status status =
+        pt_stream_receive(follower->stream, bytes, sizeof(bytes), wait_of(*due_us), &size, &why);
+    /* What has come may take longer to apply than a peer may be silent: that is not the peer's time. */
+    uint64_t now_us = pt_now_us();
+
+    if (status == PEAT_TIMEOUT)
+        status = PEAT_OK;
+    if (status != PEAT_OK)
+        pt_peer_cut(pt_follower_session_base(session), why);
+    if (size > 0)
+        pt_follower_session_receive(session, bytes, size, now_us);
+    *due_us = pt_follower_session_step(session, now_us);
+    return status;
+}
+
 static void converse(struct peat_follower *follower, struct pt_follower_session *session)
 {
     struct pt_peer *base = pt_follower_session_base(session);
-    uint8_t bytes[64 << 10];
+    enum peat_status status = PEAT_OK;
+    uint64_t due_us = 0;
 
     while (base->end == PT_PEER_GOES_ON) {
-        uint64_t due_us = pt_follower_session_step(session, pt_now_us());
-        const char *why = "it took nothing for too long";
-        size_t size = 0;
-        enum peat_status status;
-
         if (atomic_load(&follower->stopping))
             pt_peer_stop(base, PT_PEER_CLOSED, PT_BYE_CLOSING, pt_now_us(),
                          "the follower is being stopped");
         status = flush(follower, base->channel);
-        if (status == PEAT_OK && base->end == PT_PEER_GOES_ON)
-            status = pt_stream_receive(follower->stream, bytes, sizeof(bytes), wait_of(due_us),
-                                       &size, &why);
-        if (status != PEAT_OK && status != PEAT_TIMEOUT)
-            pt_peer_cut(base, why);
-        if (size > 0)
-            pt_follower_session_receive(session, bytes, size, pt_now_us());
+        if (status != PEAT_OK) /* a part may have gone: nothing can follow it */
+            pt_peer_cut(base, "the primary takes nothing");
+        if (base->end == PT_PEER_GOES_ON)
+            status = listen(follower, session, &due_us);
         status_note(follower, session);
     }
-    (void)flush(follower, base->channel);
+    if (status == PEAT_OK)
+        (void)flush(follower, base->channel);
 }
 
 /* ---- Dialing ---- */
@@ -192,7 +212,7 @@ static bool follow_once(struct peat_follower *follower)
     }
     stream_set(follower, stream);
     converse(follower, session);
-    was_of_use = pt_follower_session_has_followed(session);
+    was_of_use = pt_follower_session_was_of_use(session);
     stream_set(follower, NULL);
     pt_stream_close(stream);
     ended(follower, state_of(pt_follower_session_base(session)->end),
@@ -231,6 +251,10 @@ static void *follower_run(void *context)
         if (!over)
             wait_until(follower, redial.due_us);
     }
+    pthread_mutex_lock(&follower->mutex);
+    follower->is_over = true;
+    pthread_cond_broadcast(&follower->changed);
+    pthread_mutex_unlock(&follower->mutex);
     return NULL;
 }
 
@@ -335,13 +359,23 @@ enum peat_status peat_follower_start(struct peat_db *db,
 
 void peat_follower_stop(struct peat_follower *follower)
 {
+    struct timespec until;
+
     if (follower == NULL)
         return;
+    pt_deadline(LEAVE_MS, &until);
     pthread_mutex_lock(&follower->mutex);
     atomic_store(&follower->stopping, true);
     pthread_cond_broadcast(&follower->changed);
     pthread_mutex_unlock(&follower->mutex);
     pt_dialer_cancel(follower->dialer);
+    pthread_mutex_lock(&follower->mutex);
+    while (!follower->is_over &&
+           pthread_cond_timedwait(&follower->changed, &follower->mutex, &until) == 0)
+        ;
+    if (follower->stream != NULL) /* a primary that reads nothing holds it up */
+        pt_stream_shut(follower->stream);
+    pthread_mutex_unlock(&follower->mutex);
     (void)pthread_join(follower->thread, NULL);
     follower_free(follower);
 }

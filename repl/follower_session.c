@@ -7,7 +7,8 @@
 
 enum {
     GROUP_MAX = 256, /* records that are applied by one call */
-    SYNC_US = 1000000
+    SYNC_US = 1000000,
+    LASTED_US = 5000000 /* following for so long is of use by itself */
 };
 
 struct pt_follower_session {
@@ -18,6 +19,7 @@ struct pt_follower_session {
     bool greeted;   /* HELLO has been sent */
     bool following; /* and answered with TAIL */
     uint64_t taken; /* bytes of records that came */
+    uint64_t begun; /* the newest commit that was there before it followed */
     uint64_t received;
     uint64_t applied;
     uint64_t durable;
@@ -64,14 +66,33 @@ struct pt_peer *pt_follower_session_base(struct pt_follower_session *session)
     return &session->base;
 }
 
-bool pt_follower_session_has_followed(const struct pt_follower_session *session)
-{
-    return session->following;
-}
-
 bool pt_follower_session_is_following(const struct pt_follower_session *session)
 {
     return session->following && session->base.end == PT_PEER_GOES_ON;
+}
+
+bool pt_follower_session_was_of_use(const struct pt_follower_session *session)
+{
+    const struct pt_peer *base = &session->base;
+
+    /* To let it follow costs the primary a sync: who cannot go on does not ask for it again at once. */
+    if (!session->following || (base->end != PT_PEER_LOST && base->end != PT_PEER_CLOSED))
+        return false;
+    return session->applied > session->begun || base->heard_us - base->begun_us >= LASTED_US;
+}
+
+/* What the store answered ends the session: for good, unless space or memory may be there later. */
+static void store_failed(struct pt_follower_session *session, enum peat_status status,
+                         uint64_t now_us)
+{
+    enum pt_peer_end end = PT_PEER_FAILED;
+
+    if (status == PEAT_NO_SPACE)
+        end = PT_PEER_NO_SPACE;
+    else if (status == PEAT_NO_MEMORY)
+        end = PT_PEER_LOST;
+    pt_peer_stop(&session->base, end, status == PEAT_NO_SPACE ? PT_BYE_NO_SPACE : PT_BYE_ERROR,
+                 now_us, "%s", peat_last_error());
 }
 
 /* ---- Beginning ---- */
@@ -85,13 +106,22 @@ static void greet(struct pt_follower_session *session, uint64_t now_us)
     struct peat_bytes piece = {body, 0};
 
     /* What it says that it has must be there after a power cut, too: the primary lets go of the log. */
-    if (peat_sync(session->base.db) != PEAT_OK ||
-        peat_position_get(session->base.db, &hello.position) != PEAT_OK ||
-        pt_hello_encode(&hello, body, sizeof(body), &piece.size) != NULL) {
-        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
+    enum peat_status status = peat_sync(session->base.db);
+    const char *wrong;
+
+    if (status == PEAT_OK)
+        status = peat_position_get(session->base.db, &hello.position);
+    if (status != PEAT_OK) {
+        store_failed(session, status, now_us);
         return;
     }
-    session->received = session->applied = session->durable = hello.position.commit;
+    wrong = pt_hello_encode(&hello, body, sizeof(body), &piece.size);
+    if (wrong != NULL) {
+        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", wrong);
+        return;
+    }
+    session->begun = session->received = session->applied = session->durable =
+        hello.position.commit;
     pt_peer_send(&session->base, PT_MESSAGE_HELLO, &piece, 1, now_us);
     session->greeted = true;
 }
@@ -149,20 +179,15 @@ static void acknowledge(struct pt_follower_session *session, uint64_t now_us)
 static void apply_failed(struct pt_follower_session *session, enum peat_status status,
                          uint64_t now_us)
 {
-    enum pt_peer_end end = PT_PEER_FAILED;
-    enum pt_bye_code code = PT_BYE_ERROR;
-
-    if (status == PEAT_CORRUPT) {
-        end = PT_PEER_DIVERGED;
-        code = PT_BYE_DIVERGED;
-    } else if (status == PEAT_NO_SPACE) {
-        end = PT_PEER_NO_SPACE;
-        code = PT_BYE_NO_SPACE;
-    } else if (status == PEAT_GAP) {
-        end =
-            PT_PEER_SEED; /* a seal behind our newest commit, which the primary's feed does not count */
-    }
-    pt_peer_stop(&session->base, end, code, now_us, "%s", peat_last_error());
+    if (status == PEAT_CORRUPT)
+        pt_peer_stop(&session->base, PT_PEER_DIVERGED, PT_BYE_DIVERGED, now_us, "%s",
+                     peat_last_error());
+    else if (
+        status ==
+        PEAT_GAP) /* a seal behind our newest commit, which the primary's feed does not count */
+        pt_peer_stop(&session->base, PT_PEER_SEED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
+    else
+        store_failed(session, status, now_us);
 }
 
 static void group_apply(struct pt_follower_session *session, size_t count, uint64_t now_us)
@@ -183,11 +208,14 @@ static void group_apply(struct pt_follower_session *session, size_t count, uint6
 /* Below PEAT_DISK: make durable what was applied, and say so. */
 static void sync_applied(struct pt_follower_session *session, uint64_t now_us)
 {
+    enum peat_status status;
+
     session->sync_due_us = now_us + SYNC_US;
     if (session->durable == session->applied)
         return;
-    if (peat_sync(session->base.db) != PEAT_OK) {
-        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
+    status = peat_sync(session->base.db);
+    if (status != PEAT_OK) {
+        store_failed(session, status, now_us);
         return;
     }
     session->durable = session->applied;

@@ -34,8 +34,9 @@ void pt_follower_session_receive(struct pt_follower_session *session, const void
 /* Gives when to call again at the latest. */
 uint64_t pt_follower_session_step(struct pt_follower_session *session, uint64_t now_us);
 
-/* Whether the primary has let it follow; and whether it goes on doing so. */
-bool pt_follower_session_has_followed(const struct pt_follower_session *session);
+/* Whether the primary lets it follow. */
 bool pt_follower_session_is_following(const struct pt_follower_session *session);
+/* Whether, now that it has ended, another one may be tried soon: it has brought the store forward, or lasted. */
+bool pt_follower_session_was_of_use(const struct pt_follower_session *session);
 
 #endif

@@ -350,7 +350,7 @@ static void follower_end_close(struct world *world, struct link *link)
     if (link->follower_end == NULL)
         return;
     if (node->db != NULL)
-        pt_redial_failed(&node->redial, pt_follower_session_has_followed(link->follower_end),
+        pt_redial_failed(&node->redial, pt_follower_session_was_of_use(link->follower_end),
                          world->now_us);
     pt_follower_session_close(link->follower_end);
     link->follower_end = NULL;

@@ -110,10 +110,12 @@ static void ping_send(struct pt_peer *peer, uint64_t now_us)
     struct pt_ping ping = {.time_us = wall_clock_us()};
     struct pt_wire_ping body;
     struct peat_bytes piece = {&body, sizeof(body)};
+    enum peat_status status = peat_position_get(peer->db, &ping.newest);
+    const char *wrong = status == PEAT_OK ? pt_ping_encode(&ping, &body) : peat_last_error();
 
-    if (peat_position_get(peer->db, &ping.newest) != PEAT_OK ||
-        pt_ping_encode(&ping, &body) != NULL) {
-        pt_peer_stop(peer, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
+    if (wrong != NULL) {
+        pt_peer_stop(peer, status == PEAT_NO_MEMORY ? PT_PEER_LOST : PT_PEER_FAILED, PT_BYE_ERROR,
+                     now_us, "%s", wrong);
         return;
     }
     pt_peer_send(peer, PT_MESSAGE_PING, &piece, 1, now_us);
@@ -191,6 +193,7 @@ static void frame_take(struct pt_peer *peer, const struct pt_frame *frame, pt_pe
                        uint64_t now_us)
 {
     peer->heard_us = now_us;
+    peer->unheard_size = 0;
     if (frame->type == PT_MESSAGE_PING)
         ping_take(peer, frame, now_us);
     else if (frame->type == PT_MESSAGE_BYE)
@@ -199,12 +202,26 @@ static void frame_take(struct pt_peer *peer, const struct pt_frame *frame, pt_pe
         handler(peer, frame, now_us);
 }
 
+/* A slow line needs longer for a large frame than a peer may be silent: so much of it is heard, too. Less is not, so
+ * nobody in between holds a session for long by letting one byte through at a time. */
+static void bytes_hear(struct pt_peer *peer, size_t size, uint64_t now_us)
+{
+    if (!pt_channel_is_proven(peer->channel))
+        return;
+    peer->unheard_size += size;
+    if (peer->unheard_size < PT_PEER_HEARD_SIZE)
+        return;
+    peer->unheard_size = 0;
+    peer->heard_us = now_us;
+}
+
 void pt_peer_receive(struct pt_peer *peer, const void *bytes, size_t size, pt_peer_handler handler,
                      uint64_t now_us)
 {
     const uint8_t *place = bytes;
     enum peat_status status = PEAT_OK;
 
+    bytes_hear(peer, size, now_us);
     while (peer->end == PT_PEER_GOES_ON && status == PEAT_OK) {
         struct pt_frame frame;
         const char *why = "";

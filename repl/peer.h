@@ -12,8 +12,10 @@
 #include "repl/message.h"
 
 enum {
-    PT_PEER_PING_US = 1000000,      /* one message so often, whatever else is sent */
-    PT_PEER_SILENCE_US = 3500000,   /* three that did not come */
+    PT_PEER_PING_US = 1000000,    /* one message so often, whatever else is sent */
+    PT_PEER_SILENCE_US = 3500000, /* three that did not come */
+    PT_PEER_HEARD_SIZE =
+        16 << 10, /* bytes of a frame that show a peer to be there, before it is whole */
     PT_PEER_HANDSHAKE_US = 5000000, /* to prove that one has the key */
     PT_PEER_OUTPUT_MAX = 1 << 20,   /* bytes that wait to be sent: beyond that no more are made */
     PT_PEER_WORDS_MAX = 256
@@ -35,7 +37,8 @@ struct pt_peer {
     struct peat_db *db;         /* borrowed */
     struct pt_channel *channel; /* owned */
     uint64_t begun_us;
-    uint64_t heard_us;           /* when the last frame came */
+    uint64_t heard_us;           /* when the last frame came, or much of one */
+    uint64_t unheard_size;       /* bytes that came since */
     uint64_t ping_due_us;        /* when the next one goes */
     struct peat_position theirs; /* the newest that the peer has told of itself */
     enum pt_peer_end end;

@@ -767,6 +767,7 @@ struct peat_feed_info {
     uint64_t held_size;    /* bytes of log kept for it (and perhaps for others) */
     bool is_open;          /* in this process */
     bool is_gone;          /* what it wants next is not to be had: it gets PEAT_GAP */
+    bool has_seals;        /* it was opened with PEAT_FEED_SEALS last, as a follower's is */
 };
 
 /**

@@ -9,7 +9,8 @@
 enum {
     STAGE_SIZE = 64 << 10, /* bytes of small records that go into one frame */
     COPIED_MAX = 16 << 10, /* bytes: larger payloads are sent from where they lie */
-    PART_MIN = 16 << 10    /* bytes of credit for which a piece of a record is worth a frame */
+    PART_MIN = 16 << 10,   /* bytes of credit for which a piece of a record is worth a frame */
+    NAMES_MAX = 1024       /* feeds with a name: beyond that no follower makes another one */
 };
 
 struct pt_primary_session {
@@ -118,6 +119,40 @@ static bool has_parted(const struct peat_position *theirs, const struct peat_pos
             memcmp(theirs->chain, ours->chain, sizeof(ours->chain)) != 0);
 }
 
+/* The feeds with a name that there are. */
+struct names {
+    const char *wanted;
+    size_t count;
+    bool is_there;
+    bool is_others; /* it is no follower's */
+};
+
+static bool name_look(void *context, const struct peat_feed_info *info)
+{
+    struct names *names = context;
+
+    names->count++;
+    if (strcmp(info->name, names->wanted) == 0) {
+        names->is_there = true;
+        names->is_others = !info->has_seals;
+    }
+    return true;
+}
+
+/* (4). NULL: the follower may have its name; else why not. */
+static const char *name_wrong(struct pt_primary_session *session)
+{
+    struct names names = {.wanted = session->name};
+
+    if (peat_feed_list(session->base.db, name_look, &names) != PEAT_OK)
+        return peat_last_error();
+    if (names.is_others)
+        return "a feed that is no follower's has this name";
+    if (!names.is_there && names.count >= NAMES_MAX)
+        return "the store has too many feeds: drop those that nobody needs";
+    return NULL;
+}
+
 static enum peat_status feed_open(struct pt_primary_session *session, uint64_t from_commit)
 {
     const struct pt_primary_session_options *options = &session->options;
@@ -137,6 +172,7 @@ static void hello_take(struct pt_primary_session *session, const struct pt_frame
     struct pt_hello hello;
     struct peat_position ours;
     const char *wrong = pt_hello_decode(frame->body, &hello);
+    const char *name_words;
     enum peat_status status;
 
     if (wrong != NULL || session->name[0] != '\0') {
@@ -152,6 +188,11 @@ static void hello_take(struct pt_primary_session *session, const struct pt_frame
     if (status == PEAT_OK && has_parted(&hello.position, &ours)) {
         turn_away(session, PT_VERDICT_FORKED, PT_PEER_DIVERGED,
                   "the follower has a history that this store has not", now_us);
+        return;
+    }
+    name_words = name_wrong(session);
+    if (name_words != NULL) {
+        turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED, name_words, now_us);
         return;
     }
     if (status == PEAT_OK)

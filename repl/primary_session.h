@@ -7,6 +7,8 @@
  *  2. What the follower has on disk is acknowledged to the feed, so the log that it needs no more goes.
  *  3. A follower that has what this store has not, or the same commit with another chain, has another history: it is told
  *     so, and gets nothing.
+ *  4. It moves no feed that is no follower's, and makes names up to a number only: what a follower says of itself
+ *     takes no log from the program's own feeds.
  */
 #ifndef PEAT_REPL_PRIMARY_SESSION_H
 #define PEAT_REPL_PRIMARY_SESSION_H

@@ -42,6 +42,7 @@ static void info_fill_locked(const struct peat_db *db, const struct pt_feed_slot
         .acknowledged = slot->acknowledged,
         .is_open = slot->feed != NULL,
         .is_gone = begin == SIZE_MAX,
+        .has_seals = slot->has_seals,
     };
     if (begin < feeds->piece_count)
         info->held_size = size_of(feeds->pieces, begin, feeds->piece_count, log_nonce);

@@ -1,0 +1,472 @@
+/*
+ * What a peer with a key can do to a session is what the protocol lets it: a primary's session is driven by a follower, and
+ * a follower's by a primary, that say what they like. No sockets or clocks: bytes and time come from here.
+ */
+#include "repl/follower_session.h"
+#include "repl/primary_session.h"
+#include "repl/records.h"
+#include "tests/support.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { WINDOW_SIZE = 64 << 10, BEGIN_US = 1000000, NOBODY = 0, BODY_MAX = 4096 };
+
+static const struct pt_channel_key key = {.id = "sessions", .secret = "known to both"};
+
+/* A session, and its peer: a channel that this test speaks through. */
+struct scene {
+    struct peat_db *db;
+    struct pt_primary_session *primary; /* one of the two is NULL */
+    struct pt_follower_session *follower;
+    struct pt_peer *base; /* of that one */
+    struct pt_channel *peer;
+    uint64_t now_us;
+    /* What came last of a type, by its number; type 0: none did. */
+    uint8_t bodies[16][BODY_MAX];
+    size_t sizes[16];
+    unsigned counts[16];
+};
+
+/* ---- Carrying ---- */
+
+static void session_take(struct scene *scene, const void *bytes, size_t size)
+{
+    if (scene->primary != NULL)
+        pt_primary_session_receive(scene->primary, bytes, size, scene->now_us);
+    else
+        pt_follower_session_receive(scene->follower, bytes, size, scene->now_us);
+}
+
+static void session_step(struct scene *scene)
+{
+    if (scene->primary != NULL)
+        (void)pt_primary_session_step(scene->primary, scene->now_us);
+    else
+        (void)pt_follower_session_step(scene->follower, scene->now_us);
+}
+
+static void frame_note(struct scene *scene, const struct pt_frame *frame)
+{
+    PT_REQUIRE(frame->type < 16);
+    scene->counts[frame->type]++;
+    scene->sizes[frame->type] = frame->body.size;
+    if (frame->body.size <= BODY_MAX && frame->body.size > 0)
+        memcpy(scene->bodies[frame->type], frame->body.data, frame->body.size);
+}
+
+/* What the session says comes to its peer. */
+static void hear(struct scene *scene)
+{
+    struct peat_bytes output = pt_channel_output(scene->base->channel);
+    const uint8_t *place = output.data;
+    size_t left = output.size;
+    enum peat_status status = PEAT_OK;
+
+    while (status == PEAT_OK && left > 0) {
+        struct pt_frame frame;
+        const char *why = "";
+        size_t taken = 0;
+
+        status = pt_channel_receive(scene->peer, place, left, &taken, &frame, &why);
+        PT_REQUIRE(status >= 0);
+        place += taken;
+        left -= taken;
+        if (status == PEAT_OK)
+            frame_note(scene, &frame);
+    }
+    pt_channel_output_taken(scene->base->channel, output.size);
+}
+
+/* What the peer has said comes to the session, and the answers back. */
+static void carry(struct scene *scene)
+{
+    struct peat_bytes output = pt_channel_output(scene->peer);
+
+    if (output.size > 0)
+        session_take(scene, output.data, output.size);
+    pt_channel_output_taken(scene->peer, pt_channel_output(scene->peer).size);
+    session_step(scene);
+    hear(scene);
+}
+
+static void say(struct scene *scene, enum pt_message_type type, const void *body, size_t size)
+{
+    struct peat_bytes piece = {body, size};
+
+    PT_REQUIRE_OK(pt_channel_send(scene->peer, type, &piece, 1, scene->now_us));
+    carry(scene);
+}
+
+/* ---- Scenes ---- */
+
+static struct peat_db *store_make(const char *name, unsigned flags)
+{
+    struct peat_options options = pt_test_options(PEAT_CREATE | flags);
+    struct peat_db *db;
+    char path[512];
+
+    (void)snprintf(path, sizeof(path), "%s", pt_test_path(name));
+    (void)unlink(path);
+    pt_test_options_tiny(&options);
+    PT_REQUIRE_OK(peat_open(path, &options, &db));
+    return db;
+}
+
+static void write_some(struct peat_db *db, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        PT_REQUIRE_OK(peat_put(db, NULL, pt_text("key"), pt_text("value")));
+}
+
+/* A primary's session in @p db, and a follower that has shown its key. */
+static struct scene *primary_begin(struct peat_db *db)
+{
+    struct pt_primary_session_options options = {.keys = &key, .key_count = 1};
+    struct scene *scene = calloc(1, sizeof(*scene));
+
+    PT_REQUIRE(scene != NULL);
+    *scene = (struct scene){.db = db, .now_us = BEGIN_US};
+    PT_REQUIRE_OK(pt_primary_session_open(db, &options, scene->now_us, &scene->primary));
+    scene->base = pt_primary_session_base(scene->primary);
+    PT_REQUIRE_OK(pt_channel_open(PT_CHANNEL_DIALER, &key, 1, scene->now_us, &scene->peer));
+    carry(scene);
+    PT_REQUIRE(pt_channel_is_ready(scene->peer));
+    return scene;
+}
+
+/* A follower's session in @p db, and a primary that has shown its key, and got HELLO. */
+static struct scene *follower_begin(struct peat_db *db)
+{
+    struct pt_follower_session_options options = {.name = "one",
+                                                  .window_size = WINDOW_SIZE,
+                                                  .record_size_max = 1 << 20,
+                                                  .durability = PEAT_OS};
+    struct scene *scene = calloc(1, sizeof(*scene));
+
+    PT_REQUIRE(scene != NULL);
+    *scene = (struct scene){.db = db, .now_us = BEGIN_US};
+    PT_REQUIRE_OK(pt_follower_session_open(db, &options, &key, scene->now_us, &scene->follower));
+    scene->base = pt_follower_session_base(scene->follower);
+    PT_REQUIRE_OK(pt_channel_open(PT_CHANNEL_LISTENER, &key, 1, scene->now_us, &scene->peer));
+    hear(scene); /* the opening */
+    carry(scene);
+    PT_REQUIRE(scene->counts[PT_MESSAGE_HELLO] == 1);
+    return scene;
+}
+
+static void scene_end(struct scene *scene)
+{
+    pt_primary_session_close(scene->primary);
+    pt_follower_session_close(scene->follower);
+    pt_channel_close(scene->peer);
+    free(scene);
+}
+
+static void hello(struct scene *scene, const char *name, struct peat_position position,
+                  uint64_t credit)
+{
+    struct pt_hello message = {
+        .position = position, .credit = credit, .flags = PT_HELLO_SEALS, .name = pt_text(name)};
+    uint8_t body[PT_HELLO_SIZE_MAX];
+    size_t size;
+
+    PT_REQUIRE(pt_hello_encode(&message, body, sizeof(body), &size) == NULL);
+    say(scene, PT_MESSAGE_HELLO, body, size);
+}
+
+static enum pt_verdict verdict_of(const struct scene *scene)
+{
+    struct peat_bytes body = {scene->bodies[PT_MESSAGE_WELCOME], scene->sizes[PT_MESSAGE_WELCOME]};
+    struct pt_welcome message;
+
+    PT_REQUIRE(scene->counts[PT_MESSAGE_WELCOME] == 1);
+    PT_REQUIRE(pt_welcome_decode(body, &message) == NULL);
+    return message.verdict;
+}
+
+static void acknowledge(struct scene *scene, struct pt_ack ack)
+{
+    struct pt_wire_ack body;
+
+    PT_REQUIRE(pt_ack_encode(&ack, &body) == NULL);
+    say(scene, PT_MESSAGE_ACK, &body, sizeof(body));
+}
+
+static void welcome(struct scene *scene, enum pt_verdict verdict)
+{
+    struct pt_welcome message = {.verdict = verdict, .words = pt_text("so it is")};
+    uint8_t body[PT_WELCOME_SIZE_MAX];
+    size_t size;
+
+    PT_REQUIRE(pt_welcome_encode(&message, body, sizeof(body), &size) == NULL);
+    say(scene, PT_MESSAGE_WELCOME, body, size);
+}
+
+/* ---- A primary's ---- */
+
+static uint64_t noted_commit;
+
+static bool note_acknowledged(void *context, const struct peat_feed_info *info)
+{
+    if (strcmp(info->name, context) == 0)
+        noted_commit = info->acknowledged;
+    return true;
+}
+
+static uint64_t acknowledged_of(struct peat_db *db, char *name)
+{
+    noted_commit = UINT64_MAX;
+    PT_REQUIRE_OK(peat_feed_list(db, note_acknowledged, name));
+    return noted_commit;
+}
+
+static void a_follower_gets_no_feed_that_is_the_programs(void **state)
+{
+    char name[] = "billing";
+    struct peat_db *db = store_make("primary", 0);
+    struct peat_feed *feed;
+    struct scene *scene;
+    (void)state;
+
+    PT_REQUIRE_OK(peat_feed_open(db, PEAT_FEED_NEXT, name, 0, &feed));
+    peat_feed_close(feed);
+    write_some(db, 10);
+    scene = primary_begin(db);
+    hello(scene, name, (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    assert_int_equal(verdict_of(scene), PT_VERDICT_REFUSED);
+    assert_int_equal(scene->base->end, PT_PEER_REFUSED);
+    assert_int_equal(acknowledged_of(db, name), 0);
+    scene_end(scene);
+    PT_REQUIRE_OK(peat_feed_open(db, PEAT_FEED_ACKNOWLEDGED, name, 0, &feed));
+    peat_feed_close(feed);
+
+    scene = primary_begin(db);
+    hello(scene, "one", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    assert_int_equal(verdict_of(scene), PT_VERDICT_TAIL);
+    scene_end(scene);
+    scene = primary_begin(db); /* its own it gets again */
+    hello(scene, "one", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    assert_int_equal(verdict_of(scene), PT_VERDICT_TAIL);
+    scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void a_follower_makes_only_so_many_names(void **state)
+{
+    struct peat_db *db = store_make("primary", 0);
+    unsigned made = 0;
+    bool refused = false;
+    (void)state;
+
+    while (!refused) {
+        struct scene *scene = primary_begin(db);
+        char name[32];
+
+        (void)snprintf(name, sizeof(name), "name-%u", made);
+        hello(scene, name, (struct peat_position){.commit = 0}, WINDOW_SIZE);
+        refused = verdict_of(scene) == PT_VERDICT_REFUSED;
+        made += !refused;
+        scene_end(scene);
+        PT_REQUIRE(made <= 2000);
+    }
+    assert_int_equal(made, 1024);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+/* What @p ack ends in, of a follower that got ten commits, and has acknowledged four with 70,000 bytes of credit. */
+static enum pt_peer_end end_after(struct pt_ack ack)
+{
+    char name[] = "one";
+    struct peat_db *db = store_make("primary", 0);
+    struct scene *scene = primary_begin(db);
+    enum pt_peer_end end;
+
+    write_some(db, 10);
+    hello(scene, name, (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    session_step(scene);
+    hear(scene);
+    PT_REQUIRE(scene->counts[PT_MESSAGE_RECORDS] > 0);
+    acknowledge(scene, (struct pt_ack){4, 4, 4, 70000});
+    assert_int_equal(acknowledged_of(db, name), 4);
+    PT_REQUIRE(scene->base->end == PT_PEER_GOES_ON);
+    acknowledge(scene, ack);
+    end = scene->base->end;
+    assert_int_equal(acknowledged_of(db, name), end == PT_PEER_GOES_ON ? ack.durable : 4);
+    scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+    return end;
+}
+
+static void only_what_was_sent_can_be_acknowledged_and_never_less_than_before(void **state)
+{
+    (void)state;
+
+    assert_int_equal(end_after((struct pt_ack){10, 10, 10, 70000}), PT_PEER_GOES_ON);
+    assert_int_equal(end_after((struct pt_ack){11, 4, 4, 70000}), PT_PEER_LOST);
+    assert_int_equal(end_after((struct pt_ack){3, 3, 3, 70000}), PT_PEER_LOST);
+    assert_int_equal(end_after((struct pt_ack){4, 3, 4, 70000}), PT_PEER_LOST);
+    assert_int_equal(end_after((struct pt_ack){4, 4, 4, 69999}), PT_PEER_LOST);
+    assert_int_equal(end_after((struct pt_ack){4, 4, 4, UINT64_MAX}), PT_PEER_GOES_ON);
+}
+
+static void nothing_is_sent_beyond_the_credit(void **state)
+{
+    struct peat_db *db = store_make("primary", 0);
+    struct scene *scene = primary_begin(db);
+    uint64_t sent = 0;
+    (void)state;
+
+    write_some(db, 100);
+    hello(scene, "one", (struct peat_position){.commit = 0}, 10);
+    assert_int_equal(scene->counts[PT_MESSAGE_RECORDS] + scene->counts[PT_MESSAGE_PART], 0);
+    for (uint64_t credit = 100; credit < 3000; credit += 100) {
+        unsigned count = scene->counts[PT_MESSAGE_RECORDS];
+
+        acknowledge(scene, (struct pt_ack){.credit = credit});
+        if (scene->counts[PT_MESSAGE_RECORDS] > count)
+            sent += scene->sizes[PT_MESSAGE_RECORDS];
+        assert_in_range(sent, 0, credit);
+    }
+    assert_int_not_equal(sent, 0);
+    scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void a_follower_says_hello_once_and_acknowledges_nothing_before(void **state)
+{
+    struct peat_db *db = store_make("primary", 0);
+    struct scene *scene = primary_begin(db);
+    (void)state;
+
+    acknowledge(scene, (struct pt_ack){.credit = 1});
+    assert_int_equal(scene->base->end, PT_PEER_LOST);
+    scene_end(scene);
+    scene = primary_begin(db);
+    hello(scene, "one", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    hello(scene, "two", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    assert_int_equal(scene->base->end, PT_PEER_LOST);
+    assert_int_equal(acknowledged_of(db, (char[]){"two"}), UINT64_MAX);
+    scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+/* ---- Time ---- */
+
+/* How long a session goes on whose peer sends a frame of 1 MiB, @p size bytes each second. */
+static uint64_t heard_for(size_t size)
+{
+    static uint8_t body[PT_FRAME_BODY_MAX];
+    struct peat_db *db = store_make("primary", 0);
+    struct scene *scene = primary_begin(db);
+    struct peat_bytes piece = {body, sizeof(body)};
+    struct peat_bytes output;
+    size_t place = 0;
+    uint64_t seconds = 0;
+
+    hello(scene, "one", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    PT_REQUIRE_OK(pt_channel_send(scene->peer, PT_MESSAGE_PART, &piece, 1, scene->now_us));
+    output = pt_channel_output(scene->peer);
+    while (scene->base->end == PT_PEER_GOES_ON && place + size < output.size) {
+        session_take(scene, (const uint8_t *)output.data + place, size);
+        place += size;
+        seconds++;
+        scene->now_us += 1000000;
+        session_step(scene);
+    }
+    scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+    return seconds;
+}
+
+static void a_large_frame_on_a_slow_line_is_no_silence_but_a_trickle_is(void **state)
+{
+    (void)state;
+
+    assert_int_equal(heard_for(16384), PT_FRAME_BODY_MAX / 16384);
+    assert_in_range(heard_for(1), 3, 4);
+}
+
+/* ---- A follower's ---- */
+
+static void a_follower_dials_again_soon_only_after_what_was_of_use(void **state)
+{
+    struct peat_db *primary_db = store_make("primary", 0);
+    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct scene *primary;
+    struct scene *scene = follower_begin(db);
+    (void)state;
+
+    welcome(scene, PT_VERDICT_TAIL);
+    assert_true(pt_follower_session_is_following(scene->follower));
+    pt_peer_cut(scene->base, "hung up");
+    assert_false(pt_follower_session_was_of_use(scene->follower));
+    scene_end(scene);
+
+    scene = follower_begin(db); /* it lasts */
+    welcome(scene, PT_VERDICT_TAIL);
+    scene->now_us += 6000000;
+    say(scene, PT_MESSAGE_WELCOME, "", 0);
+    assert_int_equal(scene->base->end, PT_PEER_LOST);
+    assert_true(pt_follower_session_was_of_use(scene->follower));
+    scene_end(scene);
+
+    write_some(primary_db, 1); /* or it brings something */
+    primary = primary_begin(primary_db);
+    hello(primary, "one", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    PT_REQUIRE(primary->counts[PT_MESSAGE_RECORDS] == 1);
+    scene = follower_begin(db);
+    welcome(scene, PT_VERDICT_TAIL);
+    say(scene, PT_MESSAGE_RECORDS, primary->bodies[PT_MESSAGE_RECORDS],
+        primary->sizes[PT_MESSAGE_RECORDS]);
+    pt_peer_cut(scene->base, "hung up");
+    assert_true(pt_follower_session_was_of_use(scene->follower));
+    scene_end(scene);
+    scene_end(primary);
+    PT_REQUIRE_OK(peat_close(db));
+    PT_REQUIRE_OK(peat_close(primary_db));
+}
+
+static void a_follower_takes_nothing_before_it_is_welcome(void **state)
+{
+    static const enum pt_message_type types[] = {PT_MESSAGE_RECORDS, PT_MESSAGE_PART,
+                                                 PT_MESSAGE_HELLO, PT_MESSAGE_ACK};
+    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        struct scene *scene = follower_begin(db);
+
+        say(scene, types[i], "x", 1);
+        assert_int_equal(scene->base->end, PT_PEER_LOST);
+        assert_int_equal(scene->counts[PT_MESSAGE_BYE], 1);
+        scene_end(scene);
+    }
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_follower_gets_no_feed_that_is_the_programs),
+        cmocka_unit_test(a_follower_makes_only_so_many_names),
+        cmocka_unit_test(only_what_was_sent_can_be_acknowledged_and_never_less_than_before),
+        cmocka_unit_test(nothing_is_sent_beyond_the_credit),
+        cmocka_unit_test(a_follower_says_hello_once_and_acknowledges_nothing_before),
+        cmocka_unit_test(a_large_frame_on_a_slow_line_is_no_silence_but_a_trickle_is),
+        cmocka_unit_test(a_follower_dials_again_soon_only_after_what_was_of_use),
+        cmocka_unit_test(a_follower_takes_nothing_before_it_is_welcome),
+    };
+    int failed;
+
+    pt_test_start();
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pt_test_end();
+    return failed;
+}

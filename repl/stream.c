@@ -77,14 +77,27 @@ static bool is_supported(const char *url)
     return begins(url, "tcp://") || begins(url, "ipc://");
 }
 
+/* Nothing else may follow a host: what is before an @ is none, and names may begin as an address does. */
+static bool is_port(const char *text)
+{
+    return *text != '\0' && text[strspn(text, "0123456789")] == '\0';
+}
+
 bool pt_url_is_local(const char *url)
 {
-    static const char *const hosts[] = {"ipc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]:"};
+    static const char *const hosts[] = {"tcp://localhost:", "tcp://[::1]:"};
+    static const char numbers[] = "tcp://127.";
 
+    if (begins(url, "ipc://"))
+        return true;
     for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++)
         if (begins(url, hosts[i]))
-            return true;
-    return false;
+            return is_port(url + strlen(hosts[i]));
+    if (!begins(url, numbers))
+        return false;
+    url += strlen(numbers);
+    url += strspn(url, "0123456789.");
+    return *url == ':' && is_port(url + 1);
 }
 
 /* ---- Streams ---- */

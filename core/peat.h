@@ -207,6 +207,9 @@ PEAT_API enum peat_status peat_abort(struct peat_db *db);
  * PEAT_NOT_WRITABLE. */
 PEAT_API enum peat_status peat_sync(struct peat_db *db);
 
+/** The flags that @p db was opened with: PEAT_READ_ONLY, PEAT_FOLLOWER and so on. */
+PEAT_API unsigned peat_flags(const struct peat_db *db);
+
 /**
  * Read-only stores: look at what the writing process has committed since open or the last refresh.
  * Snapshots taken before keep what they see. On a writable store: does nothing.

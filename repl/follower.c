@@ -25,6 +25,8 @@ enum {
     PIECE_SIZE = 256 << 10
 };
 
+#define WINDOW_MAX (UINT64_C(1) << 40) /* credit is counted from a session's beginning in 64 bits */
+
 struct peat_follower {
     struct peat_db *db;
     struct pt_follower_session_options session_options;
@@ -276,15 +278,20 @@ static enum peat_status options_check(const struct peat_follower_options *option
 
     if (options->url == NULL)
         return pt_repl_fail(error, PEAT_INVALID, "no address to follow from");
+    if ((options->flags & ~PEAT_REPL_INSECURE) != 0)
+        return pt_repl_fail(error, PEAT_INVALID, "unknown flags 0x%x", options->flags);
     if (size == 0 || size > PEAT_NAME_SIZE_MAX)
         return pt_repl_fail(error, PEAT_INVALID, "a follower's name has 1 to %zu bytes",
                             (size_t)PEAT_NAME_SIZE_MAX);
     if (options->durability < PEAT_MEMORY || options->durability > PEAT_DISK)
         return pt_repl_fail(error, PEAT_INVALID, "durability %d cannot be a follower's",
                             (int)options->durability);
-    if (options->window_size < WINDOW_MIN)
-        return pt_repl_fail(error, PEAT_INVALID, "a window of %llu bytes: at least %d",
-                            (unsigned long long)options->window_size, WINDOW_MIN);
+    if (options->window_size < WINDOW_MIN || options->window_size > WINDOW_MAX)
+        return pt_repl_fail(error, PEAT_INVALID, "a window of %llu bytes: %d to %llu",
+                            (unsigned long long)options->window_size, WINDOW_MIN,
+                            (unsigned long long)WINDOW_MAX);
+    if (options->record_size_max == 0)
+        return pt_repl_fail(error, PEAT_INVALID, "no batch is so small as record_size_max, 0");
     return PEAT_OK;
 }
 
@@ -339,6 +346,10 @@ enum peat_status peat_follower_start(struct peat_db *db,
         options->struct_size != sizeof(*options))
         return pt_repl_fail(error, PEAT_INVALID,
                             "an argument is missing, or its options are not set up");
+    if ((peat_flags(db) & PEAT_FOLLOWER) == 0)
+        return pt_repl_fail(error, PEAT_INVALID,
+                            "the store was not opened with PEAT_FOLLOWER: it has commits of its "
+                            "own");
     status = options_check(options, error);
     if (status != PEAT_OK)
         return status;

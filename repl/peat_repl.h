@@ -74,7 +74,7 @@ PEAT_API void peat_primary_options_init(struct peat_primary_options *options);
  * @param primary_out  set on PEAT_OK, else NULL; release with peat_primary_stop()
  * @param error_out    NULL, or set to words unless PEAT_OK is returned
  * @retval PEAT_OK
- * @retval PEAT_INVALID    no URL, or one of another kind; a key file that is none, or that others can read; no key, and
+ * @retval PEAT_INVALID    @p db is read-only; no URL, or one of another kind; a key file that is none, or that others can read; no key, and
  *                         a URL that other machines can reach
  * @retval PEAT_NOT_FOUND  there is no such key file
  * @retval PEAT_BUSY       an address is in use
@@ -134,7 +134,7 @@ struct peat_follower_options {
         name; /* 1 to PEAT_NAME_SIZE_MAX bytes, no other follower's: the primary keeps the log under it */
     enum peat_durability
         durability; /* of what is applied; default PEAT_DISK. Below that it is synced every second */
-    uint64_t window_size; /* bytes that may be under way; default 8 MiB, at least 64 KiB */
+    uint64_t window_size; /* bytes that may be under way; default 8 MiB, 64 KiB to 1 TiB */
     uint64_t
         record_size_max; /* bytes: of one batch, as far as memory is given to it; default 1 GiB */
 };
@@ -149,7 +149,9 @@ PEAT_API void peat_follower_options_init(struct peat_follower_options *options);
  * @param follower_out  set on PEAT_OK, else NULL; release with peat_follower_stop()
  * @param error_out     NULL, or set to words unless PEAT_OK is returned
  * @retval PEAT_OK         it dials: whether anybody answers is in peat_follower_status_get()
- * @retval PEAT_INVALID, PEAT_NOT_FOUND, PEAT_IO, PEAT_NO_MEMORY  as peat_primary_start()
+ * @retval PEAT_INVALID    @p db was opened without PEAT_FOLLOWER, an option is out of its bounds, or as
+ *                         peat_primary_start()
+ * @retval PEAT_NOT_FOUND, PEAT_IO, PEAT_NO_MEMORY  as peat_primary_start()
  */
 PEAT_API enum peat_status peat_follower_start(struct peat_db *db,
                                               const struct peat_follower_options *options,

@@ -476,9 +476,17 @@ enum peat_status peat_primary_start(struct peat_db *db, const struct peat_primar
     if (primary_out != NULL)
         *primary_out = NULL;
     if (db == NULL || options == NULL || primary_out == NULL ||
-        options->struct_size != sizeof(*options))
+        options->struct_size != sizeof(*options) ||
+        (options->url_count > 0 && options->urls == NULL) ||
+        (options->key_count > 0 && options->key_paths == NULL))
         return pt_repl_fail(error, PEAT_INVALID,
                             "an argument is missing, or its options are not set up");
+    if ((options->flags & ~PEAT_REPL_INSECURE) != 0)
+        return pt_repl_fail(error, PEAT_INVALID, "unknown flags 0x%x", options->flags);
+    if ((peat_flags(db) & PEAT_READ_ONLY) != 0)
+        return pt_repl_fail(error, PEAT_INVALID,
+                            "the store was opened read-only: only its writer can keep log for "
+                            "followers");
     if (options->url_count == 0 || options->url_count > LISTENERS_MAX)
         return pt_repl_fail(error, PEAT_INVALID, "%zu addresses to listen on: 1 to %d",
                             options->url_count, LISTENERS_MAX);

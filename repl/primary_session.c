@@ -112,11 +112,15 @@ static void turn_away(struct pt_primary_session *session, enum pt_verdict verdic
 }
 
 /* (3), as far as it can be seen without the log. */
+static bool is_ahead(const struct peat_position *theirs, const struct peat_position *ours)
+{
+    return theirs->commit > ours->commit || theirs->position > ours->position;
+}
+
 static bool has_parted(const struct peat_position *theirs, const struct peat_position *ours)
 {
-    return theirs->commit > ours->commit || theirs->position > ours->position ||
-           (theirs->position == ours->position &&
-            memcmp(theirs->chain, ours->chain, sizeof(ours->chain)) != 0);
+    return is_ahead(theirs, ours) || (theirs->position == ours->position &&
+                                      memcmp(theirs->chain, ours->chain, sizeof(ours->chain)) != 0);
 }
 
 /* The feeds with a name that there are. */
@@ -185,6 +189,13 @@ static void hello_take(struct pt_primary_session *session, const struct pt_frame
     session->ack = (struct pt_ack){hello.position.commit, hello.position.commit,
                                    hello.position.commit, hello.credit};
     status = peat_position_get(session->base.db, &ours);
+    if (status == PEAT_OK && is_ahead(&hello.position, &ours) &&
+        (peat_flags(session->base.db) & PEAT_FOLLOWER) != 0) {
+        turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED,
+                  "this store follows another one, and has not come as far as the follower yet",
+                  now_us);
+        return;
+    }
     if (status == PEAT_OK && has_parted(&hello.position, &ours)) {
         turn_away(session, PT_VERDICT_FORKED, PT_PEER_DIVERGED,
                   "the follower has a history that this store has not", now_us);

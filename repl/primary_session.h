@@ -6,7 +6,8 @@
  *     follower byte by byte, and no commit ever waits for it.
  *  2. What the follower has on disk is acknowledged to the feed, so the log that it needs no more goes.
  *  3. A follower that has what this store has not, or the same commit with another chain, has another history: it is told
- *     so, and gets nothing.
+ *     so, and gets nothing. Where this store follows, too, it may have what is missing later: a follower that is
+ *     ahead of it is told to come again.
  *  4. It moves no feed that is no follower's, and makes names up to a number only: what a follower says of itself
  *     takes no log from the program's own feeds.
  */

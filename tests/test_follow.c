@@ -244,7 +244,9 @@ static void whoever_has_another_key_gets_nothing(void **state)
 
 static void without_a_key_only_this_machine_is_served(void **state)
 {
-    static const char *const far[] = {"tcp://0.0.0.0:0", "tcp://:0", "tcp://[::]:0"};
+    static const char *const far[] = {"tcp://0.0.0.0:0", "tcp://:0", "tcp://[::]:0",
+                                      "tcp://127.0.0.1.example.org:0",
+                                      "tcp://localhost:1@example.org:0"};
     struct peat_db *db = store_make("primary", 0);
     struct peat_primary_options options;
     struct peat_primary *primary;
@@ -284,6 +286,44 @@ static void a_follower_that_comes_back_takes_the_place_of_its_dead_connection(vo
     peat_follower_stop(followers[1]);
     scene_end(&scene);
     PT_REQUIRE_OK(peat_close(db));
+}
+
+static void options_that_cannot_be_are_refused(void **state)
+{
+    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_db *writable = store_make("primary", 0);
+    struct peat_follower_options options;
+    struct peat_primary_options primary_options;
+    struct peat_follower *follower;
+    struct peat_primary *primary;
+    (void)state;
+
+    for (unsigned i = 0; i < 6; i++) {
+        peat_follower_options_init(&options);
+        options.url = "tcp://127.0.0.1:1";
+        options.name = i == 0 ? "" : "one";
+        options.flags = i == 1 ? 2 : 0;
+        options.window_size = i == 2 ? UINT64_MAX : i == 3 ? 1 : options.window_size;
+        options.record_size_max = i == 4 ? 0 : options.record_size_max;
+        assert_int_equal(peat_follower_start(i == 5 ? writable : db, &options, &follower, NULL),
+                         PEAT_INVALID);
+        assert_null(follower);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        peat_primary_options_init(&primary_options);
+        primary_options.url_count = i == 0 ? 1 : 0;
+        primary_options.key_count = i == 1 ? 1 : 0;
+        primary_options.flags = i == 2 ? 2 : 0;
+        if (i > 0)
+            primary_options.urls = (const char *const[]){"tcp://127.0.0.1:0"};
+        if (i > 0)
+            primary_options.url_count = 1;
+        assert_int_equal(peat_primary_start(writable, &primary_options, &primary, NULL),
+                         PEAT_INVALID);
+        assert_null(primary);
+    }
+    PT_REQUIRE_OK(peat_close(db));
+    PT_REQUIRE_OK(peat_close(writable));
 }
 
 /* ---- Strangers ---- */
@@ -408,6 +448,7 @@ int main(void)
         cmocka_unit_test(whoever_has_another_key_gets_nothing),
         cmocka_unit_test(without_a_key_only_this_machine_is_served),
         cmocka_unit_test(a_follower_that_comes_back_takes_the_place_of_its_dead_connection),
+        cmocka_unit_test(options_that_cannot_be_are_refused),
         cmocka_unit_test(strangers_disturb_nobody),
         cmocka_unit_test(both_ends_start_and_stop_at_any_moment),
     };

@@ -357,6 +357,24 @@ static void a_follower_says_hello_once_and_acknowledges_nothing_before(void **st
     PT_REQUIRE_OK(peat_close(db));
 }
 
+static void only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted(void **state)
+{
+    static const unsigned flags[] = {0, PEAT_FOLLOWER};
+    static const enum pt_verdict verdicts[] = {PT_VERDICT_FORKED, PT_VERDICT_REFUSED};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        struct peat_db *db = store_make("primary", flags[i]);
+        struct scene *scene = primary_begin(db);
+
+        hello(scene, "one", (struct peat_position){.commit = 7, .position = 7000}, WINDOW_SIZE);
+        assert_int_equal(verdict_of(scene), verdicts[i]);
+        assert_int_not_equal(scene->base->end, PT_PEER_GOES_ON);
+        scene_end(scene);
+        PT_REQUIRE_OK(peat_close(db));
+    }
+}
+
 /* ---- Time ---- */
 
 /* How long a session goes on whose peer sends a frame of 1 MiB, @p size bytes each second. */
@@ -459,6 +477,7 @@ int main(void)
         cmocka_unit_test(only_what_was_sent_can_be_acknowledged_and_never_less_than_before),
         cmocka_unit_test(nothing_is_sent_beyond_the_credit),
         cmocka_unit_test(a_follower_says_hello_once_and_acknowledges_nothing_before),
+        cmocka_unit_test(only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted),
         cmocka_unit_test(a_large_frame_on_a_slow_line_is_no_silence_but_a_trickle_is),
         cmocka_unit_test(a_follower_dials_again_soon_only_after_what_was_of_use),
         cmocka_unit_test(a_follower_takes_nothing_before_it_is_welcome),

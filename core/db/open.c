@@ -683,3 +683,8 @@ enum peat_status peat_abort(struct peat_db *db)
 {
     return close_db(db, false);
 }
+
+unsigned peat_flags(const struct peat_db *db)
+{
+    return db->options.flags;
+}

@@ -124,6 +124,8 @@ static void greet(struct pt_follower_session *session, uint64_t now_us)
         hello.position.commit;
     pt_peer_send(&session->base, PT_MESSAGE_HELLO, &piece, 1, now_us);
     session->greeted = true;
+    session->base.silence_us =
+        PT_PEER_WELCOME_US; /* it opens a feed, and cannot say anything meanwhile */
 }
 
 static enum pt_peer_end end_of(enum pt_verdict verdict)
@@ -153,6 +155,7 @@ static void welcome_take(struct pt_follower_session *session, const struct pt_fr
         pt_peer_stop(&session->base, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
         return;
     }
+    session->base.silence_us = PT_PEER_SILENCE_US;
     session->base.theirs = welcome.newest;
     session->following = welcome.verdict == PT_VERDICT_TAIL;
     if (!session->following)

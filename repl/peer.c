@@ -12,6 +12,7 @@ enum peat_status pt_peer_init(struct pt_peer *peer, struct peat_db *db, enum pt_
     peer->db = db;
     peer->begun_us = peer->heard_us = now_us;
     peer->ping_due_us = now_us + PT_PEER_PING_US;
+    peer->silence_us = PT_PEER_SILENCE_US;
     return pt_channel_open(role, keys, key_count, now_us, &peer->channel);
 }
 
@@ -147,10 +148,10 @@ uint64_t pt_peer_tick(struct pt_peer *peer, uint64_t now_us)
                          PT_PEER_HANDSHAKE_US / 1000000);
         return deadline_us;
     }
-    deadline_us = peer->heard_us + PT_PEER_SILENCE_US;
+    deadline_us = peer->heard_us + peer->silence_us;
     if (now_us >= deadline_us) {
         pt_peer_lose(peer, PT_PEER_LOST, "the peer has been silent for %d ms",
-                     PT_PEER_SILENCE_US / 1000);
+                     (int)(peer->silence_us / 1000));
         return UINT64_MAX;
     }
     if (now_us >= peer->ping_due_us)

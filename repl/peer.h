@@ -14,6 +14,8 @@
 enum {
     PT_PEER_PING_US = 1000000,    /* one message so often, whatever else is sent */
     PT_PEER_SILENCE_US = 3500000, /* three that did not come */
+    PT_PEER_WELCOME_US =
+        20000000, /* for an answer to HELLO, which waits for syncs of the primary's disk */
     PT_PEER_HEARD_SIZE =
         16 << 10, /* bytes of a frame that show a peer to be there, before it is whole */
     PT_PEER_HANDSHAKE_US = 5000000, /* to prove that one has the key */
@@ -39,6 +41,7 @@ struct pt_peer {
     uint64_t begun_us;
     uint64_t heard_us;           /* when the last frame came, or much of one */
     uint64_t unheard_size;       /* bytes that came since */
+    uint64_t silence_us;         /* so long nothing may come */
     uint64_t ping_due_us;        /* when the next one goes */
     struct peat_position theirs; /* the newest that the peer has told of itself */
     enum pt_peer_end end;

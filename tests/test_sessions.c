@@ -451,6 +451,27 @@ static void a_follower_dials_again_soon_only_after_what_was_of_use(void **state)
     PT_REQUIRE_OK(peat_close(primary_db));
 }
 
+static void a_follower_waits_longer_for_its_welcome_than_for_a_ping(void **state)
+{
+    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    (void)state;
+
+    for (unsigned is_welcome = 0; is_welcome < 2; is_welcome++) {
+        struct scene *scene = follower_begin(db);
+
+        if (is_welcome == 1)
+            welcome(scene, PT_VERDICT_TAIL);
+        scene->now_us += PT_PEER_SILENCE_US;
+        session_step(scene);
+        assert_int_equal(scene->base->end, is_welcome == 1 ? PT_PEER_LOST : PT_PEER_GOES_ON);
+        scene->now_us += PT_PEER_WELCOME_US;
+        session_step(scene);
+        assert_int_equal(scene->base->end, PT_PEER_LOST);
+        scene_end(scene);
+    }
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 static void a_follower_takes_nothing_before_it_is_welcome(void **state)
 {
     static const enum pt_message_type types[] = {PT_MESSAGE_RECORDS, PT_MESSAGE_PART,
@@ -480,6 +501,7 @@ int main(void)
         cmocka_unit_test(only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted),
         cmocka_unit_test(a_large_frame_on_a_slow_line_is_no_silence_but_a_trickle_is),
         cmocka_unit_test(a_follower_dials_again_soon_only_after_what_was_of_use),
+        cmocka_unit_test(a_follower_waits_longer_for_its_welcome_than_for_a_ping),
         cmocka_unit_test(a_follower_takes_nothing_before_it_is_welcome),
     };
     int failed;

@@ -207,7 +207,7 @@ PEAT_API enum peat_status peat_abort(struct peat_db *db);
  * PEAT_NOT_WRITABLE. */
 PEAT_API enum peat_status peat_sync(struct peat_db *db);
 
-/** The flags that @p db was opened with: PEAT_READ_ONLY, PEAT_FOLLOWER and so on. */
+/** The flags that @p db was opened with: PEAT_READ_ONLY, PEAT_FOLLOWER and so on; 0 of NULL. */
 PEAT_API unsigned peat_flags(const struct peat_db *db);
 
 /**

@@ -290,6 +290,7 @@ static void a_follower_that_comes_back_takes_the_place_of_its_dead_connection(vo
 
 static void options_that_cannot_be_are_refused(void **state)
 {
+    static const char *const urls[] = {"tcp://127.0.0.1:0"};
     struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
     struct peat_db *writable = store_make("primary", 0);
     struct peat_follower_options options;
@@ -311,13 +312,10 @@ static void options_that_cannot_be_are_refused(void **state)
     }
     for (unsigned i = 0; i < 3; i++) {
         peat_primary_options_init(&primary_options);
-        primary_options.url_count = i == 0 ? 1 : 0;
+        primary_options.urls = i == 0 ? NULL : urls;
+        primary_options.url_count = 1;
         primary_options.key_count = i == 1 ? 1 : 0;
         primary_options.flags = i == 2 ? 2 : 0;
-        if (i > 0)
-            primary_options.urls = (const char *const[]){"tcp://127.0.0.1:0"};
-        if (i > 0)
-            primary_options.url_count = 1;
         assert_int_equal(peat_primary_start(writable, &primary_options, &primary, NULL),
                          PEAT_INVALID);
         assert_null(primary);

@@ -686,5 +686,5 @@ enum peat_status peat_abort(struct peat_db *db)
 
 unsigned peat_flags(const struct peat_db *db)
 {
-    return db->options.flags;
+    return db == NULL ? 0 : db->options.flags;
 }

@@ -100,7 +100,7 @@ static void say(struct scene *scene, enum pt_message_type type, const void *body
 {
     struct peat_bytes piece = {body, size};
 
-    PT_REQUIRE_OK(pt_channel_send(scene->peer, type, &piece, 1, scene->now_us));
+    PT_REQUIRE_OK(pt_channel_send(scene->peer, (uint8_t)type, &piece, 1, scene->now_us));
     carry(scene);
 }
 

@@ -909,7 +909,9 @@ until [ -s follow.out ] || ! kill -0 "$follower"; do sleep 0.1; done
 ok "a store that is served has its one writer"
 kill "$follower"
 wait "$follower"
-[ $? -eq 0 ]
+code=$?
+[ "$code" -eq 0 ] || sed "s/^/# exit code $code: /" follow.out follow.err
+[ "$code" -eq 0 ]
 ok "following ends when it is asked to"
 kill "$server"
 wait "$server"

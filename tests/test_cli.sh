@@ -901,16 +901,16 @@ wait "$follower"
 ok "a store follows until it has a commit, and says what it does"
 "$peat" dump serve.db >served 2>err && "$peat" dump follow.db >followed && cmp -s served followed
 ok "then it has what the primary has"
-"$peat" follow --from "$url" --key k.key --name one follow.db >follow.out 2>follow.err &
+"$peat" follow --from "$url" --key k.key --name one follow.db >again.out 2>again.err &
 follower=$!
-until [ -s follow.out ] || ! kill -0 "$follower"; do sleep 0.1; done
+until [ -s again.out ] || ! kill -0 "$follower"; do sleep 0.1; done
 "$peat" put serve.db c 3 2>/dev/null
 [ $? -eq 3 ]
 ok "a store that is served has its one writer"
 kill "$follower"
 wait "$follower"
 code=$?
-[ "$code" -eq 0 ] || sed "s/^/# exit code $code: /" follow.out follow.err
+[ "$code" -eq 0 ] || sed "s/^/# exit code $code: /" again.out again.err
 [ "$code" -eq 0 ]
 ok "following ends when it is asked to"
 kill "$server"

@@ -24,11 +24,7 @@ static bool option_take(struct load_options *options, int code)
     case 'd':
         return pt_command_durability(optarg, &options->load.durability);
     case 'f':
-        options->load.format = pt_text_format_find(optarg);
-        if (options->load.format != NULL && options->load.format->read != NULL)
-            return true;
-        (void)pt_complain_usage("--format takes tsv, json, dump or deb822, not '%s'", optarg);
-        return false;
+        return pt_load_format_take(&options->load, optarg);
     case PT_OPTION_FILE_SIZE:
         return pt_command_file_size(optarg, &options->file_size_max);
     case 'k':

@@ -88,11 +88,7 @@ static bool option_take(struct serve_options *options, int code)
     case 'd':
         return pt_command_durability(optarg, &options->load.durability);
     case 'f':
-        options->load.format = pt_text_format_find(optarg);
-        if (options->load.format != NULL && options->load.format->read != NULL)
-            return true;
-        (void)pt_complain_usage("--format takes tsv, json, dump or deb822, not '%s'", optarg);
-        return false;
+        return pt_load_format_take(&options->load, optarg);
     case 'i':
         options->primary.flags |= PEAT_REPL_INSECURE;
         return true;

@@ -142,6 +142,15 @@ static enum pt_exit file_load(struct pt_load_work *work, const char *name)
     return outcome;
 }
 
+bool pt_load_format_take(struct pt_load_options *options, const char *text)
+{
+    options->format = pt_text_format_find(text);
+    if (options->format != NULL && options->format->read != NULL)
+        return true;
+    (void)pt_complain_usage("--format takes tsv, json, dump or deb822, not '%s'", text);
+    return false;
+}
+
 enum pt_exit pt_load_files(struct pt_load_work *work, int count, char **names)
 {
     static char standard_input[] = "-";

@@ -33,6 +33,8 @@ struct pt_load_work {
         .durability = PEAT_DEFAULT, .batch_count = 1000 \
     }
 
+/* Read the value of --format into options->format; false: there is no such one, complained about. */
+bool pt_load_format_take(struct pt_load_options *options, const char *text);
 /* Load the @p count files called @p names (none: standard input) into work->target, which is open. */
 enum pt_exit pt_load_files(struct pt_load_work *work, int count, char **names);
 /* Close the target, and say how much it was; @p outcome as of pt_target_close(). */

@@ -37,10 +37,14 @@ struct pt_log_point {
  * runs out of numbers. Twice as many are read, so that what is written always is. */
 #define PT_LOG_NUMBER_MAX (UINT64_C(1) << 62)
 
+static inline bool pt_log_point_within(const struct pt_log_point *point, uint64_t max)
+{
+    return point->epoch <= max && point->commit <= max && point->position <= max;
+}
+
 static inline bool pt_log_point_can_go_on(const struct pt_log_point *point)
 {
-    return point->epoch <= PT_LOG_NUMBER_MAX && point->commit <= PT_LOG_NUMBER_MAX &&
-           point->position <= PT_LOG_NUMBER_MAX;
+    return pt_log_point_within(point, PT_LOG_NUMBER_MAX);
 }
 
 /*

@@ -504,8 +504,7 @@ static enum peat_status header_decode(const struct pt_manifest_header *header,
                                       : manifest->log.region.offset > 0)
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": the log cannot begin where it says",
                        manifest->generation);
-    if (manifest->log.epoch > INT64_MAX || manifest->log.commit > INT64_MAX ||
-        manifest->log.position > INT64_MAX) /* what is counted on from there would wrap around */
+    if (!pt_log_point_within(&manifest->log, INT64_MAX)) /* what is counted on would wrap around */
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": commit numbers have run out",
                        manifest->generation);
     if (manifest->next_segment_id > INT64_MAX) /* they would begin anew, at ids that are in use */

@@ -835,10 +835,12 @@ PEAT_API enum peat_status peat_position_get(struct peat_db *db, struct peat_posi
  * a commit by the primary reads what it wrote. A read-only store is refreshed meanwhile.
  *
  * @param timeout_ms  wait so long; 0: only look; PEAT_FEED_FOREVER
+ * @param newest_out  NULL, or set to the newest commit that they see, on PEAT_OK and PEAT_TIMEOUT
  * @retval PEAT_OK
  * @retval PEAT_TIMEOUT  it is not there yet; and also what peat_refresh() gives
  */
-PEAT_API enum peat_status peat_wait_commit(struct peat_db *db, uint64_t commit, unsigned timeout_ms);
+PEAT_API enum peat_status peat_wait_commit(struct peat_db *db, uint64_t commit, unsigned timeout_ms,
+                                           uint64_t *newest_out);
 
 /** The number of a collection (NULL: the root), as operations have it. */
 PEAT_API uint64_t peat_collection_number(const struct peat_collection *collection);

@@ -424,11 +424,10 @@ enum peat_status pt_channel_send(struct pt_channel *channel, uint8_t type,
     return PEAT_OK;
 }
 
-enum peat_status pt_channel_finish(struct pt_channel *channel, uint64_t now_us)
+enum peat_status pt_channel_finish(struct pt_channel *channel)
 {
     enum peat_status status;
 
-    (void)now_us;
     if (channel->stage != READY || channel->out.ended)
         return PEAT_INVALID;
     status = frame_add(channel, 0, PT_FRAME_LAST, NULL, 0, 0);

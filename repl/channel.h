@@ -68,7 +68,7 @@ bool pt_channel_has_ended(const struct pt_channel *channel);
 enum peat_status pt_channel_send(struct pt_channel *channel, uint8_t type,
                                  const struct peat_bytes *pieces, size_t count, uint64_t now_us);
 /* Add the last one. */
-enum peat_status pt_channel_finish(struct pt_channel *channel, uint64_t now_us);
+enum peat_status pt_channel_finish(struct pt_channel *channel);
 
 /* What is to be written to the connection, borrowed until the channel's next call; and that @p size bytes of it were. */
 struct peat_bytes pt_channel_output(const struct pt_channel *channel);

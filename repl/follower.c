@@ -94,8 +94,7 @@ static void status_note(struct peat_follower *follower, struct pt_follower_sessi
     pthread_mutex_lock(&follower->mutex);
     if (pt_follower_session_is_following(session))
         follower->state = PEAT_FOLLOWER_FOLLOWING;
-    if (base->theirs.position >
-        0) /* it has said so: else what the one before said is the newest known */
+    if (base->theirs.position > 0) /* else what the connection before said is the newest known */
         follower->primary = base->theirs;
     pthread_mutex_unlock(&follower->mutex);
 }

@@ -104,11 +104,11 @@ static void greet(struct pt_follower_session *session, uint64_t now_us)
                              .name = {session->name, strlen(session->name)}};
     uint8_t body[PT_HELLO_SIZE_MAX];
     struct peat_bytes piece = {body, 0};
-
-    /* What it says that it has must be there after a power cut, too: the primary lets go of the log. */
-    enum peat_status status = peat_sync(session->base.db);
+    enum peat_status status;
     const char *wrong;
 
+    /* What it says that it has must be there after a power cut, too: the primary lets go of the log. */
+    status = peat_sync(session->base.db);
     if (status == PEAT_OK)
         status = peat_position_get(session->base.db, &hello.position);
     if (status != PEAT_OK) {
@@ -124,8 +124,8 @@ static void greet(struct pt_follower_session *session, uint64_t now_us)
         hello.position.commit;
     pt_peer_send(&session->base, PT_MESSAGE_HELLO, &piece, 1, now_us);
     session->greeted = true;
-    session->base.silence_us =
-        PT_PEER_WELCOME_US; /* it opens a feed, and cannot say anything meanwhile */
+    /* The primary opens a feed, and cannot say anything meanwhile. */
+    session->base.silence_us = PT_PEER_WELCOME_US;
 }
 
 static enum pt_peer_end end_of(enum pt_verdict verdict)
@@ -152,7 +152,7 @@ static void welcome_take(struct pt_follower_session *session, const struct pt_fr
     if (wrong == NULL && session->following)
         wrong = "a second welcome";
     if (wrong != NULL) {
-        pt_peer_stop(&session->base, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
+        pt_peer_refuse(&session->base, wrong, now_us);
         return;
     }
     session->base.silence_us = PT_PEER_SILENCE_US;
@@ -182,15 +182,15 @@ static void acknowledge(struct pt_follower_session *session, uint64_t now_us)
 static void apply_failed(struct pt_follower_session *session, enum peat_status status,
                          uint64_t now_us)
 {
-    if (status == PEAT_CORRUPT)
+    if (status == PEAT_CORRUPT) {
         pt_peer_stop(&session->base, PT_PEER_DIVERGED, PT_BYE_DIVERGED, now_us, "%s",
                      peat_last_error());
-    else if (
-        status ==
-        PEAT_GAP) /* a seal behind our newest commit, which the primary's feed does not count */
+    } else if (status == PEAT_GAP) {
+        /* A seal behind our newest commit is gone, which the primary's feed does not count. */
         pt_peer_stop(&session->base, PT_PEER_SEED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
-    else
+    } else {
         store_failed(session, status, now_us);
+    }
 }
 
 static void group_apply(struct pt_follower_session *session, size_t count, uint64_t now_us)
@@ -225,11 +225,6 @@ static void sync_applied(struct pt_follower_session *session, uint64_t now_us)
     acknowledge(session, now_us);
 }
 
-static void refuse(struct pt_follower_session *session, const char *wrong, uint64_t now_us)
-{
-    pt_peer_stop(&session->base, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
-}
-
 static void records_take(struct pt_follower_session *session, const struct pt_frame *frame,
                          uint64_t now_us)
 {
@@ -240,7 +235,7 @@ static void records_take(struct pt_follower_session *session, const struct pt_fr
     if (wrong == NULL && pt_joint_is_open(&session->joint))
         wrong = "records in the middle of one";
     if (wrong != NULL) {
-        refuse(session, wrong, now_us);
+        pt_peer_refuse(&session->base, wrong, now_us);
         return;
     }
     while (count > 0 && session->base.end == PT_PEER_GOES_ON) {
@@ -265,7 +260,7 @@ static void part_take(struct pt_follower_session *session, const struct pt_frame
     if (wrong == NULL)
         status = pt_joint_add(&session->joint, &part, &session->group[0], &wrong);
     if (status < 0) {
-        refuse(session, wrong, now_us);
+        pt_peer_refuse(&session->base, wrong, now_us);
         return;
     }
     if (status == PEAT_DONE)

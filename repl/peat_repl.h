@@ -41,7 +41,7 @@ enum { PEAT_KEY_ID_TEXT_SIZE = 33 };
  * @param error_out  NULL, or set to words unless PEAT_OK is returned
  * @retval PEAT_OK
  * @retval PEAT_EXISTS  there is such a file: it is left as it is
- * @retval PEAT_INVALID, PEAT_IO
+ * @retval PEAT_INVALID, PEAT_IO, PEAT_UNSUPPORTED (libsodium cannot be used here)
  */
 PEAT_API enum peat_status peat_key_make(const char *path, char id_out[PEAT_KEY_ID_TEXT_SIZE],
                                         struct peat_repl_error *error_out);
@@ -78,7 +78,7 @@ PEAT_API void peat_primary_options_init(struct peat_primary_options *options);
  *                         a URL that other machines can reach
  * @retval PEAT_NOT_FOUND  there is no such key file
  * @retval PEAT_BUSY       an address is in use
- * @retval PEAT_IO, PEAT_NO_MEMORY
+ * @retval PEAT_IO, PEAT_NO_MEMORY, PEAT_UNSUPPORTED (libsodium cannot be used here)
  */
 PEAT_API enum peat_status peat_primary_start(struct peat_db *db,
                                              const struct peat_primary_options *options,
@@ -151,7 +151,7 @@ PEAT_API void peat_follower_options_init(struct peat_follower_options *options);
  * @retval PEAT_OK         it dials: whether anybody answers is in peat_follower_status_get()
  * @retval PEAT_INVALID    @p db was opened without PEAT_FOLLOWER, an option is out of its bounds, or as
  *                         peat_primary_start()
- * @retval PEAT_NOT_FOUND, PEAT_IO, PEAT_NO_MEMORY  as peat_primary_start()
+ * @retval PEAT_NOT_FOUND, PEAT_IO, PEAT_NO_MEMORY, PEAT_UNSUPPORTED  as peat_primary_start()
  */
 PEAT_API enum peat_status peat_follower_start(struct peat_db *db,
                                               const struct peat_follower_options *options,

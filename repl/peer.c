@@ -64,7 +64,7 @@ void pt_peer_stop(struct pt_peer *peer, enum pt_peer_end end, enum pt_bye_code c
     bye.words = pt_peer_words(peer->words, words);
     if (pt_bye_encode(&bye, body, sizeof(body), &piece.size) == NULL &&
         pt_channel_send(peer->channel, PT_MESSAGE_BYE, &piece, 1, now_us) == PEAT_OK)
-        (void)pt_channel_finish(peer->channel, now_us);
+        (void)pt_channel_finish(peer->channel);
 }
 
 struct peat_bytes pt_peer_words(const char *text, char room[PT_WORDS_SIZE_MAX])
@@ -74,6 +74,11 @@ struct peat_bytes pt_peer_words(const char *text, char room[PT_WORDS_SIZE_MAX])
     for (size_t i = 0; i < size; i++)
         room[i] = (char)(text[i] >= ' ' && text[i] <= '~' ? text[i] : '?');
     return (struct peat_bytes){room, size};
+}
+
+void pt_peer_refuse(struct pt_peer *peer, const char *wrong, uint64_t now_us)
+{
+    pt_peer_stop(peer, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
 }
 
 void pt_peer_cut(struct pt_peer *peer, const char *why)
@@ -129,7 +134,7 @@ static void ping_take(struct pt_peer *peer, const struct pt_frame *frame, uint64
     const char *wrong = pt_ping_decode(frame->body, &ping);
 
     if (wrong != NULL) {
-        pt_peer_stop(peer, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
+        pt_peer_refuse(peer, wrong, now_us);
         return;
     }
     peer->theirs = ping.newest;

@@ -12,13 +12,11 @@
 #include "repl/message.h"
 
 enum {
-    PT_PEER_PING_US = 1000000,    /* one message so often, whatever else is sent */
-    PT_PEER_SILENCE_US = 3500000, /* three that did not come */
-    PT_PEER_WELCOME_US =
-        20000000, /* for an answer to HELLO, which waits for syncs of the primary's disk */
-    PT_PEER_HEARD_SIZE =
-        16 << 10, /* bytes of a frame that show a peer to be there, before it is whole */
+    PT_PEER_PING_US = 1000000,     /* one message so often, whatever else is sent */
+    PT_PEER_SILENCE_US = 3500000,  /* three that did not come */
+    PT_PEER_WELCOME_US = 20000000, /* for an answer to HELLO: the primary's disk may have to sync */
     PT_PEER_HANDSHAKE_US = 5000000, /* to prove that one has the key */
+    PT_PEER_HEARD_SIZE = 16 << 10,  /* bytes of a frame that show a peer, before it is whole */
     PT_PEER_OUTPUT_MAX = 1 << 20,   /* bytes that wait to be sent: beyond that no more are made */
     PT_PEER_WORDS_MAX = 256
 };
@@ -71,6 +69,8 @@ void pt_peer_send(struct pt_peer *peer, enum pt_message_type type, const struct 
 /* End it, and tell the peer with @p code, unless it is gone: what is left to send still goes out. */
 void pt_peer_stop(struct pt_peer *peer, enum pt_peer_end end, enum pt_bye_code code,
                   uint64_t now_us, const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* What it sent is wrong: end it, and tell it. */
+void pt_peer_refuse(struct pt_peer *peer, const char *wrong, uint64_t now_us);
 /* What can be sent of @p text: its beginning, with what is not printable replaced. */
 struct peat_bytes pt_peer_words(const char *text, char room[PT_WORDS_SIZE_MAX]);
 /* End it without a word to the peer. */

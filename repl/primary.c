@@ -8,7 +8,6 @@
  *     one: who walks the list pins what it needs, and lets the list go.
  *  3. Whoever lets the last pin go frees a connection. Its reader holds one until its session has ended and the stream is shut.
  */
-#include "repl/key_file.h"
 #include "repl/peat_repl.h"
 #include "repl/primary_session.h"
 #include "repl/settings.h"
@@ -90,10 +89,9 @@ static void unpin(struct connection *connection)
     pthread_mutex_lock(&primary->mutex);
     last = --connection->pins == 0;
     pthread_mutex_unlock(&primary->mutex);
-    if (last)
-        connection_free(connection);
     if (!last)
         return;
+    connection_free(connection);
     pthread_mutex_lock(&primary->mutex);
     primary->connection_count--;
     pthread_cond_broadcast(&primary->left);
@@ -149,17 +147,16 @@ static bool list_admit(struct connection *connection)
 
 /* An older connection of this follower may be dead without our knowing: it is shut, and when the follower dials
  * again its feed is free. */
-static bool displace(void *context, struct pt_primary_session *session, const char *name)
+static void displace(void *context, const struct pt_primary_session *session)
 {
     struct peat_primary *primary = context;
+    const char *name = pt_primary_session_name(session);
 
-    (void)session;
     pthread_mutex_lock(&primary->mutex);
     for (struct connection *each = primary->connections; each != NULL; each = each->next)
         if (strcmp(each->name, name) == 0)
             pt_stream_shut(each->stream);
     pthread_mutex_unlock(&primary->mutex);
-    return false;
 }
 
 static void name_note(struct connection *connection)
@@ -394,19 +391,13 @@ static void *waker_run(void *context)
 {
     struct peat_primary *primary = context;
     struct connection *pinned[FOLLOWERS_MAX + STRANGERS_MAX];
-    struct peat_position position;
     uint64_t newest = 0;
 
     while (!atomic_load(&primary->stopping)) {
-        enum peat_status status = peat_wait_commit(primary->db, newest + 1, LOOK_MS);
-        size_t count;
+        /* The newest before anyone looks: what comes later ends the next wait at once. */
+        enum peat_status status = peat_wait_commit(primary->db, newest + 1, LOOK_MS, &newest);
+        size_t count = pin_all(primary, pinned);
 
-        if (status ==
-            PEAT_OK) /* before anyone looks: what comes later ends the next wait at once */
-            status = peat_position_get(primary->db, &position);
-        if (status == PEAT_OK)
-            newest = position.commit;
-        count = pin_all(primary, pinned);
         for (size_t i = 0; i < count; i++) {
             pthread_mutex_lock(&pinned[i]->mutex);
             step(pinned[i]);
@@ -563,19 +554,16 @@ void peat_primary_status_get(struct peat_primary *primary, struct peat_primary_s
     pt_struct_copy(status_out, &status, sizeof(status));
 }
 
-static bool follower_tell(struct connection *connection,
+static bool follower_tell(struct connection *connection, uint64_t newest,
                           bool (*callback)(void *context,
                                            const struct peat_primary_follower *follower),
                           void *context)
 {
     struct peat_primary_follower follower = {.struct_size = sizeof(follower)};
     char name[PEAT_NAME_SIZE_MAX + 1];
-    struct peat_position position;
     struct pt_ack ack;
     bool follows;
 
-    if (peat_position_get(connection->primary->db, &position) != PEAT_OK)
-        return true;
     pthread_mutex_lock(&connection->mutex);
     follows = pt_primary_session_feed(connection->session) != NULL;
     (void)strcpy(name, pt_primary_session_name(connection->session));
@@ -588,7 +576,7 @@ static bool follower_tell(struct connection *connection,
     follower.received = ack.received;
     follower.durable = ack.durable;
     follower.applied = ack.applied;
-    follower.lag = position.commit > ack.applied ? position.commit - ack.applied : 0;
+    follower.lag = newest > ack.applied ? newest - ack.applied : 0;
     return callback(context, &follower);
 }
 
@@ -599,10 +587,11 @@ void peat_primary_list(struct peat_primary *primary,
 {
     struct connection *pinned[FOLLOWERS_MAX + STRANGERS_MAX];
     size_t count = pin_all(primary, pinned);
-    bool goes_on = true;
+    uint64_t newest = 0;
+    bool goes_on = peat_wait_commit(primary->db, 0, 0, &newest) == PEAT_OK;
 
     for (size_t i = 0; i < count; i++) {
-        goes_on = goes_on && follower_tell(pinned[i], callback, context);
+        goes_on = goes_on && follower_tell(pinned[i], newest, callback, context);
         unpin(pinned[i]);
     }
 }

@@ -18,10 +18,11 @@ struct pt_primary_session {
     struct pt_primary_session_options options; /* its keys are not looked at any more */
     struct peat_feed *feed;                    /* NULL: HELLO has not come */
     char name[PEAT_NAME_SIZE_MAX + 1];
-    struct pt_ack ack;       /* the last one */
-    uint64_t spent;          /* bytes of what was granted */
-    uint64_t sent_commit;    /* the newest that went out whole */
-    struct peat_record next; /* borrowed from the feed, until it is sent */
+    struct peat_position ours; /* when HELLO came */
+    struct pt_ack ack;         /* the last one */
+    uint64_t spent;            /* bytes of what was granted */
+    uint64_t sent_commit;      /* the newest that went out whole */
+    struct peat_record next;   /* borrowed from the feed, until it is sent */
     bool has_next;
     uint64_t part_offset;      /* bytes of next that went out in parts */
     struct pt_records records; /* of the frame that is being made */
@@ -58,13 +59,6 @@ void pt_primary_session_close(struct pt_primary_session *session)
     free(session);
 }
 
-void pt_primary_session_displace(struct pt_primary_session *session)
-{
-    pt_peer_lose(&session->base, PT_PEER_LOST, "the follower has come back on another connection");
-    peat_feed_close(session->feed);
-    session->feed = NULL;
-}
-
 struct pt_peer *pt_primary_session_base(struct pt_primary_session *session)
 {
     return &session->base;
@@ -91,13 +85,14 @@ static void welcome(struct pt_primary_session *session, enum pt_verdict verdict,
                     uint64_t now_us)
 {
     char room[PT_WORDS_SIZE_MAX];
-    struct pt_welcome welcome = {.verdict = verdict, .words = pt_peer_words(words, room)};
+    struct pt_welcome welcome = {
+        .verdict = verdict, .newest = session->ours, .words = pt_peer_words(words, room)};
     uint8_t body[PT_WELCOME_SIZE_MAX];
     struct peat_bytes piece = {body, 0};
+    const char *wrong = pt_welcome_encode(&welcome, body, sizeof(body), &piece.size);
 
-    if (peat_position_get(session->base.db, &welcome.newest) != PEAT_OK ||
-        pt_welcome_encode(&welcome, body, sizeof(body), &piece.size) != NULL) {
-        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
+    if (wrong != NULL) {
+        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", wrong);
         return;
     }
     pt_peer_send(&session->base, PT_MESSAGE_WELCOME, &piece, 1, now_us);
@@ -157,66 +152,70 @@ static const char *name_wrong(struct pt_primary_session *session)
     return NULL;
 }
 
-static enum peat_status feed_open(struct pt_primary_session *session, uint64_t from_commit)
+/* Whether the follower's history is one that can go on here; if not, it has been told. */
+static bool history_fits(struct pt_primary_session *session, const struct peat_position *theirs,
+                         uint64_t now_us)
+{
+    if (is_ahead(theirs, &session->ours) && (peat_flags(session->base.db) & PEAT_FOLLOWER) != 0) {
+        turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED,
+                  "this store follows another one, and has not come as far as the follower yet",
+                  now_us);
+        return false;
+    }
+    if (has_parted(theirs, &session->ours)) {
+        turn_away(session, PT_VERDICT_FORKED, PT_PEER_DIVERGED,
+                  "the follower has a history that this store has not", now_us);
+        return false;
+    }
+    return true;
+}
+
+/* Its feed, from @p commit on, or why it gets none. */
+static void feed_begin(struct pt_primary_session *session, uint64_t commit, uint64_t now_us)
 {
     const struct pt_primary_session_options *options = &session->options;
-    enum peat_status status = peat_feed_open(session->base.db, from_commit, session->name,
-                                             PEAT_FEED_SEALS, &session->feed);
+    enum peat_status status =
+        peat_feed_open(session->base.db, commit, session->name, PEAT_FEED_SEALS, &session->feed);
 
-    if (status == PEAT_BUSY && options->displace != NULL &&
-        options->displace(options->context, session, session->name))
-        status = peat_feed_open(session->base.db, from_commit, session->name, PEAT_FEED_SEALS,
-                                &session->feed);
-    return status;
+    if (status == PEAT_OK) {
+        welcome(session, PT_VERDICT_TAIL, "", now_us);
+    } else if (status == PEAT_GAP) {
+        turn_away(session, PT_VERDICT_SEED, PT_PEER_SEED, peat_last_error(), now_us);
+    } else {
+        turn_away(session, PT_VERDICT_REFUSED,
+                  status == PEAT_BUSY ? PT_PEER_REFUSED : PT_PEER_FAILED, peat_last_error(),
+                  now_us);
+    }
+    if (status == PEAT_BUSY && options->displace != NULL)
+        options->displace(options->context, session);
 }
 
 static void hello_take(struct pt_primary_session *session, const struct pt_frame *frame,
                        uint64_t now_us)
 {
     struct pt_hello hello;
-    struct peat_position ours;
     const char *wrong = pt_hello_decode(frame->body, &hello);
-    const char *name_words;
-    enum peat_status status;
 
     if (wrong != NULL || session->name[0] != '\0') {
-        pt_peer_stop(&session->base, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s",
-                     wrong != NULL ? wrong : "a second hello");
+        pt_peer_refuse(&session->base, wrong != NULL ? wrong : "a second hello", now_us);
         return;
     }
     memcpy(session->name, hello.name.data, hello.name.size);
     session->base.theirs = hello.position;
+    session->sent_commit = hello.position.commit;
     session->ack = (struct pt_ack){hello.position.commit, hello.position.commit,
                                    hello.position.commit, hello.credit};
-    status = peat_position_get(session->base.db, &ours);
-    if (status == PEAT_OK && is_ahead(&hello.position, &ours) &&
-        (peat_flags(session->base.db) & PEAT_FOLLOWER) != 0) {
-        turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED,
-                  "this store follows another one, and has not come as far as the follower yet",
-                  now_us);
+    if (peat_position_get(session->base.db, &session->ours) != PEAT_OK) {
+        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
         return;
     }
-    if (status == PEAT_OK && has_parted(&hello.position, &ours)) {
-        turn_away(session, PT_VERDICT_FORKED, PT_PEER_DIVERGED,
-                  "the follower has a history that this store has not", now_us);
+    if (!history_fits(session, &hello.position, now_us))
         return;
-    }
-    name_words = name_wrong(session);
-    if (name_words != NULL) {
-        turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED, name_words, now_us);
-        return;
-    }
-    if (status == PEAT_OK)
-        status = feed_open(session, hello.position.commit + 1);
-    session->sent_commit = hello.position.commit;
-    if (status == PEAT_OK)
-        welcome(session, PT_VERDICT_TAIL, "", now_us);
-    else if (status == PEAT_GAP)
-        turn_away(session, PT_VERDICT_SEED, PT_PEER_SEED, peat_last_error(), now_us);
+    wrong = name_wrong(session);
+    if (wrong != NULL)
+        turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED, wrong, now_us);
     else
-        turn_away(session, PT_VERDICT_REFUSED,
-                  status == PEAT_BUSY ? PT_PEER_REFUSED : PT_PEER_FAILED, peat_last_error(),
-                  now_us);
+        feed_begin(session, hello.position.commit + 1, now_us);
 }
 
 /* ---- ACK ---- */
@@ -234,7 +233,7 @@ static void ack_take(struct pt_primary_session *session, const struct pt_frame *
                           ack.durable < session->ack.durable || ack.applied < session->ack.applied))
         wrong = "an acknowledgement of what was not sent, or less than before";
     if (wrong != NULL) {
-        pt_peer_stop(&session->base, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
+        pt_peer_refuse(&session->base, wrong, now_us);
         return;
     }
     if (ack.durable > session->ack.durable)

@@ -21,9 +21,10 @@ struct pt_primary_session;
 struct pt_primary_session_options {
     const struct pt_channel_key *keys; /* copied */
     size_t key_count;
-    /* An older session has the feed called @p name; its connection may be dead without anyone knowing. True: it
-     * has been closed. May be NULL. */
-    bool (*displace)(void *context, struct pt_primary_session *session, const char *name);
+    /* Another session has the feed under @p session's name; its connection may be dead without anyone knowing.
+     * It is to end, so that the follower, which has been turned away, finds the feed free when it comes
+     * again. May be NULL. */
+    void (*displace)(void *context, const struct pt_primary_session *session);
     void *context;
 };
 
@@ -31,8 +32,6 @@ struct pt_primary_session_options {
 enum peat_status pt_primary_session_open(struct peat_db *db,
                                          const struct pt_primary_session_options *options,
                                          uint64_t now_us, struct pt_primary_session **session_out);
-/* It gives up its feed and its connection, for a newer one of the same follower. */
-void pt_primary_session_displace(struct pt_primary_session *session);
 void pt_primary_session_close(struct pt_primary_session *session); /* NULL is allowed */
 
 /* How it goes, what is to be sent, and how it ended. */

@@ -359,6 +359,19 @@ void pt_test_options_tiny(struct peat_options *options)
     options->write_buffer_size = (size_t)128 << 10;
 }
 
+struct peat_db *pt_test_store_make(const char *name, unsigned flags)
+{
+    struct peat_options options = pt_test_options(PEAT_CREATE | flags);
+    struct peat_db *db;
+    char path[512];
+
+    (void)snprintf(path, sizeof(path), "%s", pt_test_path(name));
+    (void)unlink(path);
+    pt_test_options_tiny(&options);
+    PT_REQUIRE_OK(peat_open(path, &options, &db));
+    return db;
+}
+
 uint64_t pt_test_now_us(void)
 {
     struct timespec now;

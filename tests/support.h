@@ -85,6 +85,9 @@ enum peat_status pt_test_backup(struct peat_db *db, const char *path, const char
 
 /* Small write buffers, so that a few megabytes go through seals, flushes and merges. */
 void pt_test_options_tiny(struct peat_options *options);
+/* A new store with those at pt_test_path(@p name), made in place of one that is there; @p flags beside
+ * PEAT_CREATE. */
+struct peat_db *pt_test_store_make(const char *name, unsigned flags);
 
 /* Microseconds of a steady clock. */
 uint64_t pt_test_now_us(void);

@@ -680,7 +680,7 @@ static void *wait_for_commit(void *context)
 {
     struct waiting *waiting = context;
 
-    waiting->status = peat_wait_commit(waiting->db, waiting->commit, SOON_MS);
+    waiting->status = peat_wait_commit(waiting->db, waiting->commit, SOON_MS, NULL);
     return NULL;
 }
 
@@ -698,8 +698,8 @@ static void waiting_for_a_commit_ends_when_readers_see_it(void **state)
     waits[0] = (struct waiting){.db = pair.follower.db, .commit = newest(pair.primary.db)};
     waits[1] = waits[0];
     PT_REQUIRE_OK(peat_open(pair.follower.path, &options, &waits[1].db));
-    PT_REQUIRE_STATUS(peat_wait_commit(pair.follower.db, 1, 0), PEAT_TIMEOUT);
-    PT_REQUIRE_STATUS(peat_wait_commit(waits[1].db, 1, 20), PEAT_TIMEOUT);
+    PT_REQUIRE_STATUS(peat_wait_commit(pair.follower.db, 1, 0, NULL), PEAT_TIMEOUT);
+    PT_REQUIRE_STATUS(peat_wait_commit(waits[1].db, 1, 20, NULL), PEAT_TIMEOUT);
     for (unsigned i = 0; i < 2; i++)
         PT_REQUIRE(pthread_create(&threads[i], NULL, wait_for_commit, &waits[i]) == 0);
     follow(&pair, &dice);
@@ -707,7 +707,7 @@ static void waiting_for_a_commit_ends_when_readers_see_it(void **state)
         PT_REQUIRE(pthread_join(threads[i], NULL) == 0);
         PT_REQUIRE_OK(waits[i].status);
         assert_int_equal(newest(waits[i].db), waits[0].commit);
-        PT_REQUIRE_OK(peat_wait_commit(waits[i].db, 1, 0));
+        PT_REQUIRE_OK(peat_wait_commit(waits[i].db, 1, 0, NULL));
     }
     PT_REQUIRE_OK(peat_close(waits[1].db));
     pair_close(&pair);

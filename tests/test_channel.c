@@ -142,7 +142,7 @@ static size_t session_record(struct pair *pair, unsigned count, uint8_t *stream)
 
     for (unsigned i = 0; i < count; i++)
         send_frame(pair->dialer, i);
-    PT_REQUIRE_OK(pt_channel_finish(pair->dialer, NOW));
+    PT_REQUIRE_OK(pt_channel_finish(pair->dialer));
     output = pt_channel_output(pair->dialer);
     PT_REQUIRE(output.size <= STREAM_MAX);
     memcpy(stream, output.data, output.size);
@@ -659,8 +659,8 @@ static void a_last_frame_says_nothing_and_is_the_last(void **state)
     }
     pair = pair_new();
     PT_REQUIRE_STATUS(pt_channel_send(pair.dialer, 1, huge, 2, NOW), PEAT_INVALID);
-    PT_REQUIRE_OK(pt_channel_finish(pair.dialer, NOW));
-    PT_REQUIRE_STATUS(pt_channel_finish(pair.dialer, NOW), PEAT_INVALID);
+    PT_REQUIRE_OK(pt_channel_finish(pair.dialer));
+    PT_REQUIRE_STATUS(pt_channel_finish(pair.dialer), PEAT_INVALID);
     PT_REQUIRE_STATUS(pass(pair.dialer, pair.listener), PEAT_DONE);
     assert_true(pt_channel_has_ended(pair.listener));
     PT_REQUIRE_STATUS(give(pair.listener, heads[0], sizeof(heads[0]), &frame), PEAT_DONE);

@@ -33,19 +33,6 @@ struct scene {
     char other_key_path[256];
 };
 
-static struct peat_db *store_make(const char *name, unsigned flags)
-{
-    struct peat_options options = pt_test_options(PEAT_CREATE | flags);
-    struct peat_db *db;
-    char path[512];
-
-    (void)snprintf(path, sizeof(path), "%s", pt_test_path(name));
-    (void)unlink(path);
-    pt_test_options_tiny(&options);
-    PT_REQUIRE_OK(peat_open(path, &options, &db));
-    return db;
-}
-
 static void key_make(const char *name, char path[256])
 {
     char id[PEAT_KEY_ID_TEXT_SIZE];
@@ -84,7 +71,7 @@ static void scene_begin(struct scene *scene, const char *url)
     memset(scene, 0, sizeof(*scene));
     key_make("key", scene->key_path);
     key_make("other-key", scene->other_key_path);
-    scene->primary_db = store_make("primary", 0);
+    scene->primary_db = pt_test_store_make("primary", 0);
     primary_start(scene, url);
 }
 
@@ -147,16 +134,16 @@ static void require_same(struct peat_db *one, struct peat_db *other)
 static void follows_over(const char *url)
 {
     struct scene scene;
-    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
     struct peat_follower_status status = {.struct_size = sizeof(status)};
     struct peat_follower *follower;
 
     scene_begin(&scene, url);
     follower = follow(db, scene.url, scene.key_path, "one");
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS));
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS, NULL));
     write_some(scene.primary_db, 300, 700);
     write_some(scene.primary_db, 2, 3 * MIB); /* larger than a frame */
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 300, 100), SOON_MS));
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 300, 100), SOON_MS, NULL));
     require_same(scene.primary_db, db);
     peat_follower_status_get(follower, &status);
     assert_int_equal(status.state, PEAT_FOLLOWER_FOLLOWING);
@@ -184,8 +171,8 @@ static void P7_over_ipc_a_follower_holds_what_its_primary_holds(void **state)
 
 static void a_follower_goes_on_when_its_primary_comes_back_and_one_of_its_own_with_it(void **state)
 {
-    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
-    struct peat_db *last_db = store_make("last", PEAT_FOLLOWER);
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
+    struct peat_db *last_db = pt_test_store_make("last", PEAT_FOLLOWER);
     struct scene scene;
     struct scene between = {.primary_db = db};
     struct peat_follower *follower;
@@ -199,14 +186,14 @@ static void a_follower_goes_on_when_its_primary_comes_back_and_one_of_its_own_wi
     (void)strcpy(url, scene.url);
     follower = follow(db, scene.url, scene.key_path, "one");
     last = follow(last_db, between.url, scene.key_path, "last");
-    PT_REQUIRE_OK(peat_wait_commit(last_db, write_some(scene.primary_db, 50, 900), SOON_MS));
+    PT_REQUIRE_OK(peat_wait_commit(last_db, write_some(scene.primary_db, 50, 900), SOON_MS, NULL));
     for (unsigned i = 0; i < 3; i++) {
         uint64_t commit;
 
         peat_primary_stop(scene.primary);
         commit = write_some(scene.primary_db, 50, 900);
         primary_start(&scene, url);
-        PT_REQUIRE_OK(peat_wait_commit(last_db, commit, SOON_MS));
+        PT_REQUIRE_OK(peat_wait_commit(last_db, commit, SOON_MS, NULL));
         require_same(scene.primary_db, last_db);
     }
     peat_follower_stop(last);
@@ -219,7 +206,7 @@ static void a_follower_goes_on_when_its_primary_comes_back_and_one_of_its_own_wi
 
 static void whoever_has_another_key_gets_nothing(void **state)
 {
-    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
     struct peat_primary_status status = {.struct_size = sizeof(status)};
     struct peat_follower_status follower_status = {.struct_size = sizeof(follower_status)};
     struct peat_follower *follower;
@@ -247,7 +234,7 @@ static void without_a_key_only_this_machine_is_served(void **state)
     static const char *const far[] = {"tcp://0.0.0.0:0", "tcp://:0", "tcp://[::]:0",
                                       "tcp://127.0.0.1.example.org:0",
                                       "tcp://localhost:1@example.org:0"};
-    struct peat_db *db = store_make("primary", 0);
+    struct peat_db *db = pt_test_store_make("primary", 0);
     struct peat_primary_options options;
     struct peat_primary *primary;
     struct peat_repl_error error;
@@ -271,18 +258,18 @@ static void without_a_key_only_this_machine_is_served(void **state)
 
 static void a_follower_that_comes_back_takes_the_place_of_its_dead_connection(void **state)
 {
-    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
     struct peat_follower *followers[2];
     struct scene scene;
     (void)state;
 
     scene_begin(&scene, "tcp://127.0.0.1:0");
     followers[0] = follow(db, scene.url, scene.key_path, "one");
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS));
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS, NULL));
     followers[1] = follow(db, scene.url, scene.key_path, "one"); /* the first is not dead at all */
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS));
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS, NULL));
     peat_follower_stop(followers[0]);
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS));
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS, NULL));
     peat_follower_stop(followers[1]);
     scene_end(&scene);
     PT_REQUIRE_OK(peat_close(db));
@@ -291,8 +278,8 @@ static void a_follower_that_comes_back_takes_the_place_of_its_dead_connection(vo
 static void options_that_cannot_be_are_refused(void **state)
 {
     static const char *const urls[] = {"tcp://127.0.0.1:0"};
-    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
-    struct peat_db *writable = store_make("primary", 0);
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
+    struct peat_db *writable = pt_test_store_make("primary", 0);
     struct peat_follower_options options;
     struct peat_primary_options primary_options;
     struct peat_follower *follower;
@@ -353,7 +340,7 @@ static int knock(const char *url)
 
 static void strangers_disturb_nobody(void **state)
 {
-    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
     struct peat_primary_status status = {.struct_size = sizeof(status)};
     struct pt_dice dice = {pt_test_seed()};
     struct peat_follower *follower;
@@ -364,7 +351,7 @@ static void strangers_disturb_nobody(void **state)
 
     scene_begin(&scene, "tcp://127.0.0.1:0");
     follower = follow(db, scene.url, scene.key_path, "one");
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS));
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS, NULL));
     before = fds_open();
     for (unsigned i = 0; i < STRANGERS; i++) {
         uint8_t bytes[256];
@@ -377,7 +364,8 @@ static void strangers_disturb_nobody(void **state)
         if (pt_dice_one_in(&dice, 3))
             (void)!send(fds[i], bytes, size, MSG_NOSIGNAL); /* it may have been closed already */
         if (i % 10 == 0)
-            PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS));
+            PT_REQUIRE_OK(
+                peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS, NULL));
     }
     for (unsigned i = 0; i < STRANGERS; i++)
         (void)close(fds[i]);
@@ -386,7 +374,7 @@ static void strangers_disturb_nobody(void **state)
         (void)usleep(LOOK_US);
     } while (status.strangers > 0 || status.accepted < STRANGERS + 1 || fds_open() > before);
     assert_int_equal(status.connected, 1);
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS));
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS, NULL));
     peat_follower_stop(follower);
     scene_end(&scene);
     PT_REQUIRE_OK(peat_close(db));
@@ -398,7 +386,7 @@ static void both_ends_start_and_stop_at_any_moment(void **state)
 {
     uint64_t rounds = pt_test_number("PEAT_ROUNDS", ROUNDS);
     struct pt_dice dice = {pt_test_seed()};
-    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
     struct peat_follower *follower;
     struct scene scene;
     char url[256];
@@ -415,7 +403,7 @@ static void both_ends_start_and_stop_at_any_moment(void **state)
             peat_primary_stop(scene.primary);
             scene.primary = NULL;
         } else {
-            PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS));
+            PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS, NULL));
         }
         peat_follower_stop(follower);
         if (i % 2 == 0) {
@@ -430,7 +418,7 @@ static void both_ends_start_and_stop_at_any_moment(void **state)
     if (rounds > 5)
         assert_in_range(fds_open(), 0, before + 16);
     follower = follow(db, url, scene.key_path, "one");
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS));
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS, NULL));
     require_same(scene.primary_db, db);
     peat_follower_stop(follower);
     scene_end(&scene);

@@ -287,23 +287,18 @@ static struct chunk *chunk_take(const struct world *world, struct pipe *pipe)
 
 /* ---- Connections ---- */
 
-static bool displace(void *context, struct pt_primary_session *session, const char *name)
+static void displace(void *context, const struct pt_primary_session *session)
 {
     struct world *world = context;
-    bool displaced = false;
 
     for (size_t i = 0; i < world->link_count; i++) {
         struct pt_primary_session *other = world->links[i].primary_end;
 
-        if (other == NULL || other == session ||
-            pt_primary_session_base(other)->db != pt_primary_session_base(session)->db ||
-            strcmp(pt_primary_session_name(other), name) != 0 ||
-            pt_primary_session_feed(other) == NULL)
+        if (other == NULL || other == session || pt_primary_session_feed(other) == NULL ||
+            strcmp(pt_primary_session_name(other), pt_primary_session_name(session)) != 0)
             continue;
-        pt_primary_session_displace(other);
-        displaced = true;
+        pt_peer_cut(pt_primary_session_base(other), "the follower has come back");
     }
-    return displaced;
 }
 
 static struct link *link_of(struct world *world, int number)

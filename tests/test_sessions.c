@@ -106,19 +106,6 @@ static void say(struct scene *scene, enum pt_message_type type, const void *body
 
 /* ---- Scenes ---- */
 
-static struct peat_db *store_make(const char *name, unsigned flags)
-{
-    struct peat_options options = pt_test_options(PEAT_CREATE | flags);
-    struct peat_db *db;
-    char path[512];
-
-    (void)snprintf(path, sizeof(path), "%s", pt_test_path(name));
-    (void)unlink(path);
-    pt_test_options_tiny(&options);
-    PT_REQUIRE_OK(peat_open(path, &options, &db));
-    return db;
-}
-
 static void write_some(struct peat_db *db, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
@@ -230,7 +217,7 @@ static uint64_t acknowledged_of(struct peat_db *db, char *name)
 static void a_follower_gets_no_feed_that_is_the_programs(void **state)
 {
     char name[] = "billing";
-    struct peat_db *db = store_make("primary", 0);
+    struct peat_db *db = pt_test_store_make("primary", 0);
     struct peat_feed *feed;
     struct scene *scene;
     (void)state;
@@ -260,7 +247,7 @@ static void a_follower_gets_no_feed_that_is_the_programs(void **state)
 
 static void a_follower_makes_only_so_many_names(void **state)
 {
-    struct peat_db *db = store_make("primary", 0);
+    struct peat_db *db = pt_test_store_make("primary", 0);
     unsigned made = 0;
     bool refused = false;
     (void)state;
@@ -284,7 +271,7 @@ static void a_follower_makes_only_so_many_names(void **state)
 static enum pt_peer_end end_after(struct pt_ack ack)
 {
     char name[] = "one";
-    struct peat_db *db = store_make("primary", 0);
+    struct peat_db *db = pt_test_store_make("primary", 0);
     struct scene *scene = primary_begin(db);
     enum pt_peer_end end;
 
@@ -318,7 +305,7 @@ static void only_what_was_sent_can_be_acknowledged_and_never_less_than_before(vo
 
 static void nothing_is_sent_beyond_the_credit(void **state)
 {
-    struct peat_db *db = store_make("primary", 0);
+    struct peat_db *db = pt_test_store_make("primary", 0);
     struct scene *scene = primary_begin(db);
     uint64_t sent = 0;
     (void)state;
@@ -341,7 +328,7 @@ static void nothing_is_sent_beyond_the_credit(void **state)
 
 static void a_follower_says_hello_once_and_acknowledges_nothing_before(void **state)
 {
-    struct peat_db *db = store_make("primary", 0);
+    struct peat_db *db = pt_test_store_make("primary", 0);
     struct scene *scene = primary_begin(db);
     (void)state;
 
@@ -364,7 +351,7 @@ static void only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted(
     (void)state;
 
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-        struct peat_db *db = store_make("primary", flags[i]);
+        struct peat_db *db = pt_test_store_make("primary", flags[i]);
         struct scene *scene = primary_begin(db);
 
         hello(scene, "one", (struct peat_position){.commit = 7, .position = 7000}, WINDOW_SIZE);
@@ -381,7 +368,7 @@ static void only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted(
 static uint64_t heard_for(size_t size)
 {
     static uint8_t body[PT_FRAME_BODY_MAX];
-    struct peat_db *db = store_make("primary", 0);
+    struct peat_db *db = pt_test_store_make("primary", 0);
     struct scene *scene = primary_begin(db);
     struct peat_bytes piece = {body, sizeof(body)};
     struct peat_bytes output;
@@ -415,8 +402,8 @@ static void a_large_frame_on_a_slow_line_is_no_silence_but_a_trickle_is(void **s
 
 static void a_follower_dials_again_soon_only_after_what_was_of_use(void **state)
 {
-    struct peat_db *primary_db = store_make("primary", 0);
-    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_db *primary_db = pt_test_store_make("primary", 0);
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
     struct scene *primary;
     struct scene *scene = follower_begin(db);
     (void)state;
@@ -453,7 +440,7 @@ static void a_follower_dials_again_soon_only_after_what_was_of_use(void **state)
 
 static void a_follower_waits_longer_for_its_welcome_than_for_a_ping(void **state)
 {
-    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
     (void)state;
 
     for (unsigned is_welcome = 0; is_welcome < 2; is_welcome++) {
@@ -476,7 +463,7 @@ static void a_follower_takes_nothing_before_it_is_welcome(void **state)
 {
     static const enum pt_message_type types[] = {PT_MESSAGE_RECORDS, PT_MESSAGE_PART,
                                                  PT_MESSAGE_HELLO, PT_MESSAGE_ACK};
-    struct peat_db *db = store_make("follower", PEAT_FOLLOWER);
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
     (void)state;
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {

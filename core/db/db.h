@@ -9,6 +9,7 @@
  *   history.c   the manifests that are kept          revert.c, diff.c   what is done with them
  *   feeds.c     the log that is kept for feeds       feed.c, feed_places.c   reading on in it
  *   apply.c     a follower takes another's records   feed_list.c   what feeds tell of themselves
+ *   position.c  where the store stands; waiting
  *   catalogue.c, snapshot.c, iterator.c  reading
  *
  * core/README.md has the order of the locks.

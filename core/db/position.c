@@ -25,22 +25,27 @@ static enum peat_status log_end(struct peat_db *db, void *context)
 }
 
 /* How far a reader has come with the last refresh. */
-static enum peat_status reader_end(struct peat_db *db, struct pt_log_point *point)
+static struct pt_log_point reader_end(struct peat_db *db)
 {
+    struct pt_log_point point;
+
     pt_mutex_lock(&db->refresh_mutex);
-    *point = db->tail == NULL ? db->log_start : pt_log_reader_point(db->tail);
+    point = db->tail == NULL ? db->log_start : pt_log_reader_point(db->tail);
     pt_mutex_unlock(&db->refresh_mutex);
-    return PEAT_OK;
+    return point;
 }
 
 enum peat_status peat_position_get(struct peat_db *db, struct peat_position *position_out)
 {
     struct pt_log_point point;
-    enum peat_status status;
+    enum peat_status status = PEAT_OK;
 
     if (db == NULL || position_out == NULL)
         return pt_fail_null();
-    status = db->read_only ? reader_end(db, &point) : pt_commit_alone(db, log_end, &point);
+    if (db->read_only)
+        point = reader_end(db);
+    else
+        status = pt_commit_alone(db, log_end, &point);
     if (status < 0)
         return status;
     *position_out = (struct peat_position){.epoch = point.epoch,
@@ -85,9 +90,11 @@ void pt_wait_for_group(struct peat_db *db, uint64_t seen, uint64_t until_us,
     pt_mutex_unlock(&queue->mutex);
 }
 
-enum peat_status peat_wait_commit(struct peat_db *db, uint64_t commit, unsigned timeout_ms)
+enum peat_status peat_wait_commit(struct peat_db *db, uint64_t commit, unsigned timeout_ms,
+                                  uint64_t *newest_out)
 {
     uint64_t until_us = UINT64_MAX;
+    uint64_t newest;
 
     if (db == NULL)
         return pt_fail_null();
@@ -99,7 +106,10 @@ enum peat_status peat_wait_commit(struct peat_db *db, uint64_t commit, unsigned 
 
         if (status < 0)
             return status;
-        if (pt_newest_commit(db) >= commit)
+        newest = pt_newest_commit(db);
+        if (newest_out != NULL)
+            *newest_out = newest;
+        if (newest >= commit)
             return PEAT_OK;
         if (pt_clock_monotonic_us() >= until_us)
             return PEAT_TIMEOUT;

@@ -528,6 +528,39 @@ static void p6_the_quota_holds_and_a_larger_store_can_be_made_smaller(void **sta
     PT_REQUIRE_OK(peat_close(reopen(&place, &content)));
 }
 
+/* What is in the log does not fit into any segment: that is said, and not waited for. */
+static void p6_a_store_that_cannot_flush_its_log_is_refused_and_comes_back_with_space(void **state)
+{
+    struct place place = {.name = "log", .options = pt_test_options(0), .durability = PEAT_OS};
+    struct content content = {0, 0};
+    struct peat_options options;
+    struct peat_batch *batch = peat_batch_new(0);
+    struct peat_db *db;
+    char name[NAME_SIZE];
+
+    (void)state;
+    PT_REQUIRE(batch != NULL);
+    (void)snprintf(place.path, sizeof(place.path), "%s", pt_test_path("log"));
+    db = store_open(&place, PEAT_CREATE); /* with a buffer that takes all of it */
+    for (; content.to < 10000; content.to++) {
+        peat_batch_clear(batch);
+        PT_REQUIRE_OK(peat_batch_put(batch, NULL, key_of(name, content.to), value_of(content.to)));
+        PT_REQUIRE_OK(peat_write(db, batch, place.durability, NULL));
+    }
+    peat_batch_free(batch);
+    PT_REQUIRE(stats_of(db).segment_size == 0);
+    PT_REQUIRE_OK(peat_abort(db));
+    options = place.options;
+    options.memory_size_max = 8 * MIB;
+    options.write_buffer_size = 2 * MIB;
+    options.file_size_max = MIB;
+    PT_REQUIRE_STATUS(peat_open(place.path, &options, &db), PEAT_NO_SPACE);
+    PT_REQUIRE(strstr(peat_last_error(), place.path) != NULL);
+    db = store_open(&place, 0);
+    verify(db, &content);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 static void a_quota_that_no_store_fits_into_is_refused(void **state)
 {
     struct peat_options options = pt_test_options(PEAT_CREATE);
@@ -545,6 +578,7 @@ int main(void)
         cmocka_unit_test(p6_at_the_limit_on_file_sizes_nothing_is_lost_and_no_signal_comes),
         cmocka_unit_test(p6_at_the_quota_nothing_is_lost_and_deletes_give_space_back),
         cmocka_unit_test(p6_the_quota_holds_and_a_larger_store_can_be_made_smaller),
+        cmocka_unit_test(p6_a_store_that_cannot_flush_its_log_is_refused_and_comes_back_with_space),
         cmocka_unit_test(a_quota_that_no_store_fits_into_is_refused),
     };
     int failed;

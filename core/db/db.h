@@ -389,8 +389,9 @@ void pt_merger_wake(struct peat_db *db);
 /* Whether the active buffer is worth being flushed for the memory that it takes, once commits have
  * ceased: then the merger has to be woken, to see to it. */
 bool pt_seal_worth(struct peat_db *db);
-/* Wait until no sealed buffer is left (@p idle: until nothing at all is left to do). PEAT_TIMEOUT, or
- * what stopped the merger's last job. */
+/* Wait until no sealed buffer is left (@p idle: until nothing at all is left to do), UINT64_MAX: for as long as it
+ * takes. PEAT_TIMEOUT, or what stopped a job that began since: one that fails is tried again after a second only,
+ * so who waits for less, again and again, never learns of it this way. */
 enum peat_status pt_merger_wait(struct peat_db *db, bool idle, uint64_t until_us);
 /* The merger's thread, before a job that writes: free what can be freed, and see that checkpoints keep
  * up. PEAT_TIMEOUT: they do not yet, ask again. PEAT_POISONED; what stopped the checkpoint. */

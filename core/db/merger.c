@@ -339,7 +339,9 @@ enum peat_status pt_merger_wait(struct peat_db *db, bool idle, uint64_t until_us
             status = merger->status;
             break;
         }
-        if (!pt_condition_wait_until(&merger->done, &merger->mutex, until_us)) {
+        if (until_us == UINT64_MAX) {
+            pt_condition_wait(&merger->done, &merger->mutex);
+        } else if (!pt_condition_wait_until(&merger->done, &merger->mutex, until_us)) {
             status = PEAT_TIMEOUT;
             break;
         }
@@ -387,12 +389,7 @@ enum peat_status pt_merger_flush(struct peat_db *db)
 {
     enum peat_status status = pt_commit_seal(db);
 
-    if (status < 0)
-        return status;
-    do
-        status = pt_merger_wait(db, false, pt_clock_monotonic_us() + 60000000);
-    while (status == PEAT_TIMEOUT);
-    return status;
+    return status < 0 ? status : pt_merger_wait(db, false, UINT64_MAX);
 }
 
 enum peat_status peat_flush(struct peat_db *db)

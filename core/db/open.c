@@ -28,8 +28,7 @@ enum {
     WRITE_BUFFER_SIZE_MIN = 64 << 10,
     LOG_SIZE_MIN = 1 << 20,
     RECOVERY_BUFFER_SIZE = 16 << 20, /* bytes: flushed while the next one fills */
-    RECOVERY_WAIT_US = 1000000,
-    EPOCH_SHIFT = 48, /* a segment's id carries the epoch in its upper bits */
+    EPOCH_SHIFT = 48,                /* a segment's id carries the epoch in its upper bits */
     FIRST_EPOCH = 1,
     FILE_SIZE_MAX_MIN = 1 << 20
 };
@@ -313,9 +312,9 @@ static enum peat_status seal_replayed(struct peat_db *db, const struct pt_log_po
 
     if (!db->merger.thread.started)
         status = start_merger(db, true);
-    while ((status == PEAT_OK || status == PEAT_TIMEOUT) && must_wait(db))
-        status = pt_merger_wait(db, false, pt_clock_monotonic_us() + RECOVERY_WAIT_US);
-    if (status >= 0)
+    while (status == PEAT_OK && must_wait(db))
+        status = pt_merger_wait(db, false, UINT64_MAX);
+    if (status == PEAT_OK)
         status =
             pt_seal(db, start, record->payload.size / PT_ENTRY_HEADER_SIZE, record->payload.size);
     if (status == PEAT_OK)
@@ -372,13 +371,7 @@ static enum peat_status replay_log(struct peat_db *db, struct recovery *recovery
 /* Flush all that is sealed. */
 static enum peat_status flush_replayed(struct peat_db *db)
 {
-    enum peat_status status = PEAT_TIMEOUT;
-
-    if (!db->merger.thread.started)
-        return pt_flush_step(db);
-    while (status == PEAT_TIMEOUT)
-        status = pt_merger_wait(db, false, pt_clock_monotonic_us() + RECOVERY_WAIT_US);
-    return status;
+    return db->merger.thread.started ? pt_merger_wait(db, false, UINT64_MAX) : pt_flush_step(db);
 }
 
 /* Flush what was replayed and make the manifest rule whose log is the fresh region. */

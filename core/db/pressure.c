@@ -231,7 +231,7 @@ enum peat_status pt_wait_for_place(struct peat_db *db)
         return PEAT_OK;
     begin_us = pt_clock_monotonic_us();
     while (status >= 0 && pt_shelf_full(&db->shelf))
-        status = pt_merger_wait(db, false, pt_clock_monotonic_us() + WAIT_US);
+        status = wait_for_flush(db);
     count_stall(db, begin_us);
     return status < 0 ? status : PEAT_OK;
 }

@@ -646,6 +646,7 @@ static void after_a_jump_each_side_has_its_records_alone(void **state)
 
     for (unsigned i = 0; i < 12; i++) {
         struct pt_log_point from;
+        struct pt_log_point end;
         struct pt_log_jump jump;
         enum peat_status status;
         uint64_t before;
@@ -657,7 +658,9 @@ static void after_a_jump_each_side_has_its_records_alone(void **state)
         if (i % 4 == 0)
             PT_REQUIRE_OK(pt_log_prepare(harness.log));
         before = harness.record_count;
-        PT_REQUIRE_OK(pt_log_jump_prepare(harness.log, harness.commit + 1, 77, &jump));
+        end = pt_log_point(harness.log);
+        end = pt_log_point_reverted(&end, 77);
+        PT_REQUIRE_OK(pt_log_jump_prepare(harness.log, &end, &jump));
         PT_REQUIRE(jump.point.commit == harness.commit + 1 && jump.point.time_us == 77);
         if (i % 2 == 0) /* a sync comes in between */
             PT_REQUIRE_OK(pt_log_sync(harness.log));
@@ -693,7 +696,8 @@ static void a_jump_taken_back_leaves_the_log_as_it_was(void **state)
     pt_harness_open(&harness, &mapped, SPACE);
     append_some(&dice, 100, true);
     before = pt_log_point(harness.log);
-    PT_REQUIRE_OK(pt_log_jump_prepare(harness.log, harness.commit + 1, 77, &jump));
+    after = pt_log_point_reverted(&before, 77);
+    PT_REQUIRE_OK(pt_log_jump_prepare(harness.log, &after, &jump));
     pt_log_jump_cancel(harness.log, &jump, false);
     after = pt_log_point(harness.log);
     PT_REQUIRE(is_same_point(&before, &after));

@@ -142,7 +142,7 @@ void pt_log_end(struct pt_log *log, uint64_t generation,
 size_t pt_log_pieces(struct pt_log *log, struct pt_log_piece *pieces_out, size_t capacity);
 
 /*
- * Going on after a commit that is in no record: what comes next does not follow from the records so
+ * Going on after what is in no record here: what comes next does not follow from the records so
  * far, so it begins in a fresh region that nothing links to. The log's old end stays its end for
  * whoever reads from an older point.
  *
@@ -159,9 +159,12 @@ struct pt_log_jump {
  * chain before it was @p chain. */
 struct pt_id pt_log_jump_chain(const struct pt_id *chain, uint64_t commit, uint64_t time_us);
 
-/* The log goes on after @p commit, the last one's number + 1, made at @p time_us. PEAT_NO_SPACE,
- * PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED. */
-enum peat_status pt_log_jump_prepare(struct pt_log *log, uint64_t commit, uint64_t time_us,
+/* The history behind one such commit, made at @p time_us, where it was @p end. */
+struct pt_log_point pt_log_point_reverted(const struct pt_log_point *end, uint64_t time_us);
+
+/* The log goes on where the history is @p behind, at a later commit and at no earlier position; where @p behind lies is not
+ * looked at. PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED. */
+enum peat_status pt_log_jump_prepare(struct pt_log *log, const struct pt_log_point *behind,
                                      struct pt_log_jump *jump_out);
 void pt_log_jump(struct pt_log *log, struct pt_log_jump *jump);
 /* Take it back. @p named: a manifest may name the region, so its space is left alone. Does nothing

@@ -1,4 +1,4 @@
-/* Jumping: the log goes on in a region of its own, behind a commit that no record tells of. */
+/* Jumping: the log goes on in a region of its own, behind what no record of it tells of. */
 #include "wal/log_parts.h"
 
 struct pt_id pt_log_jump_chain(const struct pt_id *chain, uint64_t commit, uint64_t time_us)
@@ -8,7 +8,18 @@ struct pt_id pt_log_jump_chain(const struct pt_id *chain, uint64_t commit, uint6
     return pt_siphash128(chain, tale, sizeof(tale));
 }
 
-enum peat_status pt_log_jump_prepare(struct pt_log *log, uint64_t commit, uint64_t time_us,
+struct pt_log_point pt_log_point_reverted(const struct pt_log_point *end, uint64_t time_us)
+{
+    struct pt_log_point point = *end;
+
+    point.commit++;
+    point.time_us = time_us;
+    /* In no record, but part of the history: who did not jump has another chain from here on. */
+    point.chain = pt_log_jump_chain(&end->chain, point.commit, time_us);
+    return point;
+}
+
+enum peat_status pt_log_jump_prepare(struct pt_log *log, const struct pt_log_point *behind,
                                      struct pt_log_jump *jump_out)
 {
     struct pt_log_region *region = NULL;
@@ -21,14 +32,11 @@ enum peat_status pt_log_jump_prepare(struct pt_log *log, uint64_t commit, uint64
     if (status < 0)
         return status;
     pt_mutex_lock(&log->tail_mutex);
-    PT_ASSERT(commit == log->end.commit + 1);
-    jump_out->point = log->end;
+    PT_ASSERT(behind->commit > log->end.commit && behind->position >= log->end.position &&
+              behind->epoch >= log->end.epoch);
     pt_mutex_unlock(&log->tail_mutex);
     jump_out->region = region;
-    /* In no record, but part of the history: who did not jump has another chain from here on. */
-    jump_out->point.chain = pt_log_jump_chain(&jump_out->point.chain, commit, time_us);
-    jump_out->point.commit = commit;
-    jump_out->point.time_us = time_us;
+    jump_out->point = *behind;
     jump_out->point.region = region->extent;
     jump_out->point.nonce = region->nonce;
     jump_out->point.offset = region->used;
@@ -41,12 +49,14 @@ static void region_enter_locked(struct pt_log *log, const struct pt_log_jump *ju
     PT_REQUIRES(log->room_mutex) PT_REQUIRES(log->tail_mutex)
 {
     PT_ASSERT(log->stage.size == 0 && log->current->next == NULL);
-    PT_ASSERT(jump->point.position == log->end.position);
+    PT_ASSERT(jump->point.position >= log->end.position);
     log->current->left = true;
     log->current->next = jump->region;
     log->current = jump->region;
     log->last = jump->region;
     log->end = jump->point;
+    if (jump->point.position > log->durable_position) /* by the manifest that begins the log here */
+        log->durable_position = jump->point.position;
 }
 
 void pt_log_jump(struct pt_log *log, struct pt_log_jump *jump)

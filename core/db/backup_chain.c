@@ -70,7 +70,7 @@ static enum peat_status part_open(struct pt_backup_chain *chain, const char *pat
         return status;
     chain->parts[chain->count++] = db;
     status = check_agreement(db, &header, path);
-    if (status == PEAT_OK && db->hash_seed != chain->parts[0]->hash_seed)
+    if (status == PEAT_OK && pt_hash_seed(db) != pt_hash_seed(chain->parts[0]))
         status = pt_fail(PEAT_CORRUPT, "%s and the backup before it differ in their store", path);
     chain->last = header;
     chain->last_path = path;

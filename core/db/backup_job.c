@@ -27,7 +27,7 @@ enum peat_status pt_backup_job_init(struct pt_backup_job *job, const struct peat
         .store_id = store_id,
         .next_segment_id = atomic_load_explicit(&db->next_segment_id, memory_order_relaxed),
         .next_collection_id = atomic_load_explicit(&db->catalogue->next_id, memory_order_relaxed),
-        .hash_seed = db->hash_seed,
+        .hash_seed = pt_hash_seed(db),
         .log = *log,
     };
     job->manifest.log.region = (struct pt_extent){0, 0}; /* there is no log in a backup */

@@ -207,8 +207,9 @@ static enum peat_status find_id_in(struct peat_db *db, const struct pt_stack *st
     enum peat_status status = pt_stored_key_init(&stored, &prefix, key);
 
     if (status == PEAT_OK) {
-        status = pt_stack_get(stack, commit, stored.bytes,
-                              pt_hash(db->hash_seed, stored.bytes.data, stored.bytes.size), &value);
+        status =
+            pt_stack_get(stack, commit, stored.bytes,
+                         pt_hash(pt_hash_seed(db), stored.bytes.data, stored.bytes.size), &value);
         pt_stored_key_fini(&stored);
     }
     if (status == PEAT_OK && value.size != 8)

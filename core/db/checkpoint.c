@@ -171,12 +171,11 @@ enum peat_status pt_checkpoint_replace(struct peat_db *db, struct pt_stack *stac
     enum peat_status status = PEAT_OK;
 
     pt_mutex_lock(&db->checkpointer.install_mutex);
-    if (db->log_start.commit + 1 < log_start->commit) /* the one that rules shows older commits */
+    /* Where the state before is kept, the manifest that rules has to show the last commit. */
+    if (change->is_revert && db->log_start.commit + 1 < log_start->commit)
         status = install_stack_locked(db, NULL, &no_change);
-    if (status == PEAT_OK) {
-        PT_ASSERT(db->log_start.commit + 1 == log_start->commit);
+    if (status == PEAT_OK)
         status = pt_install(db, stack->runs, stack->run_count, log_start, change);
-    }
     if (status == PEAT_OK)
         publish_locked(db, stack);
     pt_mutex_unlock(&db->checkpointer.install_mutex);

@@ -60,7 +60,7 @@ void pt_group_add(const struct peat_db *db, struct pt_held_buffer *active,
         uint64_t hash;
 
         while (looked < added + PREFETCH_DISTANCE && pt_batch_cursor_next(&ahead)) {
-            hash = pt_hash(db->hash_seed, ahead.entry.key.data, ahead.entry.key.size);
+            hash = pt_hash(pt_hash_seed(db), ahead.entry.key.data, ahead.entry.key.size);
             hashes[looked++ % PREFETCH_DISTANCE] = hash;
             pt_write_buffer_prefetch(buffer, hash);
         }
@@ -154,7 +154,7 @@ enum peat_status pt_seal(struct peat_db *db, const struct pt_log_point *start, s
                      ? pt_fail(PEAT_NO_MEMORY, "%d write buffers wait to be flushed",
                                PT_STACK_BUFFERS_MAX)
                      : pt_held_buffer_open(capacity, index_hint_after(current->buffers[0], count),
-                                           db->hash_seed, start, &db->buffer_memory, &fresh);
+                                           pt_hash_seed(db), start, &db->buffer_memory, &fresh);
         if (status == PEAT_OK) {
             buffers[0] = fresh;
             memcpy(buffers + 1, current->buffers, current->buffer_count * sizeof(buffers[0]));
@@ -293,8 +293,8 @@ static void prefetch_first(const struct peat_db *db, const struct pt_held_buffer
     struct pt_batch_cursor cursor = {payload.data, payload.size, {{NULL, 0}, {NULL, 0}, PT_OP_PUT}};
 
     if (pt_batch_cursor_next(&cursor))
-        pt_write_buffer_prefetch(
-            active->buffer, pt_hash(db->hash_seed, cursor.entry.key.data, cursor.entry.key.size));
+        pt_write_buffer_prefetch(active->buffer, pt_hash(pt_hash_seed(db), cursor.entry.key.data,
+                                                         cursor.entry.key.size));
 }
 
 static enum peat_status append(struct peat_db *db, const struct pt_held_buffer *active,

@@ -130,8 +130,10 @@ struct peat_db {
     bool read_only;
     bool in_memory;
     bool is_backup; /* opened as one by pt_open_backup(): an increment is fine */
+    /* What a refresh, and an empty follower that takes on its primary's identity, set anew: the id under
+     * refresh_mutex, which all but its writer take to read it. */
     struct pt_id store_id;
-    uint64_t hash_seed;
+    _Atomic uint64_t hash_seed; /* relaxed: where it changes there is no entry yet */
     struct pt_arena *arena;
     struct pt_shelf shelf;
     struct pt_catalogue *catalogue; /* pinned: open handles pin it too */
@@ -167,6 +169,11 @@ struct peat_db {
     uint64_t *held_generations PT_GUARDED_BY(refresh_mutex); /* owned: locked in the file */
     size_t held_count PT_GUARDED_BY(refresh_mutex);
 };
+
+static inline uint64_t pt_hash_seed(const struct peat_db *db)
+{
+    return atomic_load_explicit(&db->hash_seed, memory_order_relaxed);
+}
 
 /* ---- commit.c ---- */
 

@@ -48,7 +48,7 @@ static enum peat_status tell(struct diff *diff, struct peat_bytes key, struct pe
 
 static enum peat_status compare_key(struct diff *diff, struct peat_bytes stored)
 {
-    uint64_t hash = pt_hash(diff->sides[0]->db->hash_seed, stored.data, stored.size);
+    uint64_t hash = pt_hash(pt_hash_seed(diff->sides[0]->db), stored.data, stored.size);
     struct peat_bytes key =
         pt_bytes((const uint8_t *)stored.data + diff->prefix.size, stored.size - diff->prefix.size);
     struct peat_bytes values[2];

@@ -117,6 +117,13 @@ enum peat_status pt_held_segment_open_lost(struct pt_arena *arena, const struct 
     return status;
 }
 
+int pt_held_segment_order(const struct pt_held_segment *a, const struct pt_held_segment *b)
+{
+    if (a->id != b->id)
+        return a->id > b->id ? 1 : -1;
+    return memcmp(&a->summary.digest, &b->summary.digest, sizeof(a->summary.digest));
+}
+
 void pt_held_segment_pin(struct pt_held_segment *held)
 {
     uint64_t before = atomic_fetch_add_explicit(&held->pins, 1, memory_order_relaxed);

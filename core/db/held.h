@@ -41,6 +41,9 @@ enum peat_status pt_held_segment_open_lost(struct pt_arena *arena, const struct 
                                            const struct pt_segment_summary *summary,
                                            enum peat_status why, const _Atomic uint64_t *generation,
                                            struct pt_held_segment **held_out);
+/* Below 0, 0 or above 0: by id, then digest. An id alone does not tell what a segment is: a follower that was given
+ * its primary's segments may have had others of the same ids. */
+int pt_held_segment_order(const struct pt_held_segment *a, const struct pt_held_segment *b);
 void pt_held_segment_pin(struct pt_held_segment *held);
 void pt_held_segment_unpin(struct pt_held_segment *held); /* NULL is allowed */
 

@@ -157,7 +157,7 @@ static enum peat_status state_stack(struct peat_db *db, struct pt_run *const *ru
     enum peat_status status;
 
     *stack_out = NULL;
-    status = pt_held_buffer_open(pt_write_buffer_capacity_for(0, 0), 0, db->hash_seed, &start,
+    status = pt_held_buffer_open(pt_write_buffer_capacity_for(0, 0), 0, pt_hash_seed(db), &start,
                                  &db->buffer_memory, &buffer);
     if (status == PEAT_OK)
         status =

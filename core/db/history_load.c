@@ -25,7 +25,7 @@ static enum peat_status row_load(struct peat_db *db, const struct pt_manifest_ke
                        row->generation);
     status = pt_manifest_load(db, &place, manifest_out, block_out);
     if (status == PEAT_OK &&
-        (manifest_out->log.commit != row->commit || manifest_out->hash_seed != db->hash_seed)) {
+        (manifest_out->log.commit != row->commit || manifest_out->hash_seed != pt_hash_seed(db))) {
         status = pt_fail(PEAT_CORRUPT,
                          "the manifest of generation %" PRIu64 " shows another state than it is "
                          "kept for",
@@ -54,7 +54,8 @@ static enum peat_status claim(struct peat_db *db, const struct pt_manifest_kept 
 
     for (size_t i = 0; i < manifest->segment_count && status == PEAT_OK; i++) {
         const struct pt_manifest_segment *segment = &manifest->segments[i];
-        const struct pt_held_segment *held = pt_known_segments_find(known, segment->id);
+        const struct pt_held_segment *held =
+            pt_known_segments_find(known, segment->id, &segment->summary.digest);
 
         if (held == NULL)
             status = pt_arena_claim(db->arena, segment->extent);

@@ -48,7 +48,7 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
         manifest.next_segment_id = atomic_load_explicit(&db->next_segment_id, memory_order_relaxed);
         manifest.next_collection_id =
             atomic_load_explicit(&db->catalogue->next_id, memory_order_relaxed);
-        manifest.hash_seed = db->hash_seed;
+        manifest.hash_seed = pt_hash_seed(db);
         manifest.log = *log_start;
         size = pt_manifest_size(&manifest);
         block = pt_malloc(size);
@@ -251,7 +251,7 @@ enum peat_status pt_manifest_load(struct peat_db *db, const struct pt_superblock
 void pt_manifest_take(struct peat_db *db, const struct pt_manifest *manifest)
 {
     db->store_id = manifest->store_id;
-    db->hash_seed = manifest->hash_seed;
+    atomic_store_explicit(&db->hash_seed, manifest->hash_seed, memory_order_relaxed);
     db->log_start = manifest->log;
     atomic_store_explicit(&db->next_segment_id, manifest->next_segment_id, memory_order_relaxed);
     if (manifest->next_collection_id >
@@ -289,10 +289,12 @@ static enum peat_status hold_one(struct peat_db *db, const struct pt_manifest_se
     return status;
 }
 
-/* The segment of that id, if it is open; but one that a reader holds as lost for an I/O error is opened anew. */
-static struct pt_held_segment *find_open(const struct pt_known_segments *known, uint64_t id)
+/* The segment, if it is open; but one that a reader holds as lost for an I/O error is opened anew. */
+static struct pt_held_segment *find_open(const struct pt_known_segments *known,
+                                         const struct pt_manifest_segment *segment)
 {
-    struct pt_held_segment *held = pt_known_segments_find(known, id);
+    struct pt_held_segment *held =
+        pt_known_segments_find(known, segment->id, &segment->summary.digest);
 
     return held != NULL && held->segment->lost == PEAT_IO ? NULL : held;
 }
@@ -311,7 +313,7 @@ enum peat_status pt_manifest_hold(struct peat_db *db, const struct pt_manifest *
     for (size_t i = 0; i < manifest->segment_count && status == PEAT_OK; i++) {
         const struct pt_manifest_segment *segment = &manifest->segments[i];
 
-        held[i] = find_open(known, segment->id);
+        held[i] = find_open(known, segment);
         if (held[i] != NULL)
             pt_held_segment_pin(held[i]);
         else

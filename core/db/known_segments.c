@@ -4,12 +4,10 @@
 
 #include <stdlib.h>
 
-static int id_order(const void *left, const void *right)
+static int segment_order(const void *left, const void *right)
 {
-    const struct pt_held_segment *a = *(struct pt_held_segment *const *)left;
-    const struct pt_held_segment *b = *(struct pt_held_segment *const *)right;
-
-    return (a->id > b->id) - (a->id < b->id);
+    return pt_held_segment_order(*(struct pt_held_segment *const *)left,
+                                 *(struct pt_held_segment *const *)right);
 }
 
 static enum peat_status reserve(struct pt_known_segments *known, size_t more)
@@ -41,22 +39,24 @@ enum peat_status pt_known_segments_add(struct pt_known_segments *known, struct p
             known->held[known->count++] = runs[i]->slices[k].held;
     }
     if (known->count > 1)
-        qsort(known->held, known->count, sizeof(struct pt_held_segment *), id_order);
+        qsort(known->held, known->count, sizeof(struct pt_held_segment *), segment_order);
     for (size_t i = 0; i < known->count; i++)
-        if (count == 0 || known->held[count - 1]->id != known->held[i]->id)
+        if (count == 0 || pt_held_segment_order(known->held[count - 1], known->held[i]) != 0)
             known->held[count++] = known->held[i];
     known->count = count;
     return PEAT_OK;
 }
 
-struct pt_held_segment *pt_known_segments_find(const struct pt_known_segments *known, uint64_t id)
+struct pt_held_segment *pt_known_segments_find(const struct pt_known_segments *known, uint64_t id,
+                                               const struct pt_digest *digest)
 {
-    struct pt_held_segment wanted = {.id = id};
+    struct pt_held_segment wanted = {.id = id, .summary.digest = *digest};
     const struct pt_held_segment *key = &wanted;
     struct pt_held_segment *const *found =
         known == NULL || known->count == 0
             ? NULL
-            : bsearch(&key, known->held, known->count, sizeof(struct pt_held_segment *), id_order);
+            : bsearch(&key, known->held, known->count, sizeof(struct pt_held_segment *),
+                      segment_order);
 
     return found == NULL ? NULL : *found;
 }

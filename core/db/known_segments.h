@@ -1,4 +1,4 @@
-/* Segments that are open already, found by their id, so that manifests that share them do too. */
+/* Segments that are open already, found by what they are, so that manifests that share them do too. */
 #ifndef PEAT_CORE_DB_KNOWN_SEGMENTS_H
 #define PEAT_CORE_DB_KNOWN_SEGMENTS_H
 
@@ -6,7 +6,8 @@
 
 /* All zeros to begin with; one thread. */
 struct pt_known_segments {
-    struct pt_held_segment **held; /* owned list; the segments are borrowed from runs. By id */
+    /* Owned list; the segments are borrowed from runs. In order. */
+    struct pt_held_segment **held;
     size_t count;
     size_t capacity;
 };
@@ -14,8 +15,9 @@ struct pt_known_segments {
 /* Add the segments of @p runs, which must outlive the list. PEAT_NO_MEMORY. */
 enum peat_status pt_known_segments_add(struct pt_known_segments *known, struct pt_run *const *runs,
                                        size_t run_count);
-/* The segment of that id, borrowed; NULL: it is not known. @p known NULL: none is. */
-struct pt_held_segment *pt_known_segments_find(const struct pt_known_segments *known, uint64_t id);
+/* The segment of that id and digest, borrowed; NULL: it is not known. @p known NULL: none is. */
+struct pt_held_segment *pt_known_segments_find(const struct pt_known_segments *known, uint64_t id,
+                                               const struct pt_digest *digest);
 void pt_known_segments_fini(struct pt_known_segments *known);
 
 #endif

@@ -162,7 +162,7 @@ enum peat_status pt_first_stack(struct peat_db *db, struct pt_run *const *runs, 
     struct pt_stack *stack = NULL;
     size_t capacity = pt_buffer_capacity(db, 0, 0);
     enum peat_status status =
-        pt_held_buffer_open(capacity, 0, db->hash_seed, start, &db->buffer_memory, &buffer);
+        pt_held_buffer_open(capacity, 0, pt_hash_seed(db), start, &db->buffer_memory, &buffer);
 
     if (status == PEAT_OK)
         status = pt_stack_new(&buffer, 1, runs, run_count,
@@ -194,10 +194,12 @@ static enum peat_status make_store(struct peat_db *db, const char *path)
 {
     static const struct pt_history_change none = {.name = NULL};
     struct pt_log_point start = {.epoch = FIRST_EPOCH};
+    uint64_t hash_seed;
     enum peat_status status;
 
     pt_random(&db->store_id, sizeof(db->store_id));
-    pt_random(&db->hash_seed, sizeof(db->hash_seed));
+    pt_random(&hash_seed, sizeof(hash_seed));
+    atomic_store_explicit(&db->hash_seed, hash_seed, memory_order_relaxed);
     atomic_store_explicit(&db->next_segment_id, (UINT64_C(1) * FIRST_EPOCH << EPOCH_SHIFT) | 1,
                           memory_order_relaxed);
     status = start_log(db, &start);

@@ -273,7 +273,7 @@ static enum peat_status take_manifest_locked(struct peat_db *db,
     bool gapless;
 
     db->store_id = manifest->store_id; /* checksums are keyed by it */
-    db->hash_seed = manifest->hash_seed;
+    atomic_store_explicit(&db->hash_seed, manifest->hash_seed, memory_order_relaxed);
     status = open_runs(db, manifest, &runs);
     if (status < 0)
         return status;

@@ -169,7 +169,7 @@ static enum peat_status begin(struct pt_run_writer *writer, struct peat_bytes ke
         status = begin_reserved(writer, size, pt_segment_size_bound(entry_size, 2));
     if (status < 0)
         return status;
-    status = pt_segment_builder_open(&identity, writer->db->hash_seed, &sink, &writer->builder);
+    status = pt_segment_builder_open(&identity, pt_hash_seed(writer->db), &sink, &writer->builder);
     if (status < 0) {
         give_back(writer, writer->extent);
         return status;
@@ -355,8 +355,9 @@ enum peat_status pt_run_writer_add(struct pt_run_writer *writer, const struct pt
     writer->last_key = entry->key;
     writer->input_left -= size < writer->input_left ? size : writer->input_left;
     writer->entries_left -= writer->entries_left > 0;
-    return pt_segment_builder_add(writer->builder, entry->op, entry->key, entry->value,
-                                  pt_hash(writer->db->hash_seed, entry->key.data, entry->key.size));
+    return pt_segment_builder_add(
+        writer->builder, entry->op, entry->key, entry->value,
+        pt_hash(pt_hash_seed(writer->db), entry->key.data, entry->key.size));
 }
 
 enum peat_status pt_run_writer_add_range(struct pt_run_writer *writer, struct peat_bytes low,

@@ -71,7 +71,7 @@ static bool is_taken(const struct peat_snapshot *snapshot, struct peat_bytes key
     struct peat_bytes value;
 
     return pt_stack_get(snapshot->pin.stack, snapshot->commit, key,
-                        pt_hash(snapshot->db->hash_seed, key.data, key.size), &value) == PEAT_OK;
+                        pt_hash(pt_hash_seed(snapshot->db), key.data, key.size), &value) == PEAT_OK;
 }
 
 static enum peat_status name_one(struct salvage *salvage, const struct peat_snapshot *snapshot,

@@ -74,8 +74,9 @@ static enum peat_status lookup_any(const struct peat_db *db, const struct pt_sta
 
     if (status < 0)
         return status;
-    status = pt_stack_get(stack, commit, stored.bytes,
-                          pt_hash(db->hash_seed, stored.bytes.data, stored.bytes.size), value_out);
+    status =
+        pt_stack_get(stack, commit, stored.bytes,
+                     pt_hash(pt_hash_seed(db), stored.bytes.data, stored.bytes.size), value_out);
     if (__builtin_expect(status < 0, 0))
         status = pt_damage_explain(stack, stored.bytes, pt_id_prefix_bytes(prefix), status);
     pt_stored_key_fini(&stored);
@@ -92,7 +93,7 @@ static PT_ALWAYS_INLINE bool key_is_quick(const struct peat_db *db,
         return false;
     *quick_out = (struct pt_quick_key){
         prefix->bytes[0], key,
-        pt_hash_joined(db->hash_seed, prefix->bytes[0], 1, key.data, key.size)};
+        pt_hash_joined(pt_hash_seed(db), prefix->bytes[0], 1, key.data, key.size)};
     return true;
 }
 
@@ -383,7 +384,7 @@ static enum peat_status many_any(const struct peat_snapshot *snapshot,
 
     for (size_t done = 0; done < count && status == PEAT_OK;) {
         size_t taken =
-            group_fill(&group, snapshot->db->hash_seed, prefix, keys + done, count - done);
+            group_fill(&group, pt_hash_seed(snapshot->db), prefix, keys + done, count - done);
 
         if (taken > 0) {
             status = group_ask(&group, snapshot, prefix, values_out + done);

@@ -22,9 +22,9 @@ static int slice_order(const void *left, const void *right)
     const struct pt_slice *a = *(const struct pt_slice *const *)left;
     const struct pt_slice *b = *(const struct pt_slice *const *)right;
 
-    if (a->held->id != b->held->id)
-        return a->held->id < b->held->id ? -1 : 1;
-    return pt_bytes_compare(a->low, b->low);
+    int order = pt_held_segment_order(a->held, b->held);
+
+    return order != 0 ? order : pt_bytes_compare(a->low, b->low);
 }
 
 static enum peat_status table_init(struct slice_table *table, const struct pt_stack *stack)
@@ -45,8 +45,8 @@ static enum peat_status table_init(struct slice_table *table, const struct pt_st
     return PEAT_OK;
 }
 
-/* The number of the first slice of segment @p id. */
-static size_t table_find(const struct slice_table *table, uint64_t id)
+/* The number of the first slice of that segment. */
+static size_t table_find(const struct slice_table *table, const struct pt_held_segment *held)
 {
     size_t begin = 0;
     size_t end = table->count;
@@ -54,7 +54,7 @@ static size_t table_find(const struct slice_table *table, uint64_t id)
     while (begin < end) {
         size_t middle = begin + (end - begin) / 2;
 
-        if (table->slices[middle]->held->id < id)
+        if (pt_held_segment_order(table->slices[middle]->held, held) < 0)
             begin = middle + 1;
         else
             end = middle;
@@ -91,8 +91,9 @@ static enum peat_status cut_slice(struct cut_list *list, const struct pt_slice *
         low = slice->low;
     if (pt_bytes_compare(high, slice->high) > 0)
         high = slice->high;
-    for (size_t i = table_find(other, slice->held->id);
-         i < other->count && other->slices[i]->held->id == slice->held->id && status == PEAT_OK;
+    for (size_t i = table_find(other, slice->held);
+         i < other->count && pt_held_segment_order(other->slices[i]->held, slice->held) == 0 &&
+         status == PEAT_OK;
          i++) {
         const struct pt_slice *shared = other->slices[i];
 

@@ -38,7 +38,7 @@ static uint64_t garbage_size(struct peat_db *db, const struct pt_stack *stack)
     uint64_t seen = 1 + atomic_load_explicit(&db->checkpointer.published, memory_order_relaxed);
 
     if (merger->garbage_seen != seen)
-        merger->garbage_size = pt_garbage_size(stack, db->hash_seed);
+        merger->garbage_size = pt_garbage_size(stack, pt_hash_seed(db));
     merger->garbage_seen = seen;
     return merger->garbage_size;
 }

@@ -830,6 +830,26 @@ struct peat_position {
  */
 PEAT_API enum peat_status peat_position_get(struct peat_db *db, struct peat_position *position_out);
 
+/** What the segments of a store depend on besides what is in them. It never gets more fields. */
+struct peat_identity {
+    uint8_t bytes[24];
+};
+
+/** PEAT_OK, PEAT_INVALID. */
+PEAT_API enum peat_status peat_identity_get(struct peat_db *db, struct peat_identity *identity_out);
+
+/**
+ * Give a follower that is empty the identity of the store that it is to follow, durably: a state of that store can be handed
+ * to followers of its identity alone (peat_seeding_open()). A backup has it from the beginning.
+ *
+ * @param db  opened with PEAT_FOLLOWER
+ * @retval PEAT_OK       it has that identity, and may have had it before
+ * @retval PEAT_INVALID  not a follower; or it has another identity, and is not empty any more
+ * @retval PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED
+ */
+PEAT_API enum peat_status peat_identity_adopt(struct peat_db *db,
+                                              const struct peat_identity *identity);
+
 /**
  * Wait until readers in this process see @p commit, which may have been made elsewhere: on a follower, whoever was told the number of
  * a commit by the primary reads what it wrote. A read-only store is refreshed meanwhile.
@@ -844,6 +864,127 @@ PEAT_API enum peat_status peat_wait_commit(struct peat_db *db, uint64_t commit, 
 
 /** The number of a collection (NULL: the root), as operations have it. */
 PEAT_API uint64_t peat_collection_number(const struct peat_collection *collection);
+/** @} */
+/**
+ * @defgroup seed Seeds: a state handed to a follower
+ *
+ * A follower whose primary has not the log any more that it lacks needs a state first, and then the log from there on. The
+ * primary hands one out in parts, and the follower asks for those that it has not. How they travel is the
+ * caller's matter: peat_repl.h has one way.
+ *
+ *     peat_seed_open(primary, &seed);               peat_seeding_open(follower, &seeding);
+ *                                                   while (peat_seeding_next(seeding, size, &range))
+ *     peat_seed_read(seed, range...)     ->             status = peat_seeding_write(seeding, ...);
+ *                                                   peat_seeding_finish(seeding);
+ *
+ * Both stores have the same identity. While the seed is open the log behind the state is kept, within feed_log_size_max: a feed that is
+ * opened from its commit + 1 goes on from it.
+ * Handles are for one thread at a time.
+ * @{
+ */
+
+struct peat_seed;
+struct peat_seeding;
+
+struct peat_seed_info {
+    struct peat_position position; /* of the state */
+    uint64_t part_count;           /* parts 0 to part_count - 1; part 0 describes the others */
+    uint64_t size;                 /* bytes of all of them */
+};
+
+/**
+ * Pin the state as of the newest checkpoint, which it makes before.
+ *
+ * @param db        not read-only
+ * @param seed_out  set on PEAT_OK, else NULL; release with peat_seed_close() before peat_close()
+ * @retval PEAT_OK
+ * @retval PEAT_CORRUPT       a segment is damaged: there is no whole state to hand out
+ * @retval PEAT_GAP           the log behind it cannot be kept: feed_log_size_max is too small for what is committed
+ * @retval PEAT_NOT_WRITABLE  the store was opened read-only
+ * @retval PEAT_INVALID, PEAT_IO, PEAT_NO_MEMORY, PEAT_NO_SPACE, PEAT_POISONED
+ */
+PEAT_API enum peat_status peat_seed_open(struct peat_db *db, struct peat_seed **seed_out);
+PEAT_API void peat_seed_close(struct peat_seed *seed); /* NULL is allowed */
+PEAT_API void peat_seed_about(const struct peat_seed *seed, struct peat_seed_info *info_out);
+
+/**
+ * Bytes of a part, verified.
+ *
+ * @param size_max       at most so many
+ * @param bytes_out      set on PEAT_OK: fewer only at the part's end. They lie in the map, and are valid until
+ *                       peat_seed_close()
+ * @param part_size_out  bytes of the whole part
+ * @retval PEAT_OK
+ * @retval PEAT_INVALID  there is no such part or byte
+ * @retval PEAT_CORRUPT  the segment is damaged
+ * @retval PEAT_IO, PEAT_NO_MEMORY
+ */
+PEAT_API enum peat_status peat_seed_read(struct peat_seed *seed, uint64_t part, uint64_t offset,
+                                         size_t size_max, struct peat_bytes *bytes_out,
+                                         uint64_t *part_size_out);
+
+/**
+ * Begin to take a state. What has been taken stays until the handle is closed, whatever becomes of the connection; the store goes
+ * on showing what it shows.
+ *
+ * @param db           opened with PEAT_FOLLOWER
+ * @param seeding_out  set on PEAT_OK, else NULL; release with peat_seeding_close() before peat_close()
+ * @retval PEAT_OK
+ * @retval PEAT_INVALID  not a follower
+ * @retval PEAT_NO_MEMORY
+ */
+PEAT_API enum peat_status peat_seeding_open(struct peat_db *db, struct peat_seeding **seeding_out);
+PEAT_API void peat_seeding_close(struct peat_seeding *seeding); /* NULL is allowed */
+
+/** Begin anew with part 0, of the same state or a newer one: of what has been taken only what that has not in common is
+ * asked for. Answers that are still under way must not be written any more. */
+PEAT_API void peat_seeding_restart(struct peat_seeding *seeding);
+
+/** Bytes of a part to ask for. */
+struct peat_seed_range {
+    uint64_t part;
+    uint64_t offset;
+    uint64_t size;
+};
+
+/** The next bytes to ask for, at most @p size_max. Of part 0 the size is not known before its first bytes have come, so there may be
+ * fewer. false: nothing, now; perhaps after the next peat_seeding_write(). */
+PEAT_API bool peat_seeding_next(struct peat_seeding *seeding, uint64_t size_max,
+                                struct peat_seed_range *range_out);
+
+/**
+ * Take bytes that were asked for, in that order; in pieces of any size.
+ *
+ * @param part_size  bytes of the whole part, as peat_seed_read() gave them
+ * @retval PEAT_OK
+ * @retval PEAT_DONE      all is there: peat_seeding_finish()
+ * @retval PEAT_INVALID   they are not what comes next; or the state is not newer than the store's
+ * @retval PEAT_CORRUPT   they are damaged, or of a store of another identity: begin anew
+ * @retval PEAT_NO_SPACE  call again when there is some
+ * @retval PEAT_VERSION, PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED
+ */
+PEAT_API enum peat_status peat_seeding_write(struct peat_seeding *seeding, uint64_t part,
+                                             uint64_t offset, uint64_t part_size,
+                                             struct peat_bytes bytes);
+
+/**
+ * Show the state, durably, in one step: snapshots that are open go on seeing what they saw. Feeds of this store that have
+ * not come as far get PEAT_GAP.
+ *
+ * @retval PEAT_OK
+ * @retval PEAT_INVALID  not all is there; or the store has come further meanwhile
+ * @retval PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED, PEAT_CORRUPT
+ */
+PEAT_API enum peat_status peat_seeding_finish(struct peat_seeding *seeding);
+
+struct peat_seeding_info {
+    struct peat_position position; /* of the state; zeros: not known yet */
+    uint64_t size;                 /* bytes of its segments */
+    uint64_t missing;              /* of them, that have not come */
+};
+
+PEAT_API void peat_seeding_about(const struct peat_seeding *seeding,
+                                 struct peat_seeding_info *info_out);
 /** @} */
 /**
  * @defgroup maintenance Maintenance

@@ -2,7 +2,7 @@
  * The property (P7): a follower that is fed by a feed is, at every commit, what its primary was: same contents,
  * same log. Whatever else it is given changes nothing. Either side may die at any moment.
  */
-#include "tests/support.h"
+#include "tests/pair.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -18,221 +18,27 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
-enum { RECORDS_MAX = 64, SOON_MS = 60000, KEYS = 200, TRIES = 50 };
-
-/* One side: a store in a file. */
-struct side {
-    struct peat_options options;
-    struct peat_db *db;
-    char path[512];
-};
-
-struct pair {
-    struct side primary;
-    struct side follower;
-    struct peat_feed *feed; /* of the primary, for the follower; NULL: not open */
-};
+enum { SOON_MS = 60000, TRIES = 50 };
 
 static uint8_t value[2 * MIB];
-
-static void side_open(struct side *side)
-{
-    PT_REQUIRE_OK(peat_open(side->path, &side->options, &side->db));
-}
-
-static void side_make(struct side *side, const char *name, unsigned flags)
-{
-    (void)snprintf(side->path, sizeof(side->path), "%s", pt_test_path(name));
-    (void)unlink(side->path);
-    side->options = pt_test_options(PEAT_CREATE | flags);
-    pt_test_options_tiny(&side->options);
-    side_open(side);
-}
-
-static uint64_t newest(struct peat_db *db);
-
-/* Have the primary keep its log for the follower. */
-static void feed_begin(struct pair *pair)
-{
-    uint64_t from = newest(pair->follower.db) + 1;
-
-    if (pair->feed == NULL)
-        PT_REQUIRE_OK(
-            peat_feed_open(pair->primary.db, from, "follower", PEAT_FEED_SEALS, &pair->feed));
-}
-
-static void pair_make(struct pair *pair)
-{
-    memset(pair, 0, sizeof(*pair));
-    side_make(&pair->primary, "primary", 0);
-    side_make(&pair->follower, "follower", PEAT_FOLLOWER);
-    feed_begin(pair);
-}
-
-static uint64_t newest(struct peat_db *db)
-{
-    struct peat_snapshot *snapshot;
-    uint64_t commit;
-
-    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
-    commit = peat_snapshot_commit(snapshot);
-    peat_snapshot_close(snapshot);
-    return commit;
-}
-
-static void digest_of(struct peat_db *db, uint8_t digest[32])
-{
-    struct peat_snapshot *snapshot;
-
-    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
-    PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digest, NULL));
-    peat_snapshot_close(snapshot);
-}
-
-static void require_equal(struct pair *pair)
-{
-    uint8_t digests[2][32];
-
-    PT_REQUIRE(newest(pair->primary.db) == newest(pair->follower.db));
-    digest_of(pair->primary.db, digests[0]);
-    digest_of(pair->follower.db, digests[1]);
-    PT_REQUIRE(memcmp(digests[0], digests[1], 32) == 0);
-}
-
-static void pair_close(struct pair *pair)
-{
-    peat_feed_close(pair->feed);
-    PT_REQUIRE_OK(peat_check(pair->follower.db, NULL, NULL, NULL));
-    PT_REQUIRE_OK(peat_close(pair->primary.db));
-    PT_REQUIRE_OK(peat_close(pair->follower.db));
-}
-
-/* ---- What the primary does ---- */
-
-static void commit_random(struct peat_db *db, struct pt_dice *dice, bool large)
-{
-    struct peat_batch *batch = peat_batch_new(0);
-    unsigned count = 1 + (unsigned)pt_dice_below(dice, 6);
-
-    for (unsigned i = 0; i < count; i++) {
-        uint8_t key = (uint8_t)pt_dice_below(dice, KEYS);
-        uint8_t high = (uint8_t)(key + pt_dice_below(dice, 5));
-        struct peat_bytes key_bytes = {&key, 1};
-        size_t size = pt_dice_below(dice, 2000);
-
-        if (large && pt_dice_one_in(dice, 60))
-            size = 200 * KIB + pt_dice_below(dice, MIB);
-        pt_value_fill(pt_dice_next(dice), value, size);
-        if (pt_dice_one_in(dice, 6))
-            PT_REQUIRE_OK(peat_batch_delete(batch, NULL, key_bytes));
-        else if (pt_dice_one_in(dice, 12))
-            PT_REQUIRE_OK(
-                peat_batch_delete_range(batch, NULL, key_bytes, (struct peat_bytes){&high, 1}));
-        else
-            PT_REQUIRE_OK(peat_batch_put(batch, NULL, key_bytes, (struct peat_bytes){value, size}));
-    }
-    PT_REQUIRE_OK(peat_write(db, batch, PEAT_OS, NULL));
-    peat_batch_free(batch);
-}
-
-/* A collection is made, filled, perhaps dropped. */
-static void collect_random(struct peat_db *db, struct pt_dice *dice)
-{
-    struct peat_collection *collection;
-    char name[8];
-
-    (void)snprintf(name, sizeof(name), "c%u", (unsigned)pt_dice_below(dice, 4));
-    PT_REQUIRE_OK(peat_collection_open(db, NULL, name, PEAT_CREATE, &collection));
-    PT_REQUIRE_OK(peat_put(db, collection, pt_text("key"), pt_text(name)));
-    if (pt_dice_one_in(dice, 2))
-        PT_REQUIRE_OK(peat_collection_drop(db, collection));
-    peat_collection_close(collection);
-}
-
-static void primary_do(struct pair *pair, struct pt_dice *dice, unsigned count, bool large)
-{
-    for (unsigned i = 0; i < count; i++) {
-        commit_random(pair->primary.db, dice, large);
-        if (pt_dice_one_in(dice, 20))
-            collect_random(pair->primary.db, dice);
-        if (pt_dice_one_in(dice, 40))
-            PT_REQUIRE_OK(peat_flush(pair->primary.db));
-    }
-}
-
-/* ---- Following ---- */
-
-/* Records with copies of their payloads. */
-struct kept {
-    struct peat_record records[RECORDS_MAX];
-    size_t count;
-};
-
-static void kept_clear(struct kept *kept)
-{
-    for (size_t i = 0; i < kept->count; i++)
-        free((void *)(uintptr_t)kept->records[i].payload.data);
-    kept->count = 0;
-}
-
-/* Up to @p max records, as far as there are any. */
-static void kept_take(struct kept *kept, struct peat_feed *feed, size_t max)
-{
-    kept->count = 0;
-    while (kept->count < max) {
-        struct peat_record *record = &kept->records[kept->count];
-        enum peat_status status = peat_feed_next(feed, 0, record);
-        uint8_t *copy;
-
-        if (status == PEAT_TIMEOUT)
-            return;
-        PT_REQUIRE_OK(status);
-        copy = malloc(record->payload.size + 1);
-        PT_REQUIRE(copy != NULL);
-        if (record->payload.size > 0)
-            memcpy(copy, record->payload.data, record->payload.size);
-        record->payload.data = copy;
-        kept->count++;
-    }
-}
-
-/* Apply what there is, some at a time, and acknowledge it. */
-static void follow(struct pair *pair, struct pt_dice *dice)
-{
-    static const enum peat_durability levels[] = {PEAT_DEFAULT, PEAT_OS, PEAT_DISK};
-    struct kept kept;
-
-    feed_begin(pair);
-    do {
-        uint64_t commit = 0;
-
-        kept_take(&kept, pair->feed, 1 + (size_t)pt_dice_below(dice, RECORDS_MAX));
-        PT_REQUIRE_OK(peat_apply(pair->follower.db, kept.records, kept.count,
-                                 levels[pt_dice_below(dice, 3)], &commit));
-        PT_REQUIRE(kept.count == 0 || commit == kept.records[kept.count - 1].commit);
-        if (kept.count > 0)
-            PT_REQUIRE_OK(peat_feed_acknowledge(pair->feed, commit));
-        kept_clear(&kept);
-    } while (newest(pair->follower.db) < newest(pair->primary.db));
-}
 
 static void a_follower_is_what_its_primary_was_at_every_commit(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
-    struct pair pair;
+    struct pt_pair pair;
     (void)state;
 
-    pair_make(&pair);
+    pt_pair_make(&pair);
     for (unsigned i = 0; i < 60; i++) {
-        primary_do(&pair, &dice, 1 + (unsigned)pt_dice_below(&dice, 40), true);
-        follow(&pair, &dice);
-        require_equal(&pair);
+        pt_pair_write(&pair, &dice, 1 + (unsigned)pt_dice_below(&dice, 40), true);
+        pt_pair_follow(&pair, &dice);
+        pt_pair_require_equal(&pair);
         if (pt_dice_one_in(&dice, 5))
             PT_REQUIRE_OK(peat_flush(pair.follower.db));
         if (pt_dice_one_in(&dice, 10))
             PT_REQUIRE_OK(peat_compact(pair.follower.db, NULL, NULL, NULL, NULL));
     }
-    pair_close(&pair);
+    pt_pair_close(&pair);
 }
 
 /* The follower's own log hands out the same records: position, chain and all. */
@@ -241,16 +47,16 @@ static void the_log_of_a_follower_is_its_primarys(void **state)
     struct pt_dice dice = {pt_test_seed()};
     struct peat_feed *feeds[2];
     struct peat_record records[2];
-    struct pair pair;
+    struct pt_pair pair;
     unsigned seals = 0;
     (void)state;
 
-    pair_make(&pair);
+    pt_pair_make(&pair);
     PT_REQUIRE_OK(peat_feed_open(pair.primary.db, 1, "all", PEAT_FEED_SEALS, &feeds[0]));
     PT_REQUIRE_OK(peat_feed_open(pair.follower.db, 1, "all", PEAT_FEED_SEALS, &feeds[1]));
     for (unsigned i = 0; i < 20; i++) {
-        primary_do(&pair, &dice, 30, true);
-        follow(&pair, &dice);
+        pt_pair_write(&pair, &dice, 30, true);
+        pt_pair_follow(&pair, &dice);
         if (i % 3 == 0)
             PT_REQUIRE_OK(peat_flush(pair.follower.db)); /* which no record of its log tells */
     }
@@ -272,66 +78,66 @@ static void the_log_of_a_follower_is_its_primarys(void **state)
     PT_REQUIRE(seals > 5);
     peat_feed_close(feeds[0]);
     peat_feed_close(feeds[1]);
-    pair_close(&pair);
+    pt_pair_close(&pair);
 }
 
 static void a_follower_goes_on_when_either_side_dies_or_closes(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
-    struct pair pair;
+    struct pt_pair pair;
     (void)state;
 
-    pair_make(&pair);
+    pt_pair_make(&pair);
     for (unsigned i = 0; i < 60; i++) {
-        struct side *side = pt_dice_one_in(&dice, 2) ? &pair.primary : &pair.follower;
+        struct pt_side *side = pt_dice_one_in(&dice, 2) ? &pair.primary : &pair.follower;
         bool dies = pt_dice_one_in(&dice, 2);
 
-        primary_do(&pair, &dice, (unsigned)pt_dice_below(&dice, 40), true);
+        pt_pair_write(&pair, &dice, (unsigned)pt_dice_below(&dice, 40), true);
         if (!pt_dice_one_in(&dice, 3))
-            follow(&pair, &dice);
+            pt_pair_follow(&pair, &dice);
         peat_feed_close(pair.feed);
         pair.feed = NULL;
         PT_REQUIRE_OK(dies ? peat_abort(side->db) : peat_close(side->db));
-        side_open(side);
+        pt_side_open(side);
         if (pt_dice_one_in(&dice, 2)) {
-            follow(&pair, &dice);
-            require_equal(&pair);
+            pt_pair_follow(&pair, &dice);
+            pt_pair_require_equal(&pair);
         }
     }
-    follow(&pair, &dice);
-    require_equal(&pair);
-    pair_close(&pair);
+    pt_pair_follow(&pair, &dice);
+    pt_pair_require_equal(&pair);
+    pt_pair_close(&pair);
 }
 
 static void a_follower_made_of_a_backup_goes_on_from_there(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
     struct peat_backup_options options;
-    struct pair pair;
+    struct pt_pair pair;
     (void)state;
 
-    pair_make(&pair);
+    pt_pair_make(&pair);
     peat_feed_close(pair.feed);
     PT_REQUIRE_OK(peat_feed_drop(pair.primary.db, "follower"));
     PT_REQUIRE_OK(peat_close(pair.follower.db));
     (void)unlink(pair.follower.path);
-    primary_do(&pair, &dice, 100, true);
+    pt_pair_write(&pair, &dice, 100, true);
     PT_REQUIRE_OK(peat_flush(pair.primary.db));
     PT_REQUIRE_OK(peat_feed_open(pair.primary.db, PEAT_FEED_NEXT, "follower", PEAT_FEED_SEALS,
                                  &pair.feed)); /* first, so that nothing after it gets lost */
     peat_feed_close(pair.feed);
     pair.feed = NULL;
-    primary_do(&pair, &dice, 10, true);
+    pt_pair_write(&pair, &dice, 10, true);
     peat_backup_options_init(&options);
     options.path = pair.follower.path;
     PT_REQUIRE_OK(peat_backup(pair.primary.db, NULL, &options, NULL));
-    side_open(&pair.follower);
+    pt_side_open(&pair.follower);
     for (unsigned i = 0; i < 5; i++) {
-        primary_do(&pair, &dice, 60, true);
-        follow(&pair, &dice);
-        require_equal(&pair);
+        pt_pair_write(&pair, &dice, 60, true);
+        pt_pair_follow(&pair, &dice);
+        pt_pair_require_equal(&pair);
     }
-    pair_close(&pair);
+    pt_pair_close(&pair);
 }
 
 /* ---- What is refused ---- */
@@ -342,10 +148,10 @@ static void a_follower_takes_no_commits_of_its_own(void **state)
     struct peat_batch *batch = peat_batch_new(0);
     struct peat_options both = pt_test_options(PEAT_FOLLOWER | PEAT_READ_ONLY);
     struct peat_db *db;
-    struct pair pair;
+    struct pt_pair pair;
     (void)state;
 
-    pair_make(&pair);
+    pt_pair_make(&pair);
     PT_REQUIRE_STATUS(peat_put(pair.follower.db, NULL, pt_text("a"), pt_text("b")),
                       PEAT_NOT_WRITABLE);
     PT_REQUIRE(strstr(peat_last_error(), "follower") != NULL);
@@ -364,9 +170,9 @@ static void a_follower_takes_no_commits_of_its_own(void **state)
     PT_REQUIRE_STATUS(peat_apply(pair.follower.db, NULL, 0, (enum peat_durability)9, NULL),
                       PEAT_INVALID);
     PT_REQUIRE_OK(peat_apply(pair.follower.db, NULL, 0, PEAT_OS, NULL));
-    PT_REQUIRE(newest(pair.follower.db) == 0);
+    PT_REQUIRE(pt_test_newest(pair.follower.db) == 0);
     peat_batch_free(batch);
-    pair_close(&pair);
+    pt_pair_close(&pair);
 }
 
 /* One thing about a record is wrong. */
@@ -420,19 +226,19 @@ static void very_many_small_records_become_visible_in_parts(void **state)
     enum { COUNT = 3000 };
     struct peat_record *records = calloc(COUNT, sizeof(*records));
     uint64_t before;
-    struct pair pair;
+    struct pt_pair pair;
     (void)state;
 
     PT_REQUIRE(records != NULL);
-    pair_make(&pair);
+    pt_pair_make(&pair);
     peat_feed_close(pair.feed);
     pair.feed = NULL;
     PT_REQUIRE_OK(peat_close(pair.primary.db));
     pair.primary.options = pt_test_options(0); /* so large buffers that no seal comes in between */
-    side_open(&pair.primary);
+    pt_side_open(&pair.primary);
     for (unsigned i = 0; i < COUNT; i++)
         PT_REQUIRE_OK(peat_put(pair.primary.db, NULL, pt_text("key"), pt_text("value")));
-    feed_begin(&pair);
+    pt_pair_feed(&pair);
     for (unsigned i = 0; i < COUNT; i++) {
         PT_REQUIRE_OK(peat_feed_next(pair.feed, 0, &records[i]));
         records[i].payload.data =
@@ -442,31 +248,31 @@ static void very_many_small_records_become_visible_in_parts(void **state)
     before = group_count(pair.follower.db);
     PT_REQUIRE_OK(peat_apply(pair.follower.db, records, COUNT, PEAT_OS, NULL));
     PT_REQUIRE(group_count(pair.follower.db) == before + 3);
-    require_equal(&pair);
+    pt_pair_require_equal(&pair);
     free(records);
-    pair_close(&pair);
+    pt_pair_close(&pair);
 }
 
 static void what_is_wrong_with_a_record_changes_nothing(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
-    struct pair pair;
+    struct pt_pair pair;
     (void)state;
 
-    pair_make(&pair);
-    primary_do(&pair, &dice, 20, false);
-    follow(&pair, &dice);
+    pt_pair_make(&pair);
+    pt_pair_write(&pair, &dice, 20, false);
+    pt_pair_follow(&pair, &dice);
     for (unsigned i = 0; i < 90; i++) {
-        uint64_t before = newest(pair.follower.db);
-        struct kept kept;
+        uint64_t before = pt_test_newest(pair.follower.db);
+        struct pt_kept_records kept;
         size_t victim;
         enum peat_status status;
 
-        primary_do(&pair, &dice, 6, false);
+        pt_pair_write(&pair, &dice, 6, false);
         peat_feed_close(pair.feed);
         pair.feed = NULL;
-        feed_begin(&pair);
-        kept_take(&kept, pair.feed, RECORDS_MAX);
+        pt_pair_feed(&pair);
+        pt_kept_records_take(&kept, pair.feed, PT_KEPT_RECORDS_MAX);
         do
             victim = (size_t)pt_dice_below(&dice, kept.count);
         while (kept.records[victim].kind != PEAT_RECORD_BATCH ||
@@ -474,32 +280,32 @@ static void what_is_wrong_with_a_record_changes_nothing(void **state)
         spoil(&dice, &kept.records[victim], i % 9);
         status = peat_apply(pair.follower.db, kept.records, kept.count, PEAT_OS, NULL);
         PT_REQUIRE(status == PEAT_CORRUPT || status == PEAT_INVALID);
-        PT_REQUIRE(newest(pair.follower.db) == before);
-        kept_clear(&kept);
+        PT_REQUIRE(pt_test_newest(pair.follower.db) == before);
+        pt_kept_records_clear(&kept);
         peat_feed_close(pair.feed);
         pair.feed = NULL;
-        follow(&pair, &dice);
-        require_equal(&pair);
+        pt_pair_follow(&pair, &dice);
+        pt_pair_require_equal(&pair);
     }
-    pair_close(&pair);
+    pt_pair_close(&pair);
 }
 
 static void a_hole_is_a_gap_and_what_is_there_is_passed_over(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
-    struct pair pair;
-    struct kept kept;
+    struct pt_pair pair;
+    struct pt_kept_records kept;
     uint64_t commit = 0;
     (void)state;
 
-    pair_make(&pair);
-    primary_do(&pair, &dice, 20, false);
-    feed_begin(&pair);
-    kept_take(&kept, pair.feed, RECORDS_MAX);
+    pt_pair_make(&pair);
+    pt_pair_write(&pair, &dice, 20, false);
+    pt_pair_feed(&pair);
+    pt_kept_records_take(&kept, pair.feed, PT_KEPT_RECORDS_MAX);
     PT_REQUIRE(kept.count > 15);
     PT_REQUIRE_STATUS(peat_apply(pair.follower.db, kept.records + 1, 5, PEAT_OS, &commit),
                       PEAT_GAP);
-    PT_REQUIRE(commit == 0 && newest(pair.follower.db) == 0);
+    PT_REQUIRE(commit == 0 && pt_test_newest(pair.follower.db) == 0);
     PT_REQUIRE_OK(peat_apply(pair.follower.db, kept.records, 5, PEAT_OS, &commit));
     PT_REQUIRE(commit == kept.records[4].commit);
     for (unsigned i = 0; i < 3; i++) /* again, and a little more */
@@ -508,59 +314,59 @@ static void a_hole_is_a_gap_and_what_is_there_is_passed_over(void **state)
     PT_REQUIRE_STATUS(peat_apply(pair.follower.db, kept.records + 9, 2, PEAT_OS, &commit),
                       PEAT_GAP);
     PT_REQUIRE_OK(peat_apply(pair.follower.db, kept.records, kept.count, PEAT_DISK, &commit));
-    require_equal(&pair);
-    kept_clear(&kept);
-    pair_close(&pair);
+    pt_pair_require_equal(&pair);
+    pt_kept_records_clear(&kept);
+    pt_pair_close(&pair);
 }
 
 static void another_history_is_seen_before_it_is_applied(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
-    struct pair pair;
-    struct pair other;
-    struct kept kept;
+    struct pt_pair pair;
+    struct pt_pair other;
+    struct pt_kept_records kept;
     (void)state;
 
-    pair_make(&pair);
-    primary_do(&pair, &dice, 10, false);
-    follow(&pair, &dice);
-    side_make(&other.primary, "other", 0);
-    primary_do(&other, &dice, 30, false);
+    pt_pair_make(&pair);
+    pt_pair_write(&pair, &dice, 10, false);
+    pt_pair_follow(&pair, &dice);
+    pt_side_make(&other.primary, "other", 0);
+    pt_pair_write(&other, &dice, 30, false);
     PT_REQUIRE_OK(peat_feed_open(other.primary.db, 1, NULL, PEAT_FEED_SEALS, &other.feed));
-    kept_take(&kept, other.feed, RECORDS_MAX);
+    pt_kept_records_take(&kept, other.feed, PT_KEPT_RECORDS_MAX);
     for (size_t i = 0; i < kept.count; i++) {
         enum peat_status status = peat_apply(pair.follower.db, &kept.records[i], 1, PEAT_OS, NULL);
 
         PT_REQUIRE(status == PEAT_OK || status == PEAT_CORRUPT || status == PEAT_GAP);
     }
-    require_equal(&pair);
-    kept_clear(&kept);
+    pt_pair_require_equal(&pair);
+    pt_kept_records_clear(&kept);
     peat_feed_close(other.feed);
     PT_REQUIRE_OK(peat_close(other.primary.db));
-    pair_close(&pair);
+    pt_pair_close(&pair);
 }
 
 enum { FULL_SIZE = 24 << 20, ENTRY_SIZE = 50 << 10, DELETES = 20 };
 
 /* Put and follow up to @p count entries, into a follower that can only grow so far. How many it took. */
-static uint32_t fill(struct pair *pair, uint32_t count)
+static uint32_t fill(struct pt_pair *pair, uint32_t count)
 {
     enum peat_status status = PEAT_OK;
     uint32_t i;
 
-    pair_make(pair);
+    pt_pair_make(pair);
     PT_REQUIRE_OK(peat_close(pair->follower.db));
     pair->follower.options.file_size_max = FULL_SIZE;
-    side_open(&pair->follower);
-    feed_begin(pair);
+    pt_side_open(&pair->follower);
+    pt_pair_feed(pair);
     for (i = 0; i < count && status == PEAT_OK; i++) {
-        struct kept kept;
+        struct pt_kept_records kept;
 
         PT_REQUIRE_OK(peat_put(pair->primary.db, NULL, (struct peat_bytes){&i, sizeof(i)},
                                (struct peat_bytes){value, ENTRY_SIZE}));
-        kept_take(&kept, pair->feed, RECORDS_MAX);
+        pt_kept_records_take(&kept, pair->feed, PT_KEPT_RECORDS_MAX);
         status = peat_apply(pair->follower.db, kept.records, kept.count, PEAT_OS, NULL);
-        kept_clear(&kept);
+        pt_kept_records_clear(&kept);
     }
     PT_REQUIRE(status == PEAT_OK || status == PEAT_NO_SPACE);
     return status == PEAT_OK ? i : i - 1;
@@ -586,7 +392,7 @@ static void a_follower_at_a_full_disk_takes_deletes(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
     uint32_t count = UINT32_MAX;
-    struct pair pair;
+    struct pt_pair pair;
     uint32_t taken;
     (void)state;
 
@@ -596,7 +402,7 @@ static void a_follower_at_a_full_disk_takes_deletes(void **state)
         if (taken == count)
             break;
         PT_REQUIRE(taken > 100); /* and what it took is all there */
-        PT_REQUIRE(newest(pair.follower.db) == taken);
+        PT_REQUIRE(pt_test_newest(pair.follower.db) == taken);
         peat_feed_close(pair.feed);
         PT_REQUIRE_OK(peat_close(pair.primary.db));
         PT_REQUIRE_OK(peat_abort(pair.follower.db)); /* closing may find no space, either */
@@ -604,10 +410,10 @@ static void a_follower_at_a_full_disk_takes_deletes(void **state)
     }
     for (uint32_t i = 0; i < count; i++) {
         delete_many(pair.primary.db, i);
-        follow(&pair, &dice);
+        pt_pair_follow(&pair, &dice);
     }
-    require_equal(&pair);
-    pair_close(&pair);
+    pt_pair_require_equal(&pair);
+    pt_pair_close(&pair);
 }
 
 /* ---- SIGKILL ---- */
@@ -616,29 +422,29 @@ struct doomed {
     uint64_t seed;
 };
 
-static void pair_attach(struct pair *pair)
+static void pair_attach(struct pt_pair *pair)
 {
     memset(pair, 0, sizeof(*pair));
     for (unsigned i = 0; i < 2; i++) {
-        struct side *side = i == 0 ? &pair->primary : &pair->follower;
+        struct pt_side *side = i == 0 ? &pair->primary : &pair->follower;
 
         (void)snprintf(side->path, sizeof(side->path), "%s",
                        pt_test_path(i == 0 ? "primary" : "follower"));
         side->options = pt_test_options(PEAT_CREATE | (i == 0 ? 0 : PEAT_FOLLOWER));
         pt_test_options_tiny(&side->options);
-        side_open(side);
+        pt_side_open(side);
     }
 }
 
 static void doomed_run(void *context)
 {
     struct pt_dice dice = {((struct doomed *)context)->seed};
-    struct pair pair;
+    struct pt_pair pair;
 
     pair_attach(&pair);
     for (;;) {
-        primary_do(&pair, &dice, 1 + (unsigned)pt_dice_below(&dice, 30), true);
-        follow(&pair, &dice);
+        pt_pair_write(&pair, &dice, 1 + (unsigned)pt_dice_below(&dice, 30), true);
+        pt_pair_follow(&pair, &dice);
         if (pt_dice_one_in(&dice, 8))
             PT_REQUIRE_OK(peat_flush(pair.follower.db));
     }
@@ -648,11 +454,11 @@ static void a_follower_survives_sigkill_as_a_prefix_and_catches_up(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
     uint64_t rounds = pt_test_number("PEAT_ROUNDS", 25);
-    struct pair pair;
+    struct pt_pair pair;
     (void)state;
 
-    pair_make(&pair);
-    pair_close(&pair);
+    pt_pair_make(&pair);
+    pt_pair_close(&pair);
     for (uint64_t i = 0; i < rounds; i++) {
         struct doomed doomed = {pt_dice_next(&dice)};
         pid_t child = pt_child_start(doomed_run, &doomed);
@@ -661,11 +467,11 @@ static void a_follower_survives_sigkill_as_a_prefix_and_catches_up(void **state)
         pt_child_kill(child);
         pt_test_context("round %" PRIu64, i);
         pair_attach(&pair);
-        PT_REQUIRE(newest(pair.follower.db) <= newest(pair.primary.db));
+        PT_REQUIRE(pt_test_newest(pair.follower.db) <= pt_test_newest(pair.primary.db));
         PT_REQUIRE_OK(peat_check(pair.primary.db, NULL, NULL, NULL));
-        follow(&pair, &dice);
-        require_equal(&pair);
-        pair_close(&pair);
+        pt_pair_follow(&pair, &dice);
+        pt_pair_require_equal(&pair);
+        pt_pair_close(&pair);
     }
     pt_test_context("%s", "");
 }
@@ -690,27 +496,27 @@ static void waiting_for_a_commit_ends_when_readers_see_it(void **state)
     struct peat_options options = pt_test_options(PEAT_READ_ONLY);
     struct waiting waits[2];
     pthread_t threads[2];
-    struct pair pair;
+    struct pt_pair pair;
     (void)state;
 
-    pair_make(&pair);
-    primary_do(&pair, &dice, 10, false);
-    waits[0] = (struct waiting){.db = pair.follower.db, .commit = newest(pair.primary.db)};
+    pt_pair_make(&pair);
+    pt_pair_write(&pair, &dice, 10, false);
+    waits[0] = (struct waiting){.db = pair.follower.db, .commit = pt_test_newest(pair.primary.db)};
     waits[1] = waits[0];
     PT_REQUIRE_OK(peat_open(pair.follower.path, &options, &waits[1].db));
     PT_REQUIRE_STATUS(peat_wait_commit(pair.follower.db, 1, 0, NULL), PEAT_TIMEOUT);
     PT_REQUIRE_STATUS(peat_wait_commit(waits[1].db, 1, 20, NULL), PEAT_TIMEOUT);
     for (unsigned i = 0; i < 2; i++)
         PT_REQUIRE(pthread_create(&threads[i], NULL, wait_for_commit, &waits[i]) == 0);
-    follow(&pair, &dice);
+    pt_pair_follow(&pair, &dice);
     for (unsigned i = 0; i < 2; i++) {
         PT_REQUIRE(pthread_join(threads[i], NULL) == 0);
         PT_REQUIRE_OK(waits[i].status);
-        assert_int_equal(newest(waits[i].db), waits[0].commit);
+        assert_int_equal(pt_test_newest(waits[i].db), waits[0].commit);
         PT_REQUIRE_OK(peat_wait_commit(waits[i].db, 1, 0, NULL));
     }
     PT_REQUIRE_OK(peat_close(waits[1].db));
-    pair_close(&pair);
+    pt_pair_close(&pair);
 }
 
 static void P7_a_follower_that_has_caught_up_stands_where_its_primary_stands(void **state)
@@ -719,22 +525,22 @@ static void P7_a_follower_that_has_caught_up_stands_where_its_primary_stands(voi
     struct peat_position positions[3];
     struct peat_options options = pt_test_options(PEAT_READ_ONLY);
     struct peat_db *reader;
-    struct pair pair;
+    struct pt_pair pair;
     (void)state;
 
-    pair_make(&pair);
+    pt_pair_make(&pair);
     PT_REQUIRE_OK(peat_position_get(pair.primary.db, &positions[0]));
     PT_REQUIRE_OK(peat_position_get(pair.follower.db, &positions[1]));
     assert_int_equal(positions[0].commit, 0);
     assert_memory_equal(positions[0].chain, positions[1].chain, sizeof(positions[0].chain));
-    primary_do(&pair, &dice, 60, true);
+    pt_pair_write(&pair, &dice, 60, true);
     for (unsigned i = 0; i < TRIES && (i == 0 || positions[0].position != positions[1].position);
          i++) { /* a seal behind the newest commit may come with the next one */
-        commit_random(pair.primary.db, &dice, false);
+        pt_test_commit_random(pair.primary.db, &dice, false);
         PT_REQUIRE_OK(peat_position_get(pair.primary.db, &positions[0]));
-        assert_int_equal(positions[0].commit, newest(pair.primary.db));
+        assert_int_equal(positions[0].commit, pt_test_newest(pair.primary.db));
         assert_memory_not_equal(positions[0].chain, positions[1].chain, sizeof(positions[0].chain));
-        follow(&pair, &dice);
+        pt_pair_follow(&pair, &dice);
         PT_REQUIRE_OK(peat_position_get(pair.follower.db, &positions[1]));
     }
     PT_REQUIRE_OK(peat_open(pair.follower.path, &options, &reader));
@@ -747,7 +553,7 @@ static void P7_a_follower_that_has_caught_up_stands_where_its_primary_stands(voi
         assert_int_equal(positions[i].position, positions[0].position);
         assert_memory_equal(positions[i].chain, positions[0].chain, sizeof(positions[0].chain));
     }
-    pair_close(&pair);
+    pt_pair_close(&pair);
 }
 
 int main(void)

@@ -125,6 +125,9 @@ struct pt_counters {
 
 enum { PT_TAIL_NONCES = 16 };
 
+/* The largest next id to go on from; what is read may be twice as much. */
+#define PT_SEGMENT_ID_GO_ON_MAX (UINT64_C(1) << 62)
+
 struct peat_db {
     struct peat_options options; /* with the defaults filled in */
     bool read_only;
@@ -230,6 +233,7 @@ enum peat_status pt_seal(struct peat_db *db, const struct pt_log_point *start, s
 
 /* ---- position.c ---- */
 
+struct peat_position pt_position_of(const struct pt_log_point *point);
 /* The newest that readers in this process see. */
 uint64_t pt_newest_commit(struct peat_db *db);
 /* Groups of commits so far. */

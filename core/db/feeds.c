@@ -322,12 +322,12 @@ static enum peat_status feed_rows_locked(const struct pt_feeds *feeds, struct pt
     return PEAT_OK;
 }
 
-static enum peat_status plan_locked(struct peat_db *db, struct candidates *all,
+static enum peat_status plan_locked(struct peat_db *db, struct candidates *all, bool let_go,
                                     struct pt_feeds_plan *plan, struct pt_manifest *manifest)
     PT_REQUIRES(db->feeds.mutex)
 {
     bool give_up = atomic_load_explicit(&db->feeds.give_up, memory_order_relaxed);
-    uint64_t size_max = give_up ? 0 : db->options.feed_log_size_max;
+    uint64_t size_max = give_up || let_go ? 0 : db->options.feed_log_size_max;
     size_t for_names;
     size_t first;
     enum peat_status status = candidates_gather_locked(db, all);
@@ -358,14 +358,15 @@ static enum peat_status plan_locked(struct peat_db *db, struct candidates *all,
 }
 
 enum peat_status pt_feeds_plan(struct peat_db *db, const struct pt_log_point *log_start,
-                               struct pt_feeds_plan *plan, struct pt_manifest *manifest_out)
+                               bool let_go, struct pt_feeds_plan *plan,
+                               struct pt_manifest *manifest_out)
 {
     struct candidates all = {.log_start = log_start};
     enum peat_status status;
 
     memset(plan, 0, sizeof(*plan));
     pt_mutex_lock(&db->feeds.mutex);
-    status = plan_locked(db, &all, plan, manifest_out);
+    status = plan_locked(db, &all, let_go, plan, manifest_out);
     pt_mutex_unlock(&db->feeds.mutex);
     pt_free(all.list);
     return status;

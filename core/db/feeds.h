@@ -43,8 +43,8 @@ struct pt_feed_slot {
     uint64_t durable;      /* that of the manifest that rules */
     /* Acknowledged up to here, it is worth a manifest; UINT64_MAX: nothing is. */
     uint64_t worth_commit;
-    bool has_seals; /* and the seals that follow it */
-    bool is_lost;   /* the store lost what it acknowledged: it can only begin anew */
+    bool has_seals;         /* and the seals that follow it */
+    bool is_lost;           /* the store lost what it acknowledged: it can only begin anew */
     struct peat_feed *feed; /* that is open under the name; NULL: none */
     size_t name_size;
     char name[]; /* with NUL */
@@ -79,10 +79,11 @@ void pt_feeds_fini(struct pt_feeds *feeds);
 
 /* ---- For install.c; who calls holds checkpointer.install_mutex ---- */
 
-/* What is kept when a manifest begins the log at @p log_start: sets held and feeds of @p manifest_out,
- * whose names are borrowed. Release both, also after a failure. PEAT_NO_MEMORY. */
+/* What is kept when a manifest begins the log at @p log_start (@p let_go: nothing): sets held and feeds of
+ * @p manifest_out, whose names are borrowed. Release both, also after a failure. PEAT_NO_MEMORY. */
 enum peat_status pt_feeds_plan(struct peat_db *db, const struct pt_log_point *log_start,
-                               struct pt_feeds_plan *plan, struct pt_manifest *manifest_out);
+                               bool let_go, struct pt_feeds_plan *plan,
+                               struct pt_manifest *manifest_out);
 void pt_feeds_plan_fini(struct pt_feeds_plan *plan);
 /* The manifest rules, as generation @p generation: what is not in the plan is retired. Before the log's
  * regions are. */

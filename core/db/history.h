@@ -27,6 +27,7 @@
 #include "core/db/manifest.h"
 
 struct peat_db;
+struct pt_identity;
 struct pt_log_jump;
 
 /* One state. Immutable. */
@@ -53,6 +54,8 @@ struct pt_history_change {
     uint64_t drop_generation; /* let that state go, or take the newest one's name; 0: none */
     bool is_revert;           /* the state before is kept as one before a revert */
     struct pt_log_jump *jump; /* the log goes on there; NULL: where it is */
+    bool lets_log_go;         /* what is kept of the log for feeds does not lead to the state */
+    const struct pt_identity *identity; /* the store takes it on; NULL: it keeps its own */
 };
 
 /* What is kept after an install, as it is planned. */

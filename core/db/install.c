@@ -18,6 +18,7 @@
 #include "core/base/bug.h"
 #include "core/base/clock.h"
 #include "core/db/db.h"
+#include "core/db/identity.h"
 
 enum { MANIFEST_SIZE_MAX = 1 << 30 }; /* bytes: what a superblock may claim */
 
@@ -30,6 +31,8 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
                                        struct pt_superblock *superblock_out,
                                        struct pt_extent *extent_out)
 {
+    struct pt_identity identity =
+        change->identity != NULL ? *change->identity : pt_identity_get(db);
     struct pt_manifest manifest;
     uint8_t *block = NULL;
     uint64_t size = 0;
@@ -40,15 +43,15 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
         status = pt_history_plan(db, runs, run_count, log_start->commit, generation,
                                  pt_clock_wall_us(), change, plan_out, &manifest);
     if (status == PEAT_OK)
-        status = pt_feeds_plan(db, log_start, feeds_out, &manifest);
+        status = pt_feeds_plan(db, log_start, change->lets_log_go, feeds_out, &manifest);
     if (status == PEAT_OK) {
         manifest.kind = PT_MANIFEST_STORE;
-        manifest.store_id = db->store_id;
+        manifest.store_id = identity.store_id;
         manifest.generation = generation;
         manifest.next_segment_id = atomic_load_explicit(&db->next_segment_id, memory_order_relaxed);
         manifest.next_collection_id =
             atomic_load_explicit(&db->catalogue->next_id, memory_order_relaxed);
-        manifest.hash_seed = pt_hash_seed(db);
+        manifest.hash_seed = identity.hash_seed;
         manifest.log = *log_start;
         size = pt_manifest_size(&manifest);
         block = pt_malloc(size);
@@ -61,7 +64,8 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
     }
     if (status == PEAT_OK)
         status = pt_file_write(pt_arena_file(db->arena), extent_out->offset, block, size);
-    *superblock_out = (struct pt_superblock){db->store_id, generation, extent_out->offset, size};
+    *superblock_out =
+        (struct pt_superblock){identity.store_id, generation, extent_out->offset, size};
     pt_manifest_fini(&manifest);
     pt_free(block);
     return status;
@@ -167,6 +171,8 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
             status = pt_fail(PEAT_POISONED, "no space for a superblock: reopen the store");
         return status;
     }
+    if (change->identity != NULL)
+        pt_identity_set(db, change->identity);
     db->log_start = start;
     atomic_store_explicit(&db->reserve.manifest_size, extent.size, memory_order_relaxed);
     pt_log_budget_settle(&db->log_budget, start.position);

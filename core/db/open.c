@@ -33,8 +33,6 @@ enum {
     FILE_SIZE_MAX_MIN = 1 << 20
 };
 
-#define SEGMENT_ID_MAX (UINT64_C(1) << 62) /* to go on from; what is read may be twice as much */
-
 /* ---- Options ---- */
 
 void peat_options_init(struct peat_options *options)
@@ -413,7 +411,7 @@ static enum peat_status check_numbers(struct peat_db *db, const struct pt_log_po
     uint64_t segment_id = atomic_load_explicit(&db->next_segment_id, memory_order_relaxed);
 
     if (pt_log_point_can_go_on(end) && generation <= PT_GENERATION_END / 2 &&
-        segment_id <= SEGMENT_ID_MAX)
+        segment_id <= PT_SEGMENT_ID_GO_ON_MAX)
         return PEAT_OK;
     return pt_fail(PEAT_CORRUPT,
                    "%s: its numbers are about to run out (commit %" PRIu64 ", generation %" PRIu64

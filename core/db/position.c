@@ -15,6 +15,17 @@ uint64_t pt_newest_commit(struct peat_db *db)
 
 /* ---- Positions ---- */
 
+struct peat_position pt_position_of(const struct pt_log_point *point)
+{
+    struct peat_position position = {.epoch = point->epoch,
+                                     .commit = point->commit,
+                                     .time_us = point->time_us,
+                                     .position = point->position};
+
+    memcpy(position.chain, point->chain.bytes, sizeof(position.chain));
+    return position;
+}
+
 /* As the leader of the commit queue: the log ends behind the newest commit. */
 static enum peat_status log_end(struct peat_db *db, void *context)
 {
@@ -48,11 +59,7 @@ enum peat_status peat_position_get(struct peat_db *db, struct peat_position *pos
         status = pt_commit_alone(db, log_end, &point);
     if (status < 0)
         return status;
-    *position_out = (struct peat_position){.epoch = point.epoch,
-                                           .commit = point.commit,
-                                           .time_us = point.time_us,
-                                           .position = point.position};
-    memcpy(position_out->chain, point.chain.bytes, sizeof(position_out->chain));
+    *position_out = pt_position_of(&point);
     return PEAT_OK;
 }
 

@@ -270,6 +270,9 @@ enum peat_status pt_segment_range(struct pt_segment *segment, uint64_t index,
 enum peat_status pt_segment_range_seek(struct pt_segment *segment, struct peat_bytes key,
                                        uint64_t *index_out);
 
+/* What a manifest has as the segment's digest. */
+struct pt_digest pt_segment_digest(const struct pt_segment *segment);
+
 /*
  * Read everything: checksums, order, every index against the entries, counts, digest against
  * @p summary (NULL: not compared). @p found (may be NULL) is called for each finding: @p offset is

@@ -130,11 +130,15 @@ static enum peat_status footer_check(struct check *check)
     return PEAT_OK;
 }
 
+struct pt_digest pt_segment_digest(const struct pt_segment *segment)
+{
+    return pt_digest(segment->checksums, (size_t)(segment->size - segment->checked_size), NULL, 0);
+}
+
 static void summary_check(struct check *check, const struct pt_segment_summary *summary)
 {
     struct pt_segment *segment = check->segment;
-    struct pt_digest digest =
-        pt_digest(segment->checksums, (size_t)(segment->size - segment->checked_size), NULL, 0);
+    struct pt_digest digest = pt_segment_digest(segment);
 
     if (summary->size != segment->size || summary->entry_count != segment->entry_count ||
         summary->delete_count != segment->delete_count ||

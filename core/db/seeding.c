@@ -1,0 +1,480 @@
+/*
+ * Seeding: a follower takes a state that another store hands out (seed.c), and shows it instead of its own.
+ *
+ *      part 0                 | segments, in order     | finish
+ *      which are there?       | written, verified,     | one install: the state, and the log
+ *      the others are asked   | synced, one by one     | behind it
+ *
+ *  1. Until the end the store goes on as it is: what comes lies in regions that no manifest names, so a crash leaves nothing
+ *     of it.
+ *  2. A segment is known by id and digest: what the store has itself, or has been given before, is not asked for, whichever
+ *     state it was part of. So a state that is begun anew, perhaps a newer one, costs what is different in it.
+ *  3. Nothing that comes is believed: the manifest is decoded as one in a file is, and a segment must verify and have the
+ *     digest that the manifest says.
+ *  4. It only goes forward: the state's commit is a later one than the store's.
+ */
+#include "core/base/alloc.h"
+#include "core/db/db.h"
+#include "core/db/identity.h"
+#include "core/db/known_segments.h"
+#include "core/db/replacement.h"
+#include "core/db/seed.h"
+#include "core/segment/rescue.h"
+
+#include <inttypes.h>
+
+enum { BLOCK_SIZE_MAX = 1 << 30, BLOCK_SIZE_FIRST = 64 << 10 };
+
+/* A segment that has come in part. */
+struct partial {
+    uint64_t id;
+    struct pt_digest digest;
+    struct pt_extent extent; /* size 0: there is none */
+    uint64_t written;        /* bytes of it */
+};
+
+/* A manifest, and what is there of its segments. */
+struct described {
+    uint8_t *block; /* owned; the manifest borrows from it */
+    struct pt_manifest manifest;
+    struct pt_held_segment **held; /* owned, pinned, by number of the segment; NULL: not there */
+};
+
+/* What comes next, or is to be asked for next. */
+struct place {
+    uint64_t part;
+    uint64_t offset;
+};
+
+struct peat_seeding {
+    struct peat_db *db;
+    uint8_t *block; /* owned: of part 0, until that is whole */
+    uint64_t block_size;
+    uint64_t block_capacity;
+    uint64_t block_total; /* bytes that it will have; 0: not known */
+    bool is_described;    /* what follows is of the state that is being taken */
+    struct described now; /* or, until then, of the one before */
+    struct partial partial;
+    struct place asked;
+    struct place next; /* what must come next */
+    uint64_t size;     /* bytes of all segments */
+    uint64_t missing;  /* bytes of those that have not come */
+};
+
+/* ---- Opening and closing ---- */
+
+enum peat_status peat_seeding_open(struct peat_db *db, struct peat_seeding **seeding_out)
+{
+    if (db == NULL || seeding_out == NULL)
+        return pt_fail_null();
+    *seeding_out = NULL;
+    if ((db->options.flags & PEAT_FOLLOWER) == 0)
+        return pt_fail(PEAT_INVALID,
+                       "the store was not opened with PEAT_FOLLOWER: it has commits of its own");
+    *seeding_out = pt_calloc(1, sizeof(**seeding_out));
+    if (*seeding_out == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "a seeding");
+    (*seeding_out)->db = db;
+    return PEAT_OK;
+}
+
+static void described_free(struct described *described)
+{
+    if (described->held != NULL)
+        pt_held_list_free(described->held, described->manifest.segment_count);
+    pt_manifest_fini(&described->manifest);
+    pt_free(described->block);
+    memset(described, 0, sizeof(*described));
+}
+
+static void partial_drop(struct peat_seeding *seeding)
+{
+    if (seeding->partial.extent.size > 0)
+        pt_arena_release(seeding->db->arena, seeding->partial.extent);
+    memset(&seeding->partial, 0, sizeof(seeding->partial));
+}
+
+void peat_seeding_close(struct peat_seeding *seeding)
+{
+    if (seeding == NULL)
+        return;
+    partial_drop(seeding);
+    described_free(&seeding->now);
+    pt_free(seeding->block);
+    pt_free(seeding);
+}
+
+void peat_seeding_restart(struct peat_seeding *seeding)
+{
+    seeding->is_described = false;
+    seeding->block_size = 0;
+    seeding->block_total = 0;
+    seeding->asked = seeding->next = (struct place){0, 0};
+}
+
+void peat_seeding_about(const struct peat_seeding *seeding, struct peat_seeding_info *info_out)
+{
+    *info_out = (struct peat_seeding_info){.size = seeding->size, .missing = seeding->missing};
+    if (seeding->is_described)
+        info_out->position = pt_position_of(&seeding->now.manifest.log);
+}
+
+/* ---- What is there ---- */
+
+/* One of ours that is sound; what is damaged is healed by being asked for. */
+static bool is_sound(const struct pt_held_segment *held)
+{
+    return held->segment->lost == PEAT_OK && pt_segment_rescued(held->segment) == NULL;
+}
+
+/* Of the state before; NULL: it was not given. */
+static struct pt_held_segment *find_given(const struct described *before,
+                                          const struct pt_manifest_segment *wanted)
+{
+    size_t begin = 0;
+    size_t end = before->held == NULL ? 0 : before->manifest.segment_count;
+
+    while (begin < end) {
+        size_t middle = begin + (end - begin) / 2;
+
+        if (before->manifest.segments[middle].id < wanted->id)
+            begin = middle + 1;
+        else
+            end = middle;
+    }
+    if (before->held == NULL || begin == before->manifest.segment_count ||
+        before->manifest.segments[begin].id != wanted->id ||
+        memcmp(&before->manifest.segments[begin].summary.digest, &wanted->summary.digest,
+               sizeof(wanted->summary.digest)) != 0)
+        return NULL;
+    return before->held[begin];
+}
+
+static bool is_partial(const struct peat_seeding *seeding,
+                       const struct pt_manifest_segment *segment)
+{
+    const struct partial *partial = &seeding->partial;
+
+    return partial->extent.size > 0 && partial->id == segment->id &&
+           memcmp(&partial->digest, &segment->summary.digest, sizeof(partial->digest)) == 0;
+}
+
+/* Pin what is there of @p now, and count what is not. Where there is a part of one, that comes first. */
+static enum peat_status match(struct peat_seeding *seeding, struct described *now)
+{
+    struct pt_known_segments known = {NULL, 0, 0};
+    struct pt_run **runs = NULL;
+    struct pt_log_point oldest;
+    size_t run_count = 0;
+    bool partial_used = false;
+    enum peat_status status = pt_shelf_copy_runs(&seeding->db->shelf, &runs, &run_count, &oldest);
+
+    if (status == PEAT_OK)
+        status = pt_known_segments_add(&known, runs, run_count);
+    now->held = pt_calloc(now->manifest.segment_count + 1, sizeof(struct pt_held_segment *));
+    if (now->held == NULL && status == PEAT_OK)
+        status = pt_fail(PEAT_NO_MEMORY, "%zu segments", now->manifest.segment_count);
+    seeding->size = seeding->missing = 0;
+    for (size_t i = 0; i < now->manifest.segment_count && status == PEAT_OK; i++) {
+        const struct pt_manifest_segment *segment = &now->manifest.segments[i];
+        struct pt_held_segment *held =
+            pt_known_segments_find(&known, segment->id, &segment->summary.digest);
+
+        if (held == NULL || !is_sound(held))
+            held = find_given(&seeding->now, segment);
+        seeding->size += segment->summary.size;
+        if (held != NULL) {
+            pt_held_segment_pin(held);
+            now->held[i] = held;
+            continue;
+        }
+        seeding->missing += segment->summary.size;
+        if (is_partial(seeding, segment)) {
+            seeding->missing -= seeding->partial.written;
+            partial_used = true;
+        }
+    }
+    if (!partial_used)
+        partial_drop(seeding);
+    pt_known_segments_fini(&known);
+    pt_runs_free(runs, run_count);
+    return status;
+}
+
+/* Go to the first part from @p part on that is not there; behind the last if all are. */
+static struct place place_from(const struct peat_seeding *seeding, uint64_t part)
+{
+    const struct described *now = &seeding->now;
+    struct place place = {part, 0};
+
+    while (place.part <= now->manifest.segment_count && now->held[place.part - 1] != NULL)
+        place.part++;
+    if (place.part <= now->manifest.segment_count &&
+        is_partial(seeding, &now->manifest.segments[place.part - 1]))
+        place.offset = seeding->partial.written;
+    return place;
+}
+
+/* ---- Part 0 ---- */
+
+/* What a seed's manifest must say besides what any must. */
+static enum peat_status check_manifest(struct peat_db *db, const struct pt_manifest *manifest)
+{
+    uint64_t newest = pt_newest_commit(db);
+
+    if (manifest->kind != PT_MANIFEST_STORE || manifest->hash_seed != pt_hash_seed(db) ||
+        manifest->kept_count > 0 || manifest->held_count > 0 || manifest->feed_count > 0 ||
+        manifest->log.region.size > 0 || !pt_log_point_can_go_on(&manifest->log) ||
+        manifest->next_segment_id > PT_SEGMENT_ID_GO_ON_MAX)
+        return pt_fail(PEAT_CORRUPT, "what describes the state is no seed's");
+    if (manifest->log.commit <= newest)
+        return pt_fail(PEAT_INVALID,
+                       "the state is as of commit %" PRIu64 ", and commit %" PRIu64
+                       " is here already",
+                       manifest->log.commit, newest);
+    return PEAT_OK;
+}
+
+/* Part 0 is whole. */
+static enum peat_status take_description(struct peat_seeding *seeding)
+{
+    struct pt_identity identity = pt_identity_get(seeding->db);
+    struct described now = {.block = seeding->block};
+    enum peat_status status =
+        pt_manifest_decode(pt_bytes(now.block, seeding->block_size), &identity.store_id,
+                           PT_SEED_GENERATION, &now.manifest);
+
+    seeding->block = NULL; /* the description's now */
+    seeding->block_capacity = 0;
+    if (status == PEAT_OK)
+        status = check_manifest(seeding->db, &now.manifest);
+    if (status == PEAT_OK)
+        status = match(seeding, &now);
+    if (status != PEAT_OK) {
+        described_free(&now);
+        return status;
+    }
+    described_free(&seeding->now);
+    seeding->now = now;
+    seeding->is_described = true;
+    seeding->asked = seeding->next = place_from(seeding, 1);
+    return PEAT_OK;
+}
+
+static enum peat_status block_grow(struct peat_seeding *seeding, uint64_t size)
+{
+    uint64_t capacity = seeding->block_capacity == 0 ? BLOCK_SIZE_FIRST : seeding->block_capacity;
+    uint8_t *block;
+
+    while (capacity < size) /* with what has come, not with what was said */
+        capacity *= 2;
+    if (capacity == seeding->block_capacity)
+        return PEAT_OK;
+    block = pt_realloc(seeding->block, capacity);
+    if (block == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "a manifest of %" PRIu64 " bytes", capacity);
+    seeding->block = block;
+    seeding->block_capacity = capacity;
+    return PEAT_OK;
+}
+
+static enum peat_status description_write(struct peat_seeding *seeding, uint64_t total,
+                                          struct peat_bytes bytes)
+{
+    enum peat_status status;
+
+    if (seeding->block_total == 0)
+        seeding->block_total = total;
+    if (total != seeding->block_total || total > BLOCK_SIZE_MAX ||
+        bytes.size > total - seeding->block_size)
+        return pt_fail(PEAT_CORRUPT, "what describes the state changes its size, or is too large");
+    status = block_grow(seeding, seeding->block_size + bytes.size);
+    if (status < 0)
+        return status;
+    memcpy(seeding->block + seeding->block_size, bytes.data, bytes.size);
+    seeding->block_size += bytes.size;
+    seeding->next.offset = seeding->block_size;
+    return seeding->block_size == total ? take_description(seeding) : PEAT_OK;
+}
+
+/* ---- Segments ---- */
+
+static enum peat_status sync_segment(struct peat_db *db, const struct pt_held_segment *held)
+{
+    enum peat_status status = pt_file_sync_range(
+        pt_arena_file(db->arena), held->extent.offset,
+        (void *)((uintptr_t)pt_arena_base(db->arena) + held->extent.offset), held->summary.size);
+
+    if (status < 0)
+        atomic_store_explicit(&db->poisoned, true, memory_order_release);
+    return status;
+}
+
+/* All of it has come: (3). Its sync now leaves less for that of the install. */
+static enum peat_status segment_finish(struct peat_seeding *seeding,
+                                       const struct pt_manifest_segment *segment,
+                                       struct pt_held_segment **held_out)
+{
+    struct peat_db *db = seeding->db;
+    struct pt_identity identity = pt_identity_get(db);
+    struct pt_held_segment *held = NULL;
+    struct pt_digest digest;
+    enum peat_status status =
+        pt_held_segment_open(db->arena, &identity.store_id, segment->id, seeding->partial.extent,
+                             &segment->summary, false, &db->generation, &held);
+
+    if (status < 0) {
+        partial_drop(seeding);
+        return status;
+    }
+    memset(&seeding->partial, 0, sizeof(seeding->partial)); /* the region is the segment's */
+    status = pt_segment_verify_all(held->segment);
+    digest = pt_segment_digest(held->segment);
+    if (status == PEAT_OK &&
+        memcmp(&digest, &segment->summary.digest, sizeof(segment->summary.digest)) != 0)
+        status = pt_fail(PEAT_CORRUPT, "segment %" PRIu64 " has not the digest that was said",
+                         segment->id);
+    if (status == PEAT_OK)
+        status = sync_segment(db, held);
+    if (status < 0)
+        pt_held_segment_unpin(held);
+    else
+        *held_out = held;
+    return status;
+}
+
+static enum peat_status segment_write(struct peat_seeding *seeding, uint64_t total,
+                                      struct peat_bytes bytes)
+{
+    size_t index = seeding->next.part - 1;
+    const struct pt_manifest_segment *segment = &seeding->now.manifest.segments[index];
+    struct partial *partial = &seeding->partial;
+    enum peat_status status = PEAT_OK;
+
+    if (total != segment->summary.size || bytes.size > total - seeding->next.offset)
+        return pt_fail(PEAT_CORRUPT, "segment %" PRIu64 " has not the size that was said",
+                       segment->id);
+    if (seeding->next.offset == 0) {
+        partial_drop(seeding);
+        status = pt_arena_alloc(seeding->db->arena, total, &partial->extent);
+        if (status < 0) {
+            partial->extent.size = 0;
+            return status;
+        }
+        partial->id = segment->id;
+        partial->digest = segment->summary.digest;
+    }
+    status = pt_file_write(pt_arena_file(seeding->db->arena),
+                           partial->extent.offset + seeding->next.offset, bytes.data, bytes.size);
+    if (status < 0)
+        return status;
+    partial->written += bytes.size;
+    seeding->next.offset += bytes.size;
+    seeding->missing -= bytes.size;
+    if (seeding->next.offset == total) {
+        status = segment_finish(seeding, segment, &seeding->now.held[index]);
+        if (status == PEAT_OK)
+            seeding->next = place_from(seeding, seeding->next.part + 1);
+    }
+    return status;
+}
+
+/* ---- Asking and taking ---- */
+
+static bool is_behind_all(const struct peat_seeding *seeding, const struct place *place)
+{
+    return seeding->is_described && place->part > seeding->now.manifest.segment_count;
+}
+
+bool peat_seeding_next(struct peat_seeding *seeding, uint64_t size_max,
+                       struct peat_seed_range *range_out)
+{
+    struct place *asked = &seeding->asked;
+    uint64_t total;
+
+    if (is_behind_all(seeding, asked) || size_max == 0)
+        return false;
+    if (!seeding->is_described) {
+        total = seeding->block_total == 0 ? size_max : seeding->block_total;
+        if (asked->offset >= total || (seeding->block_total == 0 && asked->offset > 0))
+            return false; /* all of it, or as much as can be without knowing its size */
+    } else {
+        total = seeding->now.manifest.segments[asked->part - 1].summary.size;
+    }
+    *range_out = (struct peat_seed_range){asked->part, asked->offset, total - asked->offset};
+    if (range_out->size > size_max)
+        range_out->size = size_max;
+    asked->offset += range_out->size;
+    if (seeding->is_described && asked->offset == total)
+        *asked = place_from(seeding, asked->part + 1);
+    return true;
+}
+
+enum peat_status peat_seeding_write(struct peat_seeding *seeding, uint64_t part, uint64_t offset,
+                                    uint64_t part_size, struct peat_bytes bytes)
+{
+    enum peat_status status;
+
+    if (seeding == NULL || bytes.data == NULL)
+        return pt_fail_null();
+    if (part != seeding->next.part || offset != seeding->next.offset || bytes.size == 0 ||
+        is_behind_all(seeding, &seeding->next))
+        return pt_fail(PEAT_INVALID, "byte %" PRIu64 " of part %" PRIu64 " is not what comes next",
+                       offset, part);
+    if (atomic_load_explicit(&seeding->db->poisoned, memory_order_acquire))
+        return pt_fail(PEAT_POISONED, "an earlier write or sync failed: reopen the store");
+    status = seeding->is_described ? segment_write(seeding, part_size, bytes)
+                                   : description_write(seeding, part_size, bytes);
+    if (status < 0)
+        return status;
+    return is_behind_all(seeding, &seeding->next) ? PEAT_DONE : PEAT_OK;
+}
+
+/* ---- The end ---- */
+
+/* No number of ours goes back. */
+static void number_raise(_Atomic uint64_t *number, uint64_t least)
+{
+    if (atomic_load_explicit(number, memory_order_relaxed) < least)
+        atomic_store_explicit(number, least, memory_order_relaxed);
+}
+
+static enum peat_status find_state(struct peat_db *db, void *context,
+                                   struct pt_replacement *replacement)
+{
+    struct peat_seeding *seeding = context;
+    const struct pt_manifest *manifest = &seeding->now.manifest;
+    struct pt_log_point end = pt_log_point(db->log);
+    enum peat_status status;
+
+    if (manifest->log.commit <= end.commit || manifest->log.position < end.position ||
+        manifest->log.epoch < end.epoch)
+        return pt_fail(PEAT_INVALID, "the state as of commit %" PRIu64 " is older than the store's",
+                       manifest->log.commit);
+    status = pt_manifest_build(manifest, seeding->now.held, &replacement->runs);
+    if (status < 0)
+        return status;
+    replacement->run_count = manifest->run_count;
+    replacement->behind = manifest->log;
+    replacement->hash_seed = manifest->hash_seed;
+    number_raise(&db->next_segment_id, manifest->next_segment_id);
+    number_raise(&db->catalogue->next_id, manifest->next_collection_id);
+    replacement->change.lets_log_go = true;
+    return PEAT_OK;
+}
+
+enum peat_status peat_seeding_finish(struct peat_seeding *seeding)
+{
+    enum peat_status status;
+
+    if (seeding == NULL)
+        return pt_fail_null();
+    if (!is_behind_all(seeding, &seeding->next))
+        return pt_fail(PEAT_INVALID, "%" PRIu64 " bytes of the state have not come",
+                       seeding->missing);
+    status = pt_replace(seeding->db, find_state, seeding);
+    if (status == PEAT_OK)
+        pt_arena_reclaim(seeding->db->arena,
+                         atomic_load_explicit(&seeding->db->generation, memory_order_acquire));
+    return status;
+}

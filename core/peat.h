@@ -81,7 +81,7 @@ enum peat_durability {
     PEAT_MEMORY,      /* nothing yet; reaches PEAT_OS within sync_interval_ms */
     PEAT_OS,          /* the death of the process, SIGKILL included */
     PEAT_DISK,        /* a power cut */
-    PEAT_REPLICAS     /* durable on followers as well; PEAT_UNSUPPORTED without replication */
+    PEAT_REPLICAS     /* the loss of this machine: followers have it on disk, too; see feeds */
 };
 
 struct peat_db;
@@ -124,6 +124,8 @@ struct peat_options {
                                         address space allow; see below */
     uint64_t feed_log_size_max;      /* bytes of log to keep for feeds that have yet to read it, see feeds;
                                         default 1 GiB; 0: none */
+    unsigned replica_count;          /* followers that PEAT_REPLICAS waits for; default and least: 1 */
+    unsigned replica_timeout_ms;     /* and how long at most; default 10000; PEAT_FEED_FOREVER */
 };
 
 /*
@@ -313,8 +315,10 @@ PEAT_API enum peat_status peat_batch_merge(struct peat_batch *batch,
  * batch commits nothing and gives the newest commit number.
  *
  * @param durability  what must be survived before this returns; PEAT_DEFAULT: the store's
- * @param commit_out  NULL, or set on PEAT_OK to the commit's number
+ * @param commit_out  NULL, or set on PEAT_OK and PEAT_TIMEOUT to the commit's number
  * @retval PEAT_OK
+ * @retval PEAT_TIMEOUT       at PEAT_REPLICAS alone: it is committed, as at PEAT_DISK, but too few followers
+ *                            have it yet; see peat_wait_replicas()
  * @retval PEAT_NOT_WRITABLE  opened read-only, or as a follower
  * @retval PEAT_NOT_FOUND     a collection of the batch has been dropped; nothing was committed
  * @retval PEAT_NO_SPACE      the disk is full, or file_size_max or RLIMIT_FSIZE is reached; nothing was
@@ -802,7 +806,7 @@ PEAT_API enum peat_status peat_feed_drop(struct peat_db *db, const char *name);
  * that ends a call may have to be applied again after a crash, as a feed with PEAT_FEED_SEALS hands it out again.
  *
  * @param records     in order; borrowed for the call
- * @param durability  as of peat_write()
+ * @param durability  as of peat_write(), PEAT_DISK at most
  * @param commit_out  NULL, or set to the newest commit that the store shows, whatever is returned
  * @retval PEAT_OK
  * @retval PEAT_GAP           something is missing before a record: nothing was applied
@@ -861,6 +865,35 @@ PEAT_API enum peat_status peat_identity_adopt(struct peat_db *db,
  */
 PEAT_API enum peat_status peat_wait_commit(struct peat_db *db, uint64_t commit, unsigned timeout_ms,
                                            uint64_t *newest_out);
+
+/**
+ * Wait until followers have @p commit, and with it all before it, on their disks. A follower is a named feed that was opened with
+ * PEAT_FEED_SEALS; it has what it has acknowledged, whether it is connected now or not. Of followers of followers nothing is known.
+ *
+ * A commit at PEAT_REPLICAS is first committed at PEAT_DISK, then waits so for replica_count followers, at most replica_timeout_ms.
+ * When that is over it gives PEAT_TIMEOUT, which is no failure: the commit has its number, is on this store's disk, shows to
+ * readers, and reaches the followers when they can be reached. It must not be made again; who wants to know waits for its
+ * number. While there are no followers, or too few, it is the same: one may come yet. Commits of other threads go on meanwhile. Making
+ * and dropping collections, and peat_revert(), do not wait: a commit that comes after is acknowledged with them.
+ *
+ * How soon a follower acknowledges is its own matter: one that applies at PEAT_DISK at once, else within about a second.
+ *
+ * @param commit       as peat_write() gave it; one that is yet to come is waited for, too
+ * @param count        followers that have to have it; 0: only look
+ * @param timeout_ms   wait so long; 0: only look; PEAT_FEED_FOREVER
+ * @param reached_out  NULL, or set to the followers that have it, on PEAT_OK and PEAT_TIMEOUT
+ * @retval PEAT_OK
+ * @retval PEAT_TIMEOUT       there are fewer; or peat_replicas_cancel() was called
+ * @retval PEAT_NOT_WRITABLE  followers tell the process that writes alone
+ * @retval PEAT_INVALID
+ */
+PEAT_API enum peat_status peat_wait_replicas(struct peat_db *db, uint64_t commit, unsigned count,
+                                             unsigned timeout_ms, unsigned *reached_out);
+/**
+ * From now on nobody waits for followers, as if each time limit were over: for a program that is about to close @p db, and has
+ * threads that commit. peat_close() and peat_abort() end the waits of threads that are in them, too. Not for signal handlers.
+ */
+PEAT_API void peat_replicas_cancel(struct peat_db *db);
 
 /** The number of a collection (NULL: the root), as operations have it. */
 PEAT_API uint64_t peat_collection_number(const struct peat_collection *collection);

@@ -358,8 +358,6 @@ static void options_out_of_bounds_are_refused_or_taken_as_the_nearest(void **sta
 
     options.durability = (enum peat_durability)77;
     REQUIRE_INVALID(peat_open(NULL, &options, &db));
-    options.durability = PEAT_REPLICAS;
-    REQUIRE_INVALID(peat_open(NULL, &options, &db));
     options.durability = PEAT_DEFAULT;
     options.memory_size_max = 4096;
     REQUIRE_INVALID(peat_open(NULL, &options, &db));
@@ -415,7 +413,6 @@ static void what_a_commit_cannot_be_is_refused(void **state)
     REQUIRE_INVALID(peat_write(fixture->db, batch, (enum peat_durability)77, NULL));
     REQUIRE_INVALID(peat_write(fixture->db, NULL, PEAT_OS, NULL));
     REQUIRE_INVALID(peat_write(NULL, batch, PEAT_OS, NULL));
-    PT_REQUIRE_STATUS(peat_write(fixture->db, batch, PEAT_REPLICAS, NULL), PEAT_UNSUPPORTED);
     PT_REQUIRE_STATUS(peat_batch_delete_range(batch, NULL, large, pt_none), PEAT_TOO_LARGE);
     PT_REQUIRE_STATUS(peat_batch_delete_range(batch, NULL, pt_none, large), PEAT_TOO_LARGE);
     PT_REQUIRE_STATUS(peat_batch_put(batch, NULL, large, pt_text("value")), PEAT_TOO_LARGE);

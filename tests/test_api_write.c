@@ -310,18 +310,6 @@ static void an_empty_batch_commits_nothing_and_gives_the_newest_number(void **st
     PT_REQUIRE_OK(peat_write(fixture->db, fixture->batch, PEAT_DISK, NULL));
 }
 
-static void replicas_are_unsupported_and_nothing_is_committed(void **state)
-{
-    struct pt_fixture *fixture = *state;
-    uint64_t before = pt_fixture_commit_number(fixture);
-
-    PT_REQUIRE_OK(peat_batch_put(fixture->batch, NULL, pt_text("key"), pt_text("value")));
-    PT_REQUIRE_STATUS(peat_write(fixture->db, fixture->batch, PEAT_REPLICAS, NULL),
-                      PEAT_UNSUPPORTED);
-    PT_REQUIRE(pt_fixture_commit_number(fixture) == before);
-    pt_fixture_require(fixture, "key", NULL);
-}
-
 static void merging_an_operand_is_refused_and_harms_nothing(void **state)
 {
     struct pt_fixture *fixture = *state;
@@ -422,7 +410,6 @@ int main(void)
         PT_FIXTURE_TEST(a_reserved_value_is_filled_in_place),
         PT_FIXTURE_TEST(commit_numbers_are_dense_and_snapshots_show_them),
         PT_FIXTURE_TEST(an_empty_batch_commits_nothing_and_gives_the_newest_number),
-        PT_FIXTURE_TEST(replicas_are_unsupported_and_nothing_is_committed),
         PT_FIXTURE_TEST(merging_an_operand_is_refused_and_harms_nothing),
         PT_FIXTURE_TEST(a_range_delete_takes_low_and_leaves_high),
         PT_FIXTURE_TEST(an_empty_range_adds_nothing_to_a_batch),

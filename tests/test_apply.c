@@ -166,7 +166,7 @@ static void a_follower_takes_no_commits_of_its_own(void **state)
     PT_REQUIRE_STATUS(peat_apply(pair.primary.db, NULL, 0, PEAT_OS, NULL), PEAT_INVALID);
     PT_REQUIRE_STATUS(peat_apply(NULL, NULL, 0, PEAT_OS, NULL), PEAT_INVALID);
     PT_REQUIRE_STATUS(peat_apply(pair.follower.db, NULL, 1, PEAT_OS, NULL), PEAT_INVALID);
-    PT_REQUIRE_STATUS(peat_apply(pair.follower.db, NULL, 0, PEAT_REPLICAS, NULL), PEAT_UNSUPPORTED);
+    PT_REQUIRE_STATUS(peat_apply(pair.follower.db, NULL, 0, PEAT_REPLICAS, NULL), PEAT_INVALID);
     PT_REQUIRE_STATUS(peat_apply(pair.follower.db, NULL, 0, (enum peat_durability)9, NULL),
                       PEAT_INVALID);
     PT_REQUIRE_OK(peat_apply(pair.follower.db, NULL, 0, PEAT_OS, NULL));

@@ -344,6 +344,9 @@ static enum peat_status check_call(const struct peat_db *db, enum peat_durabilit
     if ((db->options.flags & PEAT_FOLLOWER) == 0)
         return pt_fail(PEAT_INVALID,
                        "the store was not opened with PEAT_FOLLOWER: it has commits of its own");
+    if (durability == PEAT_REPLICAS)
+        return pt_fail(PEAT_INVALID,
+                       "what is applied waits for no followers: PEAT_DISK is the highest level");
     return pt_check_durability(durability);
 }
 
@@ -358,7 +361,7 @@ enum peat_status peat_apply(struct peat_db *db, const struct peat_record *record
     status = check_call(db, durability);
     if (status < 0)
         return status;
-    if (durability == PEAT_DEFAULT)
+    if (durability == PEAT_DEFAULT) /* where that is PEAT_REPLICAS, it is as PEAT_DISK */
         applying.durability = db->options.durability;
     applying.scratch = pt_block_alloc(PT_LOG_RECORD_SIZE_MAX);
     if (applying.scratch == NULL)

@@ -557,8 +557,6 @@ static void commit_request(struct peat_db *db, struct pt_commit_request *request
 
 enum peat_status pt_check_durability(enum peat_durability durability)
 {
-    if (durability == PEAT_REPLICAS)
-        return pt_fail(PEAT_UNSUPPORTED, "durability on replicas needs replication");
     if (durability < PEAT_DEFAULT || durability > PEAT_REPLICAS)
         return pt_fail(PEAT_INVALID, "durability %d is none of enum peat_durability",
                        (int)durability);
@@ -682,12 +680,31 @@ enum peat_status pt_commit_seal_idle(struct peat_db *db)
     return request.status;
 }
 
+/* Commit, then wait for followers if that was asked for: the commit is done by then, and the next group does not wait. */
+static enum peat_status commit_and_wait(struct peat_db *db, struct peat_batch *batch,
+                                        enum peat_durability durability, uint64_t *commit_out)
+{
+    uint64_t commit = 0;
+    enum peat_status status = pt_commit(db, batch, durability, NULL, 0, &commit);
+
+    if (status != PEAT_OK)
+        return status;
+    if (commit_out != NULL)
+        *commit_out = commit;
+    if (durability == PEAT_DEFAULT)
+        durability = db->options.durability;
+    if (durability != PEAT_REPLICAS || batch->count == 0)
+        return PEAT_OK;
+    return pt_replicas_wait(db, commit, db->options.replica_count, db->options.replica_timeout_ms,
+                            NULL);
+}
+
 enum peat_status peat_write(struct peat_db *db, struct peat_batch *batch,
                             enum peat_durability durability, uint64_t *commit_out)
 {
     if (db == NULL || batch == NULL)
         return pt_fail_null();
-    return pt_commit(db, batch, durability, NULL, 0, commit_out);
+    return commit_and_wait(db, batch, durability, commit_out);
 }
 
 /* Commit a batch of one operation, encoded at @p place, which has room for it. */
@@ -706,7 +723,7 @@ static enum peat_status write_at(struct peat_db *db, struct peat_collection *col
     status = pt_batch_add(&batch, op, pt_collection_prefix(collection), key, value, NULL);
     PT_ASSERT(batch.data == place); /* it has not grown */
     if (status == PEAT_OK)
-        status = pt_commit(db, &batch, PEAT_DEFAULT, NULL, 0, NULL);
+        status = commit_and_wait(db, &batch, PEAT_DEFAULT, NULL);
     return status;
 }
 

@@ -11,7 +11,7 @@ enum {
     PT_BUFFER_RANGES_MAX = 512   /* range deletes in one write buffer: each add copies the list */
 };
 
-/* Whether it is a level that this library has. PEAT_UNSUPPORTED, PEAT_INVALID. Any thread. */
+/* Whether it is a level. PEAT_INVALID. Any thread. */
 enum peat_status pt_check_durability(enum peat_durability durability);
 /* The operations of an encoded batch, which is a sequence of whole entries. PEAT_CORRUPT. */
 enum peat_status pt_count_operations(struct peat_bytes payload, size_t *count_out);

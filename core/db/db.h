@@ -9,7 +9,7 @@
  *   history.c   the manifests that are kept          revert.c, diff.c   what is done with them
  *   feeds.c     the log that is kept for feeds       feed.c, feed_places.c   reading on in it
  *   apply.c     a follower takes another's records   feed_list.c   what feeds tell of themselves
- *   position.c  where the store stands; waiting
+ *   position.c  where the store stands; waiting      replicas.c   waiting for followers
  *   catalogue.c, snapshot.c, iterator.c  reading
  *
  * core/README.md has the order of the locks.
@@ -205,7 +205,8 @@ struct pt_commit_request {
 
 void pt_commit_queue_init(struct pt_commit_queue *queue);
 void pt_commit_queue_fini(struct pt_commit_queue *queue);
-/* Commit @p batch, which drops the collections @p dropped_ids. As peat_write(). */
+/* Commit @p batch, which drops the collections @p dropped_ids. As peat_write(), but for PEAT_REPLICAS: it is on this
+ * store's disk then, and who wants more waits for it. */
 enum peat_status pt_commit(struct peat_db *db, struct peat_batch *batch,
                            enum peat_durability durability, const uint64_t *dropped_ids,
                            size_t dropped_count, uint64_t *commit_out);

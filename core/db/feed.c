@@ -353,6 +353,18 @@ static void feed_free(struct peat_feed *feed)
     pt_free(feed);
 }
 
+/* A follower that comes back tells with its first wish what it has. */
+static void replica_note(const struct peat_feed *feed)
+{
+    struct peat_db *db = feed->db;
+
+    if (feed->slot == NULL || (feed->flags & PEAT_FEED_SEALS) == 0)
+        return;
+    pt_mutex_lock(&db->feeds.mutex);
+    pt_replicas_note_locked(db, 0, feed->slot->acknowledged);
+    pt_mutex_unlock(&db->feeds.mutex);
+}
+
 static enum peat_status check_opening(const struct peat_db *db, uint64_t from, const char *name,
                                       unsigned flags)
 {
@@ -396,6 +408,7 @@ enum peat_status peat_feed_open(struct peat_db *db, uint64_t from_commit, const 
         feed_free(opening.feed);
         return status;
     }
+    replica_note(opening.feed);
     *feed_out = opening.feed;
     return PEAT_OK;
 }
@@ -418,6 +431,7 @@ void peat_feed_close(struct peat_feed *feed)
 enum peat_status peat_feed_acknowledge(struct peat_feed *feed, uint64_t commit)
 {
     struct peat_db *db;
+    uint64_t before;
     bool is_worth;
 
     if (feed == NULL)
@@ -430,8 +444,12 @@ enum peat_status peat_feed_acknowledge(struct peat_feed *feed, uint64_t commit)
                        feed->delivered);
     db = feed->db;
     pt_mutex_lock(&db->feeds.mutex);
-    if (commit > feed->slot->acknowledged)
+    before = feed->slot->acknowledged;
+    if (commit > before) {
         feed->slot->acknowledged = commit;
+        if (feed->slot->has_seals)
+            pt_replicas_note_locked(db, before, commit);
+    }
     is_worth = commit >= feed->slot->worth_commit;
     if (is_worth)
         feed->slot->worth_commit = UINT64_MAX; /* until that manifest is planned */

@@ -10,6 +10,7 @@ void pt_feeds_init(struct pt_feeds *feeds)
     memset(feeds, 0, sizeof(*feeds));
     pt_mutex_init(&feeds->mutex);
     pt_condition_init(&feeds->idle);
+    pt_replica_waits_init(&feeds->replicas);
 }
 
 static void slots_free(struct pt_feed_slot **slots, size_t count)
@@ -24,6 +25,7 @@ void pt_feeds_fini(struct pt_feeds *feeds)
     PT_ASSERT(feeds->open == NULL);
     slots_free(feeds->slots, feeds->slot_count);
     pt_free(feeds->pieces);
+    pt_replica_waits_fini(&feeds->replicas);
     pt_condition_fini(&feeds->idle);
     pt_mutex_fini(&feeds->mutex);
 }

@@ -26,6 +26,7 @@
 
 #include "core/base/thread.h"
 #include "core/db/manifest.h"
+#include "core/db/replicas.h"
 
 struct peat_db;
 struct peat_feed;
@@ -62,6 +63,7 @@ struct pt_feeds {
     uint64_t held_size
         PT_GUARDED_BY(mutex); /* bytes: of the pieces that are not the log's own region */
     unsigned waiting PT_GUARDED_BY(mutex); /* for idle */
+    struct pt_replica_waits replicas PT_GUARDED_BY(mutex);
     _Atomic bool install_wanted; /* a manifest is worth writing for what was acknowledged */
     _Atomic bool give_up;        /* the next install lets all go */
 };

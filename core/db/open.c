@@ -46,7 +46,9 @@ void peat_options_init(struct peat_options *options)
                                      .write_buffer_size = (size_t)64 << 20,
                                      .history_count = 1,
                                      .log_size_max = (size_t)192 << 20,
-                                     .feed_log_size_max = UINT64_C(1) << 30};
+                                     .feed_log_size_max = UINT64_C(1) << 30,
+                                     .replica_count = 1,
+                                     .replica_timeout_ms = 10000};
 }
 
 /* Fields that a program compiled against an older header does not know keep their defaults. */
@@ -68,9 +70,11 @@ static enum peat_status take_options(const struct peat_options *given,
         return pt_fail(PEAT_INVALID, "a follower is written to: it cannot be read-only");
     if (options_out->durability == PEAT_DEFAULT)
         options_out->durability = PEAT_OS;
-    if (options_out->durability < PEAT_MEMORY || options_out->durability > PEAT_DISK)
+    if (options_out->durability < PEAT_MEMORY || options_out->durability > PEAT_REPLICAS)
         return pt_fail(PEAT_INVALID, "durability %d cannot be a store's default",
                        (int)options_out->durability);
+    if (options_out->replica_count == 0)
+        return pt_fail(PEAT_INVALID, "replica_count 0: for no follower there is PEAT_DISK");
     if (options_out->memory_size_max < MEMORY_SIZE_MIN)
         return pt_fail(PEAT_INVALID, "memory_size_max of %zu bytes: at least %d",
                        options_out->memory_size_max, MEMORY_SIZE_MIN);
@@ -656,6 +660,7 @@ static enum peat_status close_db(struct peat_db *db, bool clean)
         return pt_fail(PEAT_BUSY, "a snapshot or iterator is still open: close it first");
     if (feed_is_open(db))
         return pt_fail(PEAT_BUSY, "a feed is still open: close it first");
+    pt_replicas_end(db);
     if (!db->read_only) {
         pt_syncer_stop(db);
         pt_merger_stop(db);

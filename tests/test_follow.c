@@ -9,8 +9,10 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +24,15 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
-enum { SOON_MS = 120000, LOOK_US = 2000, ROUNDS = 60, STRANGERS = 120 };
+enum {
+    SOON_MS = 120000,
+    REPLICA_MS = 1000,
+    LOOK_US = 2000,
+    ROUNDS = 60,
+    STRANGERS = 120,
+    KILLS = 3,
+    REPLICATED = 30
+};
 
 /* A store that is offered, and stores that follow. */
 struct scene {
@@ -66,12 +76,25 @@ static void primary_start(struct scene *scene, const char *url)
         (void)snprintf(scene->url, sizeof(scene->url), "%s", url);
 }
 
+/* Commits at PEAT_REPLICAS do not wait long for a follower that is not there. */
+static struct peat_db *primary_store_make(void)
+{
+    struct peat_options options = pt_test_options(PEAT_CREATE);
+    struct peat_db *db;
+
+    (void)unlink(pt_test_path("primary"));
+    pt_test_options_tiny(&options);
+    options.replica_timeout_ms = REPLICA_MS;
+    PT_REQUIRE_OK(peat_open(pt_test_path("primary"), &options, &db));
+    return db;
+}
+
 static void scene_begin(struct scene *scene, const char *url)
 {
     memset(scene, 0, sizeof(*scene));
     key_make("key", scene->key_path);
     key_make("other-key", scene->other_key_path);
-    scene->primary_db = pt_test_store_make("primary", 0);
+    scene->primary_db = primary_store_make();
     primary_start(scene, url);
 }
 
@@ -311,6 +334,154 @@ static void options_that_cannot_be_are_refused(void **state)
     PT_REQUIRE_OK(peat_close(writable));
 }
 
+/* ---- PEAT_REPLICAS ---- */
+
+/* A process that follows when it is told to, until it is killed. It is forked before anybody has used nng. */
+struct replica {
+    pid_t child;
+    int begin[2]; /* pipe */
+    char path[256];
+    char url[256];
+    char key_path[256];
+};
+
+static struct peat_db *replica_open(const char *path)
+{
+    struct peat_options options = pt_test_options(PEAT_CREATE | PEAT_FOLLOWER);
+    struct peat_db *db;
+
+    pt_test_options_tiny(&options);
+    PT_REQUIRE_OK(peat_open(path, &options, &db));
+    return db;
+}
+
+static struct peat_follower *replica_follow(struct peat_db *db, const char *url,
+                                            const char *key_path)
+{
+    struct peat_follower_options options;
+    struct peat_follower *follower;
+
+    peat_follower_options_init(&options);
+    options.url = url;
+    options.key_path = key_path;
+    options.name = "replica";
+    PT_REQUIRE_OK(peat_follower_start(db, &options, &follower, NULL));
+    return follower;
+}
+
+static void replica_run(void *context)
+{
+    const struct replica *replica = context;
+    char byte;
+
+    PT_REQUIRE(pt_pipe_read(replica->begin[0], &byte, 1));
+    (void)replica_follow(replica_open(replica->path), replica->url, replica->key_path);
+    for (;;)
+        (void)pause();
+}
+
+/* A thread that commits, follower or not. */
+struct committer {
+    pthread_t thread;
+    struct peat_db *db;
+    atomic_bool stop;
+    _Atomic uint64_t replicated; /* the newest commit that returned PEAT_OK */
+};
+
+static void *committer_run(void *context)
+{
+    struct committer *committer = context;
+    struct peat_batch *batch = peat_batch_new(0);
+
+    PT_REQUIRE_OK(peat_batch_put(batch, NULL, pt_text("key"), pt_text("value")));
+    while (!atomic_load(&committer->stop)) {
+        uint64_t commit = 0;
+        enum peat_status status = peat_write(committer->db, batch, PEAT_REPLICAS, &commit);
+
+        PT_REQUIRE(commit > 0);
+        if (status != PEAT_TIMEOUT)
+            PT_REQUIRE_OK(status);
+        if (status == PEAT_OK)
+            atomic_store(&committer->replicated, commit);
+    }
+    peat_batch_free(batch);
+    return NULL;
+}
+
+static void replica_kill(struct replica *replica, struct committer *committer)
+{
+    uint64_t before = atomic_load(&committer->replicated);
+    struct peat_position position;
+    struct peat_db *db;
+    char byte = 0;
+
+    PT_REQUIRE(pt_pipe_write(replica->begin[1], &byte, 1));
+    while (atomic_load(&committer->replicated) < before + REPLICATED) {
+        pt_child_check(replica->child);
+        (void)usleep(LOOK_US);
+    }
+    pt_child_kill(replica->child);
+    db = replica_open(replica->path);
+    PT_REQUIRE_OK(peat_position_get(db, &position));
+    PT_REQUIRE(position.commit >= atomic_load(&committer->replicated));
+    PT_REQUIRE_OK(peat_abort(db));
+    (void)close(replica->begin[0]);
+    (void)close(replica->begin[1]);
+}
+
+static void what_was_committed_at_replicas_is_in_a_follower_that_was_killed(void **state)
+{
+    struct replica replicas[KILLS];
+    struct committer committer = {.stop = false};
+    struct scene scene;
+    (void)state;
+
+    for (unsigned i = 0; i < KILLS; i++) {
+        struct replica *replica = &replicas[i];
+
+        PT_REQUIRE(pipe(replica->begin) == 0);
+        (void)snprintf(replica->path, sizeof(replica->path), "%s", pt_test_path("replica"));
+        (void)snprintf(replica->url, sizeof(replica->url), "ipc://%s", pt_test_path("socket"));
+        (void)snprintf(replica->key_path, sizeof(replica->key_path), "%s", pt_test_path("key"));
+        replica->child = pt_child_start(replica_run, replica);
+    }
+    scene_begin(&scene, replicas[0].url);
+    committer.db = scene.primary_db;
+    PT_REQUIRE(pthread_create(&committer.thread, NULL, committer_run, &committer) == 0);
+    for (unsigned i = 0; i < KILLS; i++)
+        replica_kill(&replicas[i], &committer);
+    atomic_store(&committer.stop, true);
+    peat_replicas_cancel(scene.primary_db);
+    PT_REQUIRE(pthread_join(committer.thread, NULL) == 0);
+    scene_end(&scene);
+}
+
+static void a_commit_at_replicas_waits_for_a_follower_that_comes_back(void **state)
+{
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
+    struct peat_batch *batch = peat_batch_new(0);
+    struct peat_follower *follower;
+    struct scene scene;
+    uint64_t commit = 0;
+    (void)state;
+
+    scene_begin(&scene, "tcp://127.0.0.1:0");
+    PT_REQUIRE_OK(peat_batch_put(batch, NULL, pt_text("key"), pt_text("value")));
+    for (unsigned i = 0; i < 3; i++) {
+        follower = replica_follow(db, scene.url, scene.key_path);
+        PT_REQUIRE_OK(peat_wait_replicas(scene.primary_db, commit, 1, SOON_MS, NULL));
+        PT_REQUIRE_OK(peat_write(scene.primary_db, batch, PEAT_OS, &commit));
+        PT_REQUIRE_OK(peat_wait_replicas(scene.primary_db, commit, 1, SOON_MS, NULL));
+        PT_REQUIRE_OK(peat_wait_commit(db, commit, 0, NULL)); /* it is there already */
+        peat_follower_stop(follower);
+        PT_REQUIRE_STATUS(peat_write(scene.primary_db, batch, PEAT_REPLICAS, &commit),
+                          PEAT_TIMEOUT);
+    }
+    peat_batch_free(batch);
+    scene_end(&scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 /* ---- Strangers ---- */
 
 static unsigned fds_open(void)
@@ -428,6 +599,9 @@ static void both_ends_start_and_stop_at_any_moment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* The first, as it forks: */
+        cmocka_unit_test(what_was_committed_at_replicas_is_in_a_follower_that_was_killed),
+        cmocka_unit_test(a_commit_at_replicas_waits_for_a_follower_that_comes_back),
         cmocka_unit_test(P7_over_tcp_a_follower_holds_what_its_primary_holds),
         cmocka_unit_test(P7_over_ipc_a_follower_holds_what_its_primary_holds),
         cmocka_unit_test(a_follower_goes_on_when_its_primary_comes_back_and_one_of_its_own_with_it),

@@ -1,6 +1,7 @@
 /*
  * The property (P7): whatever the network does, and whoever dies when, what a follower shows is what its primary showed
- * at some commit, never older than before; and once the network is whole again, all stand where the primary stands.
+ * at some commit, never older than before; and once the network is whole again, all stand where the primary stands. What a
+ * follower has told its primary to have on its disk, which PEAT_REPLICAS goes by, no death of its takes.
  *
  * The protocol's state machines get bytes and time from here: a primary, two followers of it, and one of a follower, on
  * one thread, with virtual time. The network delays, cuts, swallows, flips, repeats, leaves out and swaps. Stores lie in real
@@ -34,6 +35,7 @@ enum {
     LATENCY_US_MAX = 40000,
     CHUNK_MAX = 20000, /* bytes that arrive at once */
     WORLDS = 300,
+    FORGETFUL_MS = 3600000, /* nothing is synced in the background */
     DIGEST_SIZE = 32
 };
 
@@ -70,6 +72,8 @@ struct node {
     struct peat_db *db; /* NULL: it is dead */
     struct pt_redial redial;
     uint64_t seen;      /* the newest commit that was looked at */
+    uint64_t durable;   /* the newest that it has told another node to be on its disk */
+    bool forgets;       /* a death takes what it has not synced */
     uint64_t frozen_us; /* it does nothing until then */
     bool full;
     char words[PT_PEER_WORDS_MAX]; /* why its last session ended */
@@ -90,7 +94,7 @@ struct world {
 
 /* What happened in all worlds: a test that met nothing proves nothing. */
 static struct {
-    uint64_t commits, links, cuts, damaged, crashes, full, seeds, looks;
+    uint64_t commits, links, cuts, damaged, crashes, forgotten, full, seeds, looks;
 } totals;
 
 static void require(const struct world *world, bool holds, const char *words)
@@ -101,6 +105,19 @@ static void require(const struct world *world, bool holds, const char *words)
 }
 
 /* ---- Stores ---- */
+
+/* What it has said to have on its disk has outlived it. */
+static void durable_check(const struct world *world, struct node *node)
+{
+    struct peat_position position;
+
+    PT_REQUIRE_OK(peat_position_get(node->db, &position));
+    require(world, position.commit >= node->durable,
+            "a follower lost what it had told to be on its disk");
+    totals.forgotten += position.commit < node->seen;
+    if (node->forgets && node->seen > position.commit) /* nobody was promised more */
+        node->seen = position.commit;
+}
 
 static void node_open(struct world *world, int number)
 {
@@ -115,6 +132,7 @@ static void node_open(struct world *world, int number)
         status = peat_open(node->path, &node->options, &node->db);
     }
     PT_REQUIRE_OK(status);
+    durable_check(world, node);
     pt_redial_init(&node->redial, pt_dice_next(&world->dice));
     node->redial.due_us = world->now_us;
 }
@@ -138,6 +156,12 @@ static void node_make(struct world *world, int number)
     (void)unlink(node->path);
     node->options = pt_test_options(PEAT_CREATE | (number == 0 ? 0 : PEAT_FOLLOWER));
     pt_test_options_tiny(&node->options);
+    node->forgets =
+        number % 2 == 1 && pt_dice_one_in(&world->dice, 2); /* none that others follow */
+    if (node->forgets) {
+        node->options.flags |= PEAT_LOG_PWRITE;
+        node->options.sync_interval_ms = FORGETFUL_MS;
+    }
     if (world->short_log)
         node->options.feed_log_size_max = 128 * KIB;
     node_open(world, number);
@@ -319,7 +343,9 @@ static void dial(struct world *world, int number)
         .name = name,
         .window_size = 64 * KIB << pt_dice_below(&world->dice, 6),
         .record_size_max = 64 * MIB,
-        .durability = pt_dice_one_in(&world->dice, 2) ? PEAT_DISK : PEAT_OS};
+        .durability = pt_dice_one_in(&world->dice, 2) ? PEAT_DISK
+                      : node->forgets                 ? PEAT_MEMORY
+                                                      : PEAT_OS};
     struct pt_primary_session_options primary = {
         .keys = &key, .key_count = 1, .displace = displace, .context = world};
 
@@ -383,6 +409,7 @@ static void seed(struct world *world, int number)
     PT_REQUIRE_OK(peat_backup(above->db, NULL, &options, NULL));
     PT_REQUIRE_OK(peat_restore(node->path, chain, 1, NULL, NULL, NULL));
     (void)unlink(path);
+    node->durable = 0;
     node_open(world, number);
     totals.seeds++;
 }
@@ -401,6 +428,16 @@ static void link_hung_up(struct world *world, struct link *link)
         pt_peer_cut(pt_follower_session_base(link->follower_end), "hung up");
 }
 
+/* What the follower has told: never more than it sent, so what a death takes had not been told. */
+static void durable_note(struct world *world, const struct link *link)
+{
+    struct node *node = &world->nodes[link->follower];
+    uint64_t durable = pt_primary_session_ack(link->primary_end).durable;
+
+    if (pt_primary_session_feed(link->primary_end) != NULL && durable > node->durable)
+        node->durable = durable;
+}
+
 static void primary_end_step(struct world *world, struct link *link)
 {
     struct pt_peer *base;
@@ -413,6 +450,7 @@ static void primary_end_step(struct world *world, struct link *link)
         pt_primary_session_receive(link->primary_end, chunk->bytes, chunk->size, world->now_us);
         free(chunk);
     }
+    durable_note(world, link);
     (void)pt_primary_session_step(link->primary_end, world->now_us);
     output_carry(world, link, &link->down, base);
     if (base->end != PT_PEER_GOES_ON)
@@ -656,10 +694,10 @@ static void P7_whatever_the_network_does_a_follower_shows_its_primarys_history(v
     }
     free(world);
     printf("# %" PRIu64 " worlds: %" PRIu64 " commits, %" PRIu64 " connections, %" PRIu64
-           " cut, %" PRIu64 " damaged, %" PRIu64 " deaths, %" PRIu64 " times full, %" PRIu64
-           " made anew of a backup, %" PRIu64 " looks\n",
+           " cut, %" PRIu64 " damaged, %" PRIu64 " deaths, %" PRIu64 " that took commits, %" PRIu64
+           " times full, %" PRIu64 " made anew of a backup, %" PRIu64 " looks\n",
            count, totals.commits, totals.links, totals.cuts, totals.damaged, totals.crashes,
-           totals.full, totals.seeds, totals.looks);
+           totals.forgotten, totals.full, totals.seeds, totals.looks);
 }
 
 int main(void)

@@ -919,6 +919,26 @@ wait "$server"
 ok "serving ends when it is asked to"
 grep -qx "listening on $url" serve.out && [ ! -s serve.err ]
 ok "and has said where it listened"
+"$peat" serve --listen "$url" --key k.key --format tsv --report --durability replicas serve.db \
+    <<END >report.out 2>report.err &
+d${tab}4
+END
+server=$!
+until grep -q 'not on a follower' report.err || ! kill -0 "$server"; do sleep 0.1; done
+[ "$(grep -c '^1$' report.out)" -eq 0 ]
+ok "at level replicas a commit that no follower has is not counted, and it says so"
+"$peat" follow --from "$url" --key k.key --name one follow.db >again.out 2>again.err &
+follower=$!
+until grep -q '^1$' report.out || ! kill -0 "$server"; do sleep 0.1; done
+kill -9 "$follower"
+wait "$follower" 2>/dev/null
+[ "$("$peat" get follow.db d)" = 4 ]
+ok "and one that is counted is in the follower, though that is killed"
+kill "$server"
+wait "$server"
+[ $? -eq 0 ]
+ok "serving ends as before"
+exits 2 "no follower waits for replicas" follow --from "$url" --durability replicas follow.db
 exits 2 "serve without an address is wrong usage" serve serve.db
 exits 2 "follow without an address is wrong usage" follow follow.db
 exits 3 "without a key only this machine is served" serve --listen tcp://0.0.0.0:0 serve.db

@@ -109,7 +109,7 @@ static enum pt_exit delete_run(int argc, char **argv)
                 return PT_EXIT_USAGE;
         } else if (code != 'd')
             return code == PT_OPTION_HELPED ? PT_EXIT_DONE : PT_EXIT_USAGE;
-        else if (!pt_command_durability(optarg, &options.durability))
+        else if (!pt_command_durability(optarg, PEAT_DISK, &options.durability))
             return PT_EXIT_USAGE;
     }
     if (!pt_command_arguments(argc, 2, argc))

@@ -105,7 +105,7 @@ static bool option_take(struct follow_options *options, int code)
 {
     switch (code) {
     case 'd':
-        return pt_command_durability(optarg, &options->follower.durability);
+        return pt_command_durability(optarg, PEAT_DISK, &options->follower.durability);
     case 'F':
         options->follower.url = optarg;
         return true;

@@ -22,7 +22,7 @@ static bool option_take(struct load_options *options, int code)
         options->path = optarg;
         return true;
     case 'd':
-        return pt_command_durability(optarg, &options->load.durability);
+        return pt_command_durability(optarg, PEAT_DISK, &options->load.durability);
     case 'f':
         return pt_load_format_take(&options->load, optarg);
     case PT_OPTION_FILE_SIZE:

@@ -86,7 +86,7 @@ static bool option_take(struct serve_options *options, int code)
 {
     switch (code) {
     case 'd':
-        return pt_command_durability(optarg, &options->load.durability);
+        return pt_command_durability(optarg, PEAT_REPLICAS, &options->load.durability);
     case 'f':
         return pt_load_format_take(&options->load, optarg);
     case 'i':
@@ -154,7 +154,8 @@ const struct pt_command pt_command_serve = {
         "                          reach: whoever reaches them can read everything\n"
         "  -f, --format FORMAT     of standard input: tsv, json, dump or deb822; without it, the\n"
         "                          first line decides\n"
-        "  -d, --durability LEVEL  what each commit survives: memory, os (default), disk\n"
+        "  -d, --durability LEVEL  what each commit survives: memory, os (default), disk, or\n"
+        "                          replicas: on a follower's disk, too; without one it waits\n"
         "  -r, --report            after each commit write how many entries are committed\n",
     .run = serve_run,
 };

@@ -104,20 +104,24 @@ bool pt_command_file_size(const char *text, uint64_t *size_out)
     return pt_command_number("--file-size-max", text, FILE_SIZE_MIN, UINT64_MAX, size_out);
 }
 
-bool pt_command_durability(const char *text, enum peat_durability *durability_out)
+bool pt_command_durability(const char *text, enum peat_durability max,
+                           enum peat_durability *durability_out)
 {
     static const struct {
         const char *name;
         enum peat_durability durability;
-    } levels[] = {{"memory", PEAT_MEMORY}, {"os", PEAT_OS}, {"disk", PEAT_DISK}};
+    } levels[] = {
+        {"memory", PEAT_MEMORY}, {"os", PEAT_OS}, {"disk", PEAT_DISK}, {"replicas", PEAT_REPLICAS}};
 
     for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
-        if (strcmp(levels[i].name, text) == 0) {
+        if (levels[i].durability <= max && strcmp(levels[i].name, text) == 0) {
             *durability_out = levels[i].durability;
             return true;
         }
     }
-    (void)pt_complain_usage("--durability takes memory, os or disk, not '%s'", text);
+    (void)pt_complain_usage(
+        "--durability takes %s, not '%s'",
+        max == PEAT_REPLICAS ? "memory, os, disk or replicas" : "memory, os or disk", text);
     return false;
 }
 

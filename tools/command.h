@@ -65,8 +65,9 @@ bool pt_command_number(const char *what, const char *text, uint64_t min, uint64_
 /* Read the value of --file-size-max. */
 bool pt_command_file_size(const char *text, uint64_t *size_out);
 
-/* Read memory, os or disk. */
-bool pt_command_durability(const char *text, enum peat_durability *durability_out);
+/* Read memory, os, disk or replicas, at most @p max: PEAT_DISK or PEAT_REPLICAS. */
+bool pt_command_durability(const char *text, enum peat_durability max,
+                           enum peat_durability *durability_out);
 
 /* Set @p bytes to @p text, or, if @p is_hex, to what its hexadecimal digits stand for; complains
  * where that fails. @p bytes is initialized here; release with pt_textbuf_fini(). */

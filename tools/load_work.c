@@ -1,12 +1,15 @@
 #include "tools/load_work.h"
 
 #include "tools/human.h"
+#include "tools/interrupt.h"
 #include "tools/output.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { LOOK_MS = 200 /* how often who waits for followers looks whether it is to stop */ };
 
 /* A batch of large values is committed before it has this many bytes more than one value. */
 static const size_t batch_size_max = (size_t)16 << 20;
@@ -24,16 +27,34 @@ static enum pt_exit batch_renew(struct pt_load_work *work)
                                : pt_complain_status(work->target.store, PEAT_NO_MEMORY);
 }
 
+/* No follower has @p commit yet: wait on, until it is to stop. */
+static enum pt_exit replicas_await(const struct pt_load_work *work, uint64_t commit)
+{
+    enum peat_status status = PEAT_TIMEOUT;
+
+    pt_complain(work->target.store,
+                "commit %" PRIu64 " is here, but not on a follower's disk: waiting", commit);
+    while (status == PEAT_TIMEOUT && !pt_interrupt_came())
+        status = peat_wait_replicas(work->target.db, commit, 1, LOOK_MS, NULL);
+    return status == PEAT_OK ? PT_EXIT_DONE : PT_EXIT_ERROR;
+}
+
 static enum pt_exit batch_commit(struct pt_load_work *work)
 {
     size_t count = peat_batch_count(work->batch);
+    enum pt_exit outcome = PT_EXIT_DONE;
+    uint64_t commit = 0;
     enum peat_status status;
 
     if (count == 0)
         return PT_EXIT_DONE;
-    status = peat_write(work->target.db, work->batch, work->options->durability, NULL);
-    if (status != PEAT_OK)
-        return pt_complain_status(work->target.store, status);
+    status = peat_write(work->target.db, work->batch, work->options->durability, &commit);
+    if (status == PEAT_TIMEOUT)
+        outcome = replicas_await(work, commit);
+    else if (status != PEAT_OK)
+        outcome = pt_complain_status(work->target.store, status);
+    if (outcome != PT_EXIT_DONE)
+        return outcome;
     work->entry_count += count;
     if (work->options->is_report) {
         pt_output_format("%" PRIu64 "\n", work->entry_count);

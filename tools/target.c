@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { REPLICA_TIMEOUT_MS = 1000 /* then the user is told what is being waited for */ };
+
 static enum pt_exit store_open(struct pt_target *target, const char *store, unsigned flags,
                                uint64_t file_size_max)
 {
@@ -16,6 +18,7 @@ static enum pt_exit store_open(struct pt_target *target, const char *store, unsi
     options.file_size_max = file_size_max;
     options.history_count = 0; /* what is kept is up to the program whose store it is */
     options.feed_log_size_max = UINT64_MAX;
+    options.replica_timeout_ms = REPLICA_TIMEOUT_MS;
     status = peat_open(store, &options, &target->db);
     if (status == PEAT_OK)
         return PT_EXIT_DONE;

@@ -162,6 +162,35 @@ void pt_report_figure(struct pt_report *report, const char *workload, const char
                    name, value, unit);
 }
 
+static const char *bound_verdict(struct pt_report *report, double value, struct pt_bound required)
+{
+    if (required.value <= 0)
+        return "";
+    if (required.is_max ? value <= required.value : value >= required.value) {
+        report->met_count++;
+        return "ok";
+    }
+    report->below_count++;
+    return "MISSED";
+}
+
+void pt_report_bound(struct pt_report *report, const char *workload, const char *name, double value,
+                     const char *unit, struct pt_bound required)
+{
+    const char *word = bound_verdict(report, value, required);
+    const char *side = required.is_max ? "at most" : "at least";
+    struct text bound = {""};
+
+    if (required.value > 0)
+        (void)snprintf(bound.text, sizeof(bound.text), "%s %g", side, required.value);
+    if (report->tsv)
+        (void)printf("%s\t%s\t%.6g\t%s\t%s\t%s\n", workload, name, value, unit, bound.text, word);
+    else
+        (void)printf("%-22s %-40s %12.*f %-5s %-15s %s\n", workload, name, value < 100 ? 3 : 0,
+                     value, unit, bound.text, word);
+    (void)fflush(stdout);
+}
+
 void pt_report_finish(const struct pt_report *report)
 {
     if (report->figure_count > 0 && !report->tsv)

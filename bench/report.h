@@ -53,6 +53,28 @@ void pt_report_row(struct pt_report *report, const char *workload, const char *p
 void pt_report_figure(struct pt_report *report, const char *workload, const char *name,
                       double value, const char *unit);
 
+/* What a single figure must reach. */
+struct pt_bound {
+    double value; /* 0: nothing is required */
+    bool is_max;  /* it may not be more; else not less */
+};
+
+static const struct pt_bound pt_none_required = {0, false};
+
+static inline struct pt_bound pt_at_least(double value)
+{
+    return (struct pt_bound){value, false};
+}
+
+static inline struct pt_bound pt_at_most(double value)
+{
+    return (struct pt_bound){value, true};
+}
+
+/* Print a line: @p value with what it is, what is required, and whether that is met. */
+void pt_report_bound(struct pt_report *report, const char *workload, const char *name, double value,
+                     const char *unit, struct pt_bound required);
+
 /* Print the figures and how many requirements were met. */
 void pt_report_finish(const struct pt_report *report);
 

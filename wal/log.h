@@ -190,7 +190,7 @@ struct pt_record {
 /* Bytes that a payload of @p size takes as records: what it adds to the position. */
 uint64_t pt_log_payload_extent(uint64_t size);
 /* The history behind @p record, where it is @p point before it: without a place. @p scratch: room for
- * PT_LOG_RECORD_SIZE_MAX bytes. */
+ * pt_log_payload_extent() of its payload, or PT_LOG_RECORD_SIZE_MAX bytes if that is less. */
 struct pt_log_point pt_log_point_behind(const struct pt_log_point *point,
                                         const struct pt_record *record, uint8_t *scratch);
 

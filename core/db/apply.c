@@ -25,7 +25,7 @@ struct applying {
     size_t done; /* of them are applied, or were there */
     enum peat_durability durability;
     bool relief;      /* they only delete, and there was no space without the reserve */
-    uint8_t *scratch; /* PT_LOG_RECORD_SIZE_MAX bytes */
+    uint8_t *scratch; /* room for what the largest record takes in the log, or its largest part */
 };
 
 /* Batches that become visible together. */
@@ -350,11 +350,26 @@ static enum peat_status check_call(const struct peat_db *db, enum peat_durabilit
     return pt_check_durability(durability);
 }
 
+/* What checking the records needs. Mostly they are small: to map and unmap a large piece takes longer than to apply them. */
+static size_t scratch_size(const struct peat_record *records, size_t count)
+{
+    uint64_t size = pt_log_payload_extent(0);
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t extent = pt_log_payload_extent(records[i].payload.size);
+
+        if (extent > size)
+            size = extent;
+    }
+    return size < PT_LOG_RECORD_SIZE_MAX ? (size_t)size : (size_t)PT_LOG_RECORD_SIZE_MAX;
+}
+
 enum peat_status peat_apply(struct peat_db *db, const struct peat_record *records, size_t count,
                             enum peat_durability durability, uint64_t *commit_out)
 {
     struct applying applying = {.records = records, .count = count, .durability = durability};
     enum peat_status status;
+    size_t size;
 
     if (db == NULL || (records == NULL && count > 0))
         return pt_fail_null();
@@ -363,13 +378,14 @@ enum peat_status peat_apply(struct peat_db *db, const struct peat_record *record
         return status;
     if (durability == PEAT_DEFAULT) /* where that is PEAT_REPLICAS, it is as PEAT_DISK */
         applying.durability = db->options.durability;
-    applying.scratch = pt_block_alloc(PT_LOG_RECORD_SIZE_MAX);
+    size = scratch_size(records, count);
+    applying.scratch = pt_block_alloc(size);
     if (applying.scratch == NULL)
-        return pt_fail(PEAT_NO_MEMORY, "%d bytes to check records", PT_LOG_RECORD_SIZE_MAX);
+        return pt_fail(PEAT_NO_MEMORY, "%zu bytes to check records", size);
     status = pt_commit_alone(db, apply_alone, &applying);
     if (status == PEAT_NO_SPACE)
         status = retry(db, &applying);
-    pt_block_free(applying.scratch, PT_LOG_RECORD_SIZE_MAX);
+    pt_block_free(applying.scratch, size);
     if (commit_out != NULL)
         *commit_out = pt_newest_commit(db);
     return status;

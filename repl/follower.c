@@ -21,8 +21,7 @@ enum {
     LOOK_MS = 500,   /* so often it looks whether a time has come */
     LEAVE_MS = 1000, /* to say that it stops; after that the connection is shut */
     WINDOW_MIN = 64 << 10,
-    WINDOW_DEFAULT = 8 << 20,
-    PIECE_SIZE = 256 << 10
+    WINDOW_DEFAULT = 8 << 20
 };
 
 #define WINDOW_MAX (UINT64_C(1) << 40) /* credit is counted from a session's beginning in 64 bits */
@@ -36,54 +35,27 @@ struct peat_follower {
     pthread_t thread;
     _Atomic bool stopping;
     pthread_mutex_t mutex;    /* guards what follows */
-    pthread_cond_t changed;   /* it is to stop, or has; or what was sent has gone */
+    pthread_cond_t changed;   /* it is to stop, or has */
     bool is_over;             /* the thread does nothing any more */
     struct pt_stream *stream; /* NULL: there is no connection */
-    bool sending;
-    enum peat_status sent_status;
     enum peat_follower_state state;
     struct peat_position primary;
     uint64_t connections;
     char words[PT_PEER_WORDS_MAX];
-    uint8_t piece[PIECE_SIZE]; /* the thread's */
 };
 
 /* ---- One connection ---- */
 
-static void piece_sent(void *context, enum peat_status status)
-{
-    struct peat_follower *follower = context;
-
-    pthread_mutex_lock(&follower->mutex);
-    follower->sending = false;
-    follower->sent_status = status;
-    pthread_cond_broadcast(&follower->changed);
-    pthread_mutex_unlock(&follower->mutex);
-}
-
 /* Send all that there is. */
 static enum peat_status flush(struct peat_follower *follower, struct pt_channel *channel)
 {
-    enum peat_status status = PEAT_OK;
+    struct peat_bytes output = pt_channel_output(channel);
+    enum peat_status status;
 
-    while (status == PEAT_OK) {
-        struct peat_bytes output = pt_channel_output(channel);
-        size_t size = output.size < PIECE_SIZE ? output.size : PIECE_SIZE;
-
-        if (size == 0)
-            return PEAT_OK;
-        memcpy(follower->piece, output.data, size);
-        pt_channel_output_taken(channel, size);
-        pthread_mutex_lock(&follower->mutex);
-        follower->sending = true;
-        pthread_mutex_unlock(&follower->mutex);
-        pt_stream_send(follower->stream, follower->piece, size, SEND_MS, piece_sent, follower);
-        pthread_mutex_lock(&follower->mutex);
-        while (follower->sending)
-            (void)pthread_cond_wait(&follower->changed, &follower->mutex);
-        status = follower->sent_status;
-        pthread_mutex_unlock(&follower->mutex);
-    }
+    if (output.size == 0)
+        return PEAT_OK;
+    status = pt_stream_write(follower->stream, output.data, output.size, SEND_MS);
+    pt_channel_output_taken(channel, output.size);
     return status;
 }
 

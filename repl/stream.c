@@ -17,6 +17,7 @@ struct pt_stream {
     nng_stream *stream;
     nng_aio *receiving;
     nng_aio *sending;
+    nng_aio *writing;
     const uint8_t *rest; /* of what is being sent */
     size_t rest_size;
     unsigned send_timeout_ms;
@@ -109,13 +110,16 @@ static enum peat_status stream_new(nng_stream *taken, struct pt_stream **stream_
     struct pt_stream *stream = calloc(1, sizeof(*stream));
 
     if (stream != NULL && nng_aio_alloc(&stream->receiving, NULL, NULL) == 0 &&
+        nng_aio_alloc(&stream->writing, NULL, NULL) == 0 &&
         nng_aio_alloc(&stream->sending, send_finished, stream) == 0) {
         stream->stream = taken;
         *stream_out = stream;
         return PEAT_OK;
     }
-    if (stream != NULL)
+    if (stream != NULL) {
         nng_aio_free(stream->receiving);
+        nng_aio_free(stream->writing);
+    }
     free(stream);
     nng_stream_free(taken);
     return PEAT_NO_MEMORY;
@@ -232,6 +236,27 @@ void pt_stream_send(struct pt_stream *stream, const void *bytes, size_t size, un
     send_rest(stream);
 }
 
+enum peat_status pt_stream_write(struct pt_stream *stream, const void *bytes, size_t size,
+                                 unsigned timeout_ms)
+{
+    enum peat_status status = PEAT_OK;
+    const char *why = NULL;
+    const uint8_t *rest = bytes;
+
+    while (size > 0 && status == PEAT_OK) {
+        nng_iov part = {(void *)(uintptr_t)rest, size};
+
+        (void)nng_aio_set_iov(stream->writing, 1, &part); /* one part always fits */
+        nng_aio_set_timeout(stream->writing, (nng_duration)timeout_ms);
+        nng_stream_send(stream->stream, stream->writing);
+        nng_aio_wait(stream->writing);
+        status = status_of(nng_aio_result(stream->writing), &why);
+        rest += nng_aio_count(stream->writing);
+        size -= nng_aio_count(stream->writing);
+    }
+    return status;
+}
+
 void pt_stream_shut(struct pt_stream *stream)
 {
     nng_stream_close(stream->stream);
@@ -243,9 +268,11 @@ void pt_stream_close(struct pt_stream *stream)
         return;
     nng_stream_close(stream->stream);
     nng_aio_stop(stream->receiving);
+    nng_aio_stop(stream->writing);
     nng_aio_stop(stream->sending);
     nng_stream_free(stream->stream);
     nng_aio_free(stream->receiving);
+    nng_aio_free(stream->writing);
     nng_aio_free(stream->sending);
     free(stream);
 }

@@ -46,6 +46,10 @@ enum peat_status pt_stream_receive(struct pt_stream *stream, void *bytes, size_t
 /* All of the bytes, which must stay until @p done is called, on another thread. One at a time. */
 void pt_stream_send(struct pt_stream *stream, const void *bytes, size_t size, unsigned timeout_ms,
                     void (*done)(void *context, enum peat_status status), void *context);
+/* The same, and wait until they are gone, or PEAT_TIMEOUT: no other thread is woken for it. Fails as
+ * pt_stream_receive(). One thread at a time. */
+enum peat_status pt_stream_write(struct pt_stream *stream, const void *bytes, size_t size,
+                                 unsigned timeout_ms);
 /* Whoever waits in a call on it returns. Any thread. */
 void pt_stream_shut(struct pt_stream *stream);
 /* After shutting it: waits until no callback runs any more. Not from one. */

@@ -166,32 +166,33 @@ static void stream_set(struct peat_follower *follower, struct pt_stream *stream)
     pthread_mutex_unlock(&follower->mutex);
 }
 
-/* Dial, and follow as long as it goes. Whether the connection was of use. */
-static bool follow_once(struct peat_follower *follower)
+/* Dial, and follow as long as it goes. What came of the connection. */
+static enum pt_redial_cause follow_once(struct peat_follower *follower)
 {
     struct pt_follower_session *session = NULL;
     struct pt_stream *stream = NULL;
     const char *why = "nobody answers";
     enum peat_status status = pt_dialer_dial(follower->dialer, DIAL_MS, &stream, &why);
-    bool was_of_use;
+    enum pt_redial_cause cause;
 
     if (status == PEAT_OK)
         status = pt_follower_session_open(follower->db, &follower->session_options,
                                           follower->keys.keys, pt_now_us(), &session);
     if (status != PEAT_OK) {
+        cause = stream == NULL ? PT_REDIAL_UNANSWERED : PT_REDIAL_OF_NO_USE;
         pt_stream_close(stream);
         ended(follower, PEAT_FOLLOWER_CONNECTING, why);
-        return false;
+        return cause;
     }
     stream_set(follower, stream);
     converse(follower, session);
-    was_of_use = pt_follower_session_was_of_use(session);
+    cause = pt_follower_session_was_of_use(session) ? PT_REDIAL_OF_USE : PT_REDIAL_OF_NO_USE;
     stream_set(follower, NULL);
     pt_stream_close(stream);
     ended(follower, state_of(pt_follower_session_base(session)->end),
           pt_follower_session_base(session)->words);
     pt_follower_session_close(session);
-    return was_of_use;
+    return cause;
 }
 
 static void wait_until(struct peat_follower *follower, uint64_t due_us)
@@ -217,9 +218,9 @@ static void *follower_run(void *context)
     randombytes_buf(&seed, sizeof(seed));
     pt_redial_init(&redial, seed);
     while (!over && !atomic_load(&follower->stopping)) {
-        bool was_of_use = follow_once(follower);
+        enum pt_redial_cause cause = follow_once(follower);
 
-        pt_redial_failed(&redial, was_of_use, pt_now_us());
+        pt_redial_failed(&redial, cause, pt_now_us());
         over = is_over(follower->state); /* this thread alone writes it */
         if (!over)
             wait_until(follower, redial.due_us);

@@ -142,7 +142,8 @@ struct peat_follower_options {
 PEAT_API void peat_follower_options_init(struct peat_follower_options *options);
 
 /**
- * Have @p db follow, until it is stopped. It dials, and dials again when a connection is lost: after 0.1 to 5 seconds.
+ * Have @p db follow, until it is stopped. It dials, and dials again when a connection is lost: after 0.1 to 5 seconds,
+ * the longer the less came of connections; a primary that nobody answers for is tried each quarter of a second.
  *
  * @param db            opened with PEAT_FOLLOWER; new, or made of a backup of the primary; stop before peat_close()
  * @param options       borrowed for the call

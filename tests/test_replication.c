@@ -351,7 +351,7 @@ static void dial(struct world *world, int number)
 
     (void)snprintf(name, sizeof(name), "node-%d", number);
     if (above->db == NULL || world->link_count == LINKS_MAX) {
-        pt_redial_failed(&node->redial, false, world->now_us);
+        pt_redial_failed(&node->redial, PT_REDIAL_UNANSWERED, world->now_us);
         return;
     }
     *link = (struct link){.follower = number};
@@ -371,7 +371,9 @@ static void follower_end_close(struct world *world, struct link *link)
     if (link->follower_end == NULL)
         return;
     if (node->db != NULL)
-        pt_redial_failed(&node->redial, pt_follower_session_was_of_use(link->follower_end),
+        pt_redial_failed(&node->redial,
+                         pt_follower_session_was_of_use(link->follower_end) ? PT_REDIAL_OF_USE
+                                                                            : PT_REDIAL_OF_NO_USE,
                          world->now_us);
     pt_follower_session_close(link->follower_end);
     link->follower_end = NULL;

@@ -6,7 +6,8 @@
  *     waits for any of them.
  *  2. A connection's mutex guards its session. The list's mutex comes after it, and nobody who holds it takes another
  *     one: who walks the list pins what it needs, and lets the list go.
- *  3. Whoever lets the last pin go frees a connection. Its reader holds one until its session has ended and the stream is shut.
+ *  3. Whose session has ended, wherever, is shut when its last words have gone: so its reader, who waits for bytes, learns of it.
+ *  4. Whoever lets the last pin go frees a connection. Its reader holds one until its session has ended and the stream is shut.
  */
 #include "repl/peat_repl.h"
 #include "repl/primary_session.h"
@@ -22,7 +23,9 @@ enum {
     LISTENERS_MAX = 8,
     STRANGERS_MAX = 16, /* connections that have not shown a key yet */
     FOLLOWERS_MAX = 64,
-    LOOK_MS = 200, /* so often a thread looks whether it is to stop, and whether a time has come */
+    LOOK_MS = 200, /* so often the waker looks whether it is to stop, and whether a time has come */
+    READ_MS = 1000,   /* a reader does, too, should another connection hold up the waker */
+    ACCEPT_MS = 5000, /* pt_listener_shut() ends it before */
     PIECE_SIZE = 256 << 10,
     SEND_MS = 10000,     /* a peer that takes nothing for so long is gone */
     LAST_WORDS_MS = 500, /* for what is left to be sent of a session that has ended */
@@ -189,8 +192,12 @@ static void flush(struct connection *connection)
 
 static void step(struct connection *connection)
 {
+    const struct pt_peer *base = pt_primary_session_base(connection->session);
+
     (void)pt_primary_session_step(connection->session, pt_now_us());
     flush(connection);
+    if (base->end != PT_PEER_GOES_ON && !connection->sending) /* (3) */
+        pt_stream_shut(connection->stream);
 }
 
 static void piece_sent(void *context, enum peat_status status)
@@ -227,9 +234,6 @@ static bool take(struct connection *connection, const uint8_t *bytes, size_t siz
         pt_peer_stop(base, PT_PEER_REFUSED, PT_BYE_CLOSING, pt_now_us(),
                      "%d followers follow already", FOLLOWERS_MAX);
     name_note(connection);
-    if (atomic_load(&connection->primary->stopping))
-        pt_peer_stop(base, PT_PEER_CLOSED, PT_BYE_CLOSING, pt_now_us(),
-                     "the primary is being stopped");
     step(connection);
     goes_on = base->end == PT_PEER_GOES_ON;
     pthread_mutex_unlock(&connection->mutex);
@@ -260,7 +264,7 @@ static void *reader_run(void *context)
         const char *why = "";
         size_t size;
         enum peat_status status =
-            pt_stream_receive(connection->stream, bytes, sizeof(bytes), LOOK_MS, &size, &why);
+            pt_stream_receive(connection->stream, bytes, sizeof(bytes), READ_MS, &size, &why);
 
         if (status != PEAT_OK && status != PEAT_TIMEOUT) {
             pthread_mutex_lock(&connection->mutex);
@@ -375,7 +379,7 @@ static void *listener_run(void *context)
     while (!atomic_load(&primary->stopping)) {
         const char *why = "";
         struct pt_stream *stream = NULL;
-        enum peat_status status = pt_listener_accept(listener->listener, LOOK_MS, &stream, &why);
+        enum peat_status status = pt_listener_accept(listener->listener, ACCEPT_MS, &stream, &why);
 
         if (status == PEAT_OK)
             connection_begin(primary, stream);
@@ -500,11 +504,26 @@ enum peat_status peat_primary_start(struct peat_db *db, const struct peat_primar
     return PEAT_OK;
 }
 
+static void stop_tell(struct connection *connection)
+{
+    pthread_mutex_lock(&connection->mutex);
+    pt_peer_stop(pt_primary_session_base(connection->session), PT_PEER_CLOSED, PT_BYE_CLOSING,
+                 pt_now_us(), "the primary is being stopped");
+    step(connection);
+    pthread_mutex_unlock(&connection->mutex);
+}
+
 /* Connections end by themselves, told that it is over; those that do not in time are shut. */
 static void connections_stop(struct peat_primary *primary)
 {
+    struct connection *pinned[FOLLOWERS_MAX + STRANGERS_MAX];
+    size_t count = pin_all(primary, pinned);
     struct timespec until;
 
+    for (size_t i = 0; i < count; i++) {
+        stop_tell(pinned[i]);
+        unpin(pinned[i]);
+    }
     pt_deadline(LAST_WORDS_MS + 2 * LOOK_MS, &until);
     pthread_mutex_lock(&primary->mutex);
     while (primary->connection_count > 0 &&

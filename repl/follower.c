@@ -31,6 +31,7 @@ struct peat_follower {
     struct pt_follower_session_options session_options;
     char name[PEAT_NAME_SIZE_MAX + 1];
     struct pt_keys keys;
+    struct pt_seed_taker taker; /* the thread's */
     struct pt_dialer *dialer;
     pthread_t thread;
     _Atomic bool stopping;
@@ -41,6 +42,8 @@ struct peat_follower {
     enum peat_follower_state state;
     struct peat_position primary;
     uint64_t connections;
+    uint64_t seed_count;
+    struct peat_seeding_info seeding;
     char words[PT_PEER_WORDS_MAX];
 };
 
@@ -66,6 +69,10 @@ static void status_note(struct peat_follower *follower, struct pt_follower_sessi
     pthread_mutex_lock(&follower->mutex);
     if (pt_follower_session_is_following(session))
         follower->state = PEAT_FOLLOWER_FOLLOWING;
+    if (pt_follower_session_is_seeding(session))
+        follower->state = PEAT_FOLLOWER_SEEDING;
+    peat_seeding_about(follower->taker.seeding, &follower->seeding);
+    follower->seed_count = follower->taker.count;
     if (base->theirs.position > 0) /* else what the connection before said is the newest known */
         follower->primary = base->theirs;
     pthread_mutex_unlock(&follower->mutex);
@@ -287,7 +294,11 @@ static enum peat_status follower_make(struct peat_follower *follower,
         (struct pt_follower_session_options){.name = follower->name,
                                              .window_size = options->window_size,
                                              .record_size_max = options->record_size_max,
-                                             .durability = options->durability};
+                                             .durability = options->durability,
+                                             .taker = &follower->taker};
+    status = pt_seed_taker_open(&follower->taker, follower->db);
+    if (status != PEAT_OK)
+        return pt_repl_fail(error, status, "%s", peat_last_error());
     if (pthread_create(&follower->thread, NULL, follower_run, follower) != 0)
         return pt_repl_fail(error, PEAT_NO_MEMORY, "no thread could be started");
     return PEAT_OK;
@@ -296,6 +307,7 @@ static enum peat_status follower_make(struct peat_follower *follower,
 static void follower_free(struct peat_follower *follower)
 {
     pt_dialer_close(follower->dialer);
+    pt_seed_taker_close(&follower->taker);
     (void)pthread_cond_destroy(&follower->changed);
     (void)pthread_mutex_destroy(&follower->mutex);
     pt_keys_forget(&follower->keys);
@@ -367,7 +379,7 @@ void peat_follower_stop(struct peat_follower *follower)
 
 const char *peat_follower_state_name(enum peat_follower_state state)
 {
-    static const char *const names[] = {"connecting", "following", "needs a seed",
+    static const char *const names[] = {"connecting", "following", "seeding", "needs a seed",
                                         "no space",   "diverged",  "failed"};
 
     return (size_t)state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
@@ -388,6 +400,9 @@ void peat_follower_status_get(struct peat_follower *follower,
     status.state = follower->state;
     status.primary = follower->primary;
     status.connections = follower->connections;
+    status.seed_size = follower->seeding.size;
+    status.seed_missing = follower->seeding.missing;
+    status.seed_count = follower->seed_count;
     memcpy(status.words, follower->words, sizeof(status.words));
     pthread_mutex_unlock(&follower->mutex);
     status.lag_commits = above(status.primary.commit, status.position.commit);

@@ -2,6 +2,7 @@
 
 #include "repl/joint.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,10 +17,15 @@ struct pt_follower_session {
     char name[PEAT_NAME_SIZE_MAX + 1];
     uint64_t window_size;
     enum peat_durability durability;
-    bool greeted;   /* HELLO has been sent */
-    bool following; /* and answered with TAIL */
-    uint64_t taken; /* bytes of records that came */
-    uint64_t begun; /* the newest commit that was there before it followed */
+    bool greeted;                /* HELLO has been sent */
+    bool following;              /* and answered with TAIL */
+    bool seeding;                /* or with SEED, and a state is being taken */
+    bool seeded;                 /* all of it */
+    struct pt_seed_taker *taker; /* borrowed; NULL: it takes none */
+    char unlike
+        [PT_PEER_WORDS_MAX]; /* why the primary's states are not for this store; "": they are */
+    uint64_t taken;          /* bytes of records that came */
+    uint64_t begun;          /* the newest commit that was there before it followed */
     uint64_t received;
     uint64_t applied;
     uint64_t durable;
@@ -42,6 +48,7 @@ enum peat_status pt_follower_session_open(struct peat_db *db,
     strncpy(session->name, options->name, PEAT_NAME_SIZE_MAX);
     session->window_size = options->window_size;
     session->durability = options->durability;
+    session->taker = options->taker;
     pt_joint_init(&session->joint, options->record_size_max);
     status = pt_peer_init(&session->base, db, PT_CHANNEL_DIALER, key, 1, now_us);
     if (status != PEAT_OK) {
@@ -71,10 +78,17 @@ bool pt_follower_session_is_following(const struct pt_follower_session *session)
     return session->following && session->base.end == PT_PEER_GOES_ON;
 }
 
+bool pt_follower_session_is_seeding(const struct pt_follower_session *session)
+{
+    return session->seeding && session->base.end == PT_PEER_GOES_ON;
+}
+
 bool pt_follower_session_was_of_use(const struct pt_follower_session *session)
 {
     const struct pt_peer *base = &session->base;
 
+    if (session->seeded)
+        return true;
     /* To let it follow costs the primary a sync: who cannot go on does not ask for it again at once. */
     if (!session->following || (base->end != PT_PEER_LOST && base->end != PT_PEER_CLOSED))
         return false;
@@ -97,10 +111,17 @@ static void store_failed(struct pt_follower_session *session, enum peat_status s
 
 /* ---- Beginning ---- */
 
+static uint32_t flags_of(const struct pt_follower_session *session)
+{
+    if (session->taker == NULL)
+        return PT_HELLO_SEALS;
+    return PT_HELLO_SEALS | PT_HELLO_SEEDS | (session->taker->wanted ? PT_HELLO_STATE : 0);
+}
+
 static void greet(struct pt_follower_session *session, uint64_t now_us)
 {
     struct pt_hello hello = {.credit = session->window_size,
-                             .flags = PT_HELLO_SEALS,
+                             .flags = flags_of(session),
                              .name = {session->name, strlen(session->name)}};
     uint8_t body[PT_HELLO_SIZE_MAX];
     struct peat_bytes piece = {body, 0};
@@ -143,13 +164,83 @@ static enum pt_peer_end end_of(enum pt_verdict verdict)
     return PT_PEER_GOES_ON;
 }
 
+/* ---- A state ---- */
+
+static void identity_take(struct pt_follower_session *session, const struct pt_frame *frame,
+                          uint64_t now_us)
+{
+    struct peat_identity identity;
+    const char *wrong = pt_identity_body_decode(frame->body, &identity);
+    enum peat_status status;
+
+    if (wrong != NULL) {
+        pt_peer_refuse(&session->base, wrong, now_us);
+        return;
+    }
+    status = peat_identity_adopt(session->base.db, &identity);
+    if (status == PEAT_INVALID)
+        (void)snprintf(session->unlike, sizeof(session->unlike), "%s", peat_last_error());
+    else if (status != PEAT_OK)
+        store_failed(session, status, now_us);
+}
+
+static void asks_send(struct pt_follower_session *session, uint64_t now_us)
+{
+    struct pt_ask ask;
+    struct pt_wire_ask body;
+    struct peat_bytes piece = {&body, sizeof(body)};
+
+    while (pt_follower_session_is_seeding(session) &&
+           pt_seed_taker_ask(session->taker, session->window_size, &ask))
+        if (pt_ask_encode(&ask, &body) == NULL)
+            pt_peer_send(&session->base, PT_MESSAGE_ASK, &piece, 1, now_us);
+}
+
+static void seed_begin(struct pt_follower_session *session, uint64_t now_us)
+{
+    if (session->unlike[0] != '\0') {
+        pt_peer_stop(&session->base, PT_PEER_SEED, PT_BYE_CLOSING, now_us, "%s", session->unlike);
+        return;
+    }
+    session->seeding = true;
+    pt_seed_taker_begin(session->taker);
+    asks_send(session, now_us);
+}
+
+static void chunk_take(struct pt_follower_session *session, const struct pt_frame *frame,
+                       uint64_t now_us)
+{
+    struct pt_chunk chunk;
+    const char *wrong = pt_chunk_decode(frame->body, &chunk);
+    enum peat_status status = PEAT_OK;
+
+    if (wrong == NULL)
+        status = pt_seed_taker_take(session->taker, &chunk);
+    if (wrong == NULL &&
+        (status == PEAT_CORRUPT || status == PEAT_INVALID || status == PEAT_VERSION))
+        wrong = "what it sends is no state that can be taken here";
+    if (wrong != NULL) {
+        pt_peer_refuse(&session->base, wrong, now_us);
+    } else if (status == PEAT_DONE) {
+        session->seeded = true;
+        pt_peer_stop(&session->base, PT_PEER_CLOSED, PT_BYE_CLOSING, now_us,
+                     "a state was taken; the log behind it comes next");
+    } else if (status != PEAT_OK) {
+        store_failed(session, status, now_us);
+    } else {
+        asks_send(session, now_us);
+    }
+}
+
+/* ---- The answer ---- */
+
 static void welcome_take(struct pt_follower_session *session, const struct pt_frame *frame,
                          uint64_t now_us)
 {
     struct pt_welcome welcome;
     const char *wrong = pt_welcome_decode(frame->body, &welcome);
 
-    if (wrong == NULL && session->following)
+    if (wrong == NULL && (session->following || session->seeding))
         wrong = "a second welcome";
     if (wrong != NULL) {
         pt_peer_refuse(&session->base, wrong, now_us);
@@ -158,7 +249,9 @@ static void welcome_take(struct pt_follower_session *session, const struct pt_fr
     session->base.silence_us = PT_PEER_SILENCE_US;
     session->base.theirs = welcome.newest;
     session->following = welcome.verdict == PT_VERDICT_TAIL;
-    if (!session->following)
+    if (welcome.verdict == PT_VERDICT_SEED && session->taker != NULL && welcome.words.size == 0)
+        seed_begin(session, now_us);
+    else if (!session->following)
         pt_peer_stop(&session->base, end_of(welcome.verdict), PT_BYE_CLOSING, now_us, "%.*s",
                      (int)welcome.words.size, (const char *)welcome.words.data);
 }
@@ -188,6 +281,8 @@ static void apply_failed(struct pt_follower_session *session, enum peat_status s
     } else if (status == PEAT_GAP) {
         /* A seal behind our newest commit is gone, which the primary's feed does not count. */
         pt_peer_stop(&session->base, PT_PEER_SEED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
+        if (session->taker != NULL)
+            session->taker->wanted = true;
     } else {
         store_failed(session, status, now_us);
     }
@@ -277,6 +372,11 @@ static void handle(struct pt_peer *base, const struct pt_frame *frame, uint64_t 
 
     if (frame->type == PT_MESSAGE_WELCOME && session->greeted)
         welcome_take(session, frame, now_us);
+    else if (frame->type == PT_MESSAGE_IDENTITY && session->greeted && session->taker != NULL &&
+             !session->following && !session->seeding)
+        identity_take(session, frame, now_us);
+    else if (frame->type == PT_MESSAGE_CHUNK && session->seeding)
+        chunk_take(session, frame, now_us);
     else if (frame->type == PT_MESSAGE_RECORDS && session->following)
         records_take(session, frame, now_us);
     else if (frame->type == PT_MESSAGE_PART && session->following)

@@ -16,7 +16,8 @@ const char *pt_message_name(uint8_t type)
         [PT_MESSAGE_HELLO] = "HELLO",     [PT_MESSAGE_WELCOME] = "WELCOME",
         [PT_MESSAGE_RECORDS] = "RECORDS", [PT_MESSAGE_PART] = "PART",
         [PT_MESSAGE_ACK] = "ACK",         [PT_MESSAGE_PING] = "PING",
-        [PT_MESSAGE_BYE] = "BYE",
+        [PT_MESSAGE_BYE] = "BYE",         [PT_MESSAGE_IDENTITY] = "IDENTITY",
+        [PT_MESSAGE_ASK] = "ASK",         [PT_MESSAGE_CHUNK] = "CHUNK",
     };
 
     return type < sizeof(names) / sizeof(names[0]) ? names[type] : NULL;
@@ -157,7 +158,7 @@ static const char *hello_wrong(const struct pt_hello *hello)
 
     if (wrong != NULL)
         return wrong;
-    if ((hello->flags & ~PT_HELLO_SEALS) != 0)
+    if ((hello->flags & ~PT_HELLO_FLAGS) != 0)
         return "it has flags that are not known";
     if (hello->name.size == 0 || hello->name.size > PEAT_NAME_SIZE_MAX)
         return "its name is empty or too long";
@@ -311,6 +312,95 @@ const char *pt_ack_encode(const struct pt_ack *ack, struct pt_wire_ack *body_out
     pt_wire_put_u64(body_out->durable, ack->durable);
     pt_wire_put_u64(body_out->applied, ack->applied);
     pt_wire_put_u64(body_out->credit, ack->credit);
+    return NULL;
+}
+
+/* ---- IDENTITY, ASK, CHUNK ---- */
+
+const char *pt_identity_body_decode(struct peat_bytes body, struct peat_identity *identity_out)
+{
+    const struct peat_identity *identity = take(&body, sizeof(*identity));
+
+    if (identity == NULL)
+        return cut_short;
+    if (body.size > 0)
+        return too_long;
+    *identity_out = *identity;
+    return NULL;
+}
+
+static const char *ask_wrong(const struct pt_ask *ask)
+{
+    return ask->size == 0 ? "it asks for nothing" : NULL;
+}
+
+const char *pt_ask_decode(struct peat_bytes body, struct pt_ask *ask_out)
+{
+    const struct pt_wire_ask *stored = take(&body, sizeof(*stored));
+    struct pt_ask ask;
+    const char *wrong;
+
+    if (stored == NULL)
+        return cut_short;
+    if (body.size > 0)
+        return too_long;
+    ask.part = pt_wire_u64(stored->part);
+    ask.offset = pt_wire_u64(stored->offset);
+    ask.size = pt_wire_u64(stored->size);
+    wrong = ask_wrong(&ask);
+    if (wrong == NULL)
+        *ask_out = ask;
+    return wrong;
+}
+
+const char *pt_ask_encode(const struct pt_ask *ask, struct pt_wire_ask *body_out)
+{
+    const char *wrong = ask_wrong(ask);
+
+    if (wrong != NULL)
+        return wrong;
+    pt_wire_put_u64(body_out->part, ask->part);
+    pt_wire_put_u64(body_out->offset, ask->offset);
+    pt_wire_put_u64(body_out->size, ask->size);
+    return NULL;
+}
+
+static const char *chunk_wrong(const struct pt_chunk *chunk)
+{
+    if (chunk->bytes.size == 0)
+        return "it has no bytes";
+    if (chunk->offset > chunk->part_size || chunk->bytes.size > chunk->part_size - chunk->offset)
+        return "it reaches beyond its part";
+    return NULL;
+}
+
+const char *pt_chunk_decode(struct peat_bytes body, struct pt_chunk *chunk_out)
+{
+    const struct pt_wire_chunk *head = take(&body, sizeof(*head));
+    struct pt_chunk chunk;
+    const char *wrong;
+
+    if (head == NULL)
+        return cut_short;
+    chunk.part = pt_wire_u64(head->part);
+    chunk.offset = pt_wire_u64(head->offset);
+    chunk.part_size = pt_wire_u64(head->part_size);
+    chunk.bytes = body;
+    wrong = chunk_wrong(&chunk);
+    if (wrong == NULL)
+        *chunk_out = chunk;
+    return wrong;
+}
+
+const char *pt_chunk_encode(const struct pt_chunk *chunk, struct pt_wire_chunk *head_out)
+{
+    const char *wrong = chunk_wrong(chunk);
+
+    if (wrong != NULL)
+        return wrong;
+    pt_wire_put_u64(head_out->part, chunk->part);
+    pt_wire_put_u64(head_out->offset, chunk->offset);
+    pt_wire_put_u64(head_out->part_size, chunk->part_size);
     return NULL;
 }
 

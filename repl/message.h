@@ -37,7 +37,7 @@ void pt_epoch_put(struct pt_wire_epoch *row, struct pt_epoch epoch);
 struct pt_hello {
     struct peat_position position;
     uint64_t credit;        /* bytes */
-    uint32_t flags;         /* PT_HELLO_SEALS */
+    uint32_t flags;         /* of PT_HELLO_... */
     struct peat_bytes name; /* borrowed */
     struct pt_epochs epochs;
 };
@@ -68,6 +68,28 @@ struct pt_ack {
 
 const char *pt_ack_decode(struct peat_bytes body, struct pt_ack *ack_out);
 const char *pt_ack_encode(const struct pt_ack *ack, struct pt_wire_ack *body_out);
+
+struct pt_ask {
+    uint64_t part;
+    uint64_t offset; /* bytes */
+    uint64_t size;
+};
+
+const char *pt_ask_decode(struct peat_bytes body, struct pt_ask *ask_out);
+const char *pt_ask_encode(const struct pt_ask *ask, struct pt_wire_ask *body_out);
+
+struct pt_chunk {
+    uint64_t part;
+    uint64_t offset;
+    uint64_t part_size;
+    struct peat_bytes bytes; /* borrowed */
+};
+
+const char *pt_chunk_decode(struct peat_bytes body, struct pt_chunk *chunk_out);
+/* All but the bytes, which follow. */
+const char *pt_chunk_encode(const struct pt_chunk *chunk, struct pt_wire_chunk *head_out);
+
+const char *pt_identity_body_decode(struct peat_bytes body, struct peat_identity *identity_out);
 
 struct pt_ping {
     uint64_t time_us; /* the sender's clock */

@@ -10,6 +10,9 @@
  *   5 ACK      follower  struct pt_wire_ack
  *   6 PING     either    struct pt_wire_ping
  *   7 BYE      either    struct pt_wire_bye, words
+ *   8 IDENTITY primary   struct peat_identity
+ *   9 ASK      follower  struct pt_wire_ask
+ *  10 CHUNK    primary   struct pt_wire_chunk, bytes of a part, 1 at least
  *
  *   epochs     their count (u32, at most PT_EPOCH_COUNT_MAX), then a struct pt_wire_epoch for each
  *   words      printable ASCII, at most PT_WORDS_SIZE_MAX bytes, perhaps none
@@ -30,7 +33,10 @@ enum pt_message_type {
     PT_MESSAGE_PART = 4,
     PT_MESSAGE_ACK = 5,
     PT_MESSAGE_PING = 6,
-    PT_MESSAGE_BYE = 7
+    PT_MESSAGE_BYE = 7,
+    PT_MESSAGE_IDENTITY = 8,
+    PT_MESSAGE_ASK = 9,
+    PT_MESSAGE_CHUNK = 10
 };
 
 /* What a primary says to a follower's history. */
@@ -49,7 +55,11 @@ enum pt_bye_code {
     PT_BYE_PROMOTED = 5 /* it follows nobody any more */
 };
 
-#define PT_HELLO_SEALS 1u /* flag: the follower wants seals, too */
+/* Flags of HELLO. */
+#define PT_HELLO_SEALS 1u /* the follower wants seals, too */
+#define PT_HELLO_SEEDS 2u /* it takes a state, where the log does not go on from what it has */
+#define PT_HELLO_STATE 4u /* and wants one: it has seen that the log does not */
+#define PT_HELLO_FLAGS 7u /* all that there are */
 
 enum {
     PT_EPOCH_COUNT_MAX = 1024,
@@ -103,7 +113,7 @@ _Static_assert(offsetof(struct pt_wire_epoch, first_commit) == 8, "offset on the
  *   OFFSET  SIZE  FIELD
  *        0    48  position          struct pt_wire_position: what the follower has; zeros: nothing
  *       48     8  credit            bytes that it grants from the beginning, see ACK
- *       56     4  flags             PT_HELLO_SEALS; the others zero
+ *       56     4  flags             of PT_HELLO_...; the others zero
  *       60     2  name_size         bytes of the name that follows: 1 to PEAT_NAME_SIZE_MAX, no NUL
  */
 struct pt_wire_hello {
@@ -225,6 +235,36 @@ struct pt_wire_bye {
 };
 _Static_assert(sizeof(struct pt_wire_bye) == 2, "size on the wire");
 _Static_assert(offsetof(struct pt_wire_bye, words_size) == 1, "offset on the wire");
+
+/*
+ * ASK: bytes of a state's part (peat_seed_read()).
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  part
+ *        8     8  offset
+ *       16     8  size              1 at least; where the part ends before, less comes
+ */
+struct pt_wire_ask {
+    uint8_t part[8];
+    uint8_t offset[8];
+    uint8_t size[8];
+};
+_Static_assert(sizeof(struct pt_wire_ask) == 24, "size on the wire");
+
+/*
+ * CHUNK: what comes before the bytes. What was asked for comes in order.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  part
+ *        8     8  offset            of the bytes
+ *       16     8  part_size         bytes of the whole part; at least offset + those that follow
+ */
+struct pt_wire_chunk {
+    uint8_t part[8];
+    uint8_t offset[8];
+    uint8_t part_size[8];
+};
+_Static_assert(sizeof(struct pt_wire_chunk) == 24, "size on the wire");
 
 /* Bytes of the largest body of a type. */
 enum {

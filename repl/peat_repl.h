@@ -165,7 +165,9 @@ PEAT_API void peat_follower_stop(struct peat_follower *follower);
 enum peat_follower_state {
     PEAT_FOLLOWER_CONNECTING, /* it dials, or waits until it dials again */
     PEAT_FOLLOWER_FOLLOWING,
-    PEAT_FOLLOWER_NEEDS_SEED, /* the primary has not the log any more that is missing here: make the store anew
+    PEAT_FOLLOWER_SEEDING, /* the primary has not the log any more that is missing here, so it takes a state: meanwhile the store shows
+                              what it has */
+    PEAT_FOLLOWER_NEEDS_SEED, /* the same, and the primary's states are not for this store, which was not made for it: make it anew
                                  of a backup. It goes on trying */
     PEAT_FOLLOWER_NO_SPACE, /* the disk is full; it goes on trying */
     PEAT_FOLLOWER_DIVERGED, /* the histories have parted: it has stopped */
@@ -184,6 +186,9 @@ struct peat_follower_status {
     uint64_t lag_us;    /* from the newest commit here to the newest there, as their clocks went */
     uint64_t connections; /* that it has had */
     char words[256];      /* why the last connection ended; "": none has */
+    uint64_t seed_size;    /* bytes of the state that it takes, or has taken; 0: none */
+    uint64_t seed_missing; /* of them, that have not come */
+    uint64_t seed_count;   /* states that it has taken */
 };
 
 PEAT_API void peat_follower_status_get(struct peat_follower *follower,

@@ -1,6 +1,7 @@
 #include "repl/primary_session.h"
 
 #include "repl/records.h"
+#include "repl/seed_giver.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,7 +17,9 @@ enum {
 struct pt_primary_session {
     struct pt_peer base;
     struct pt_primary_session_options options; /* its keys are not looked at any more */
-    struct peat_feed *feed;                    /* NULL: HELLO has not come */
+    struct peat_feed *feed;                    /* NULL: HELLO has not come, or a state is wanted */
+    struct pt_seed_giver giver;
+    uint32_t flags; /* HELLO's */
     char name[PEAT_NAME_SIZE_MAX + 1];
     struct peat_position ours; /* when HELLO came */
     struct pt_ack ack;         /* the last one */
@@ -55,6 +58,7 @@ void pt_primary_session_close(struct pt_primary_session *session)
     if (session == NULL)
         return;
     peat_feed_close(session->feed);
+    pt_seed_giver_close(&session->giver);
     pt_peer_fini(&session->base);
     free(session);
 }
@@ -170,15 +174,48 @@ static bool history_fits(struct pt_primary_session *session, const struct peat_p
     return true;
 }
 
-/* Its feed, from @p commit on, or why it gets none. */
+/* What the follower's store must have to take a state of this one. false: there is nothing to tell yet, and it was told so. */
+static bool identity_tell(struct pt_primary_session *session, uint64_t now_us)
+{
+    struct peat_identity identity;
+    struct peat_bytes piece = {&identity, sizeof(identity)};
+
+    if ((session->flags & PT_HELLO_SEEDS) == 0)
+        return true;
+    if ((peat_flags(session->base.db) & PEAT_FOLLOWER) != 0 && session->ours.position == 0) {
+        turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED,
+                  "this store follows another one, and has nothing of it yet", now_us);
+        return false;
+    }
+    if (peat_identity_get(session->base.db, &identity) == PEAT_OK)
+        pt_peer_send(&session->base, PT_MESSAGE_IDENTITY, &piece, 1, now_us);
+    return true;
+}
+
+/* Its feed, from @p commit on; or, where there is none, a state, if it takes one. */
+static enum peat_status feed_or_seed(struct pt_primary_session *session, uint64_t commit)
+{
+    enum peat_status status = PEAT_GAP;
+
+    if ((session->flags & PT_HELLO_STATE) == 0)
+        status = peat_feed_open(session->base.db, commit, session->name, PEAT_FEED_SEALS,
+                                &session->feed);
+    if (status == PEAT_GAP && (session->flags & PT_HELLO_SEEDS) != 0)
+        status = pt_seed_giver_open(&session->giver, session->base.db, session->name);
+    return status;
+}
+
+/* What it gets, from @p commit on, or why it gets nothing. */
 static void feed_begin(struct pt_primary_session *session, uint64_t commit, uint64_t now_us)
 {
     const struct pt_primary_session_options *options = &session->options;
-    enum peat_status status =
-        peat_feed_open(session->base.db, commit, session->name, PEAT_FEED_SEALS, &session->feed);
+    enum peat_status status;
 
+    if (!identity_tell(session, now_us))
+        return;
+    status = feed_or_seed(session, commit);
     if (status == PEAT_OK) {
-        welcome(session, PT_VERDICT_TAIL, "", now_us);
+        welcome(session, session->feed != NULL ? PT_VERDICT_TAIL : PT_VERDICT_SEED, "", now_us);
     } else if (status == PEAT_GAP) {
         turn_away(session, PT_VERDICT_SEED, PT_PEER_SEED, peat_last_error(), now_us);
     } else {
@@ -201,6 +238,7 @@ static void hello_take(struct pt_primary_session *session, const struct pt_frame
         return;
     }
     memcpy(session->name, hello.name.data, hello.name.size);
+    session->flags = hello.flags;
     session->base.theirs = hello.position;
     session->sent_commit = hello.position.commit;
     session->ack = (struct pt_ack){hello.position.commit, hello.position.commit,
@@ -239,6 +277,41 @@ static void ack_take(struct pt_primary_session *session, const struct pt_frame *
     if (ack.durable > session->ack.durable)
         (void)peat_feed_acknowledge(session->feed, ack.durable);
     session->ack = ack;
+}
+
+/* ---- A state ---- */
+
+static void ask_take(struct pt_primary_session *session, const struct pt_frame *frame,
+                     uint64_t now_us)
+{
+    struct pt_ask ask;
+    const char *wrong = pt_ask_decode(frame->body, &ask);
+
+    if (wrong == NULL)
+        wrong = pt_seed_giver_ask(&session->giver, &ask);
+    if (wrong != NULL)
+        pt_peer_refuse(&session->base, wrong, now_us);
+}
+
+/* A piece of what was asked for. false: nothing was, or it cannot be had. */
+static bool chunk_make(struct pt_primary_session *session, uint64_t now_us)
+{
+    struct pt_wire_chunk head;
+    struct pt_chunk chunk;
+    enum peat_status status = pt_seed_giver_next(&session->giver, &chunk);
+
+    if (status == PEAT_DONE)
+        return false;
+    if (status == PEAT_INVALID) {
+        pt_peer_refuse(&session->base, "it asks for what there is not", now_us);
+    } else if (status != PEAT_OK) {
+        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
+    } else if (pt_chunk_encode(&chunk, &head) == NULL) {
+        struct peat_bytes pieces[] = {{&head, sizeof(head)}, chunk.bytes};
+
+        pt_peer_send(&session->base, PT_MESSAGE_CHUNK, pieces, 2, now_us);
+    }
+    return session->base.end == PT_PEER_GOES_ON;
 }
 
 /* ---- Records ---- */
@@ -341,9 +414,9 @@ uint64_t pt_primary_session_step(struct pt_primary_session *session, uint64_t no
 {
     uint64_t due_us = pt_peer_tick(&session->base, now_us);
 
-    while (session->feed != NULL && session->base.end == PT_PEER_GOES_ON &&
+    while (session->base.end == PT_PEER_GOES_ON &&
            pt_channel_output(session->base.channel).size < PT_PEER_OUTPUT_MAX &&
-           frame_make(session, now_us))
+           (session->feed != NULL ? frame_make(session, now_us) : chunk_make(session, now_us)))
         ;
     return due_us;
 }
@@ -358,6 +431,8 @@ static void handle(struct pt_peer *base, const struct pt_frame *frame, uint64_t 
         hello_take(session, frame, now_us);
     else if (frame->type == PT_MESSAGE_ACK)
         ack_take(session, frame, now_us);
+    else if (frame->type == PT_MESSAGE_ASK)
+        ask_take(session, frame, now_us);
     else
         pt_peer_stop(base, PT_PEER_LOST, PT_BYE_ERROR, now_us,
                      "a message of type %u, which a follower does not send", frame->type);

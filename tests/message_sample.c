@@ -96,7 +96,7 @@ static const char *hello_sample(struct pt_dice *dice, uint8_t *buffer, size_t *s
     static uint8_t name[PEAT_NAME_SIZE_MAX];
     struct pt_hello hello = {.position = pt_sample_position(dice),
                              .credit = pt_dice_next(dice),
-                             .flags = (uint32_t)pt_dice_below(dice, 2) * PT_HELLO_SEALS,
+                             .flags = (uint32_t)pt_dice_below(dice, PT_HELLO_FLAGS + 1),
                              .epochs = epochs(dice)};
 
     hello.name = characters(dice, name, 1 + size_of(dice, sizeof(name) - 1), 1, 255);
@@ -195,6 +195,39 @@ static const char *bye_sample(struct pt_dice *dice, uint8_t *buffer, size_t *siz
     return pt_bye_encode(&bye, buffer, PT_BYE_SIZE_MAX, size_out);
 }
 
+static size_t identity_sample(struct pt_dice *dice, uint8_t *buffer)
+{
+    pt_value_fill(pt_dice_next(dice), buffer, sizeof(struct peat_identity));
+    return sizeof(struct peat_identity);
+}
+
+static const char *ask_sample(struct pt_dice *dice, uint8_t *buffer, size_t *size_out)
+{
+    struct pt_ask ask = {number(dice), number(dice), 1 + number(dice)};
+    struct pt_wire_ask stored;
+    const char *wrong = pt_ask_encode(&ask, &stored);
+
+    memcpy(buffer, &stored, sizeof(stored));
+    *size_out = sizeof(stored);
+    return wrong;
+}
+
+static const char *chunk_sample(struct pt_dice *dice, uint8_t *buffer, size_t *size_out)
+{
+    size_t size = 1 + size_of(dice, PT_SAMPLE_PAYLOAD_MAX - 1);
+    struct pt_chunk chunk = {.part = number(dice), .offset = number(dice)};
+    struct pt_wire_chunk head;
+    const char *wrong;
+
+    chunk.part_size = chunk.offset + size + pt_dice_below(dice, 2) * number(dice) / 2;
+    chunk.bytes = (struct peat_bytes){buffer + sizeof(head), size};
+    pt_value_fill(pt_dice_next(dice), buffer + sizeof(head), size);
+    wrong = pt_chunk_encode(&chunk, &head);
+    memcpy(buffer, &head, sizeof(head));
+    *size_out = sizeof(head) + size;
+    return wrong;
+}
+
 size_t pt_sample_body(uint8_t type, struct pt_dice *dice, uint8_t *buffer)
 {
     const char *wrong = "no such type";
@@ -214,6 +247,12 @@ size_t pt_sample_body(uint8_t type, struct pt_dice *dice, uint8_t *buffer)
         wrong = ping_sample(dice, buffer, &size);
     else if (type == PT_MESSAGE_BYE)
         wrong = bye_sample(dice, buffer, &size);
+    else if (type == PT_MESSAGE_IDENTITY)
+        return identity_sample(dice, buffer);
+    else if (type == PT_MESSAGE_ASK)
+        wrong = ask_sample(dice, buffer, &size);
+    else if (type == PT_MESSAGE_CHUNK)
+        wrong = chunk_sample(dice, buffer, &size);
     if (wrong != NULL)
         pt_test_fail(__FILE__, __LINE__, "type %d: %s", (int)type, wrong);
     return size;
@@ -290,6 +329,48 @@ static const char *ping_again(struct peat_bytes body, uint8_t *buffer, size_t *s
     return NULL;
 }
 
+static const char *identity_again(struct peat_bytes body, uint8_t *buffer, size_t *size_out)
+{
+    struct peat_identity identity;
+    const char *wrong = pt_identity_body_decode(body, &identity);
+
+    if (wrong != NULL)
+        return wrong;
+    memcpy(buffer, &identity, sizeof(identity));
+    *size_out = sizeof(identity);
+    return NULL;
+}
+
+static const char *ask_again(struct peat_bytes body, uint8_t *buffer, size_t *size_out)
+{
+    struct pt_ask ask;
+    struct pt_wire_ask stored;
+    const char *wrong = pt_ask_decode(body, &ask);
+
+    if (wrong != NULL)
+        return wrong;
+    PT_REQUIRE(pt_ask_encode(&ask, &stored) == NULL);
+    memcpy(buffer, &stored, sizeof(stored));
+    *size_out = sizeof(stored);
+    return NULL;
+}
+
+static const char *chunk_again(struct peat_bytes body, uint8_t *buffer, size_t *size_out)
+{
+    struct pt_chunk chunk;
+    struct pt_wire_chunk head;
+    const char *wrong = pt_chunk_decode(body, &chunk);
+
+    if (wrong != NULL)
+        return wrong;
+    PT_REQUIRE(pt_chunk_encode(&chunk, &head) == NULL);
+    *size_out = sizeof(head) + chunk.bytes.size;
+    PT_REQUIRE(*size_out <= PT_SAMPLE_SIZE_MAX);
+    memcpy(buffer, &head, sizeof(head));
+    memcpy(buffer + sizeof(head), chunk.bytes.data, chunk.bytes.size);
+    return NULL;
+}
+
 const char *pt_sample_again(uint8_t type, struct peat_bytes body, uint8_t *buffer, size_t *size_out)
 {
     struct pt_hello hello;
@@ -305,6 +386,12 @@ const char *pt_sample_again(uint8_t type, struct peat_bytes body, uint8_t *buffe
         return ack_again(body, buffer, size_out);
     if (type == PT_MESSAGE_PING)
         return ping_again(body, buffer, size_out);
+    if (type == PT_MESSAGE_IDENTITY)
+        return identity_again(body, buffer, size_out);
+    if (type == PT_MESSAGE_ASK)
+        return ask_again(body, buffer, size_out);
+    if (type == PT_MESSAGE_CHUNK)
+        return chunk_again(body, buffer, size_out);
     if (type == PT_MESSAGE_HELLO && (wrong = pt_hello_decode(body, &hello)) == NULL)
         PT_REQUIRE(pt_hello_encode(&hello, buffer, PT_HELLO_SIZE_MAX, size_out) == NULL);
     if (type == PT_MESSAGE_WELCOME && (wrong = pt_welcome_decode(body, &welcome)) == NULL)

@@ -18,9 +18,9 @@
 
 enum { ROUNDS = 300 };
 
-static const uint8_t types[] = {PT_MESSAGE_HELLO, PT_MESSAGE_WELCOME, PT_MESSAGE_RECORDS,
-                                PT_MESSAGE_PART,  PT_MESSAGE_ACK,     PT_MESSAGE_PING,
-                                PT_MESSAGE_BYE};
+static const uint8_t types[] = {
+    PT_MESSAGE_HELLO, PT_MESSAGE_WELCOME, PT_MESSAGE_RECORDS,  PT_MESSAGE_PART, PT_MESSAGE_ACK,
+    PT_MESSAGE_PING,  PT_MESSAGE_BYE,     PT_MESSAGE_IDENTITY, PT_MESSAGE_ASK,  PT_MESSAGE_CHUNK};
 enum { TYPE_COUNT = sizeof(types) };
 
 static struct pt_dice dice;
@@ -58,7 +58,7 @@ static void a_body_that_is_decoded_and_encoded_has_the_same_bytes(void **state)
 
 static bool ends_with_bytes_of_any_number(uint8_t type)
 {
-    return type == PT_MESSAGE_RECORDS || type == PT_MESSAGE_PART;
+    return type == PT_MESSAGE_RECORDS || type == PT_MESSAGE_PART || type == PT_MESSAGE_CHUNK;
 }
 
 static void a_body_that_is_cut_short_is_refused_wherever_it_is_cut(void **state)
@@ -103,7 +103,7 @@ static void types_that_there_are_have_names(void **state)
 
     for (int type = 0; type <= UINT8_MAX; type++)
         PT_REQUIRE((pt_message_name((uint8_t)type) != NULL) ==
-                   (type >= PT_MESSAGE_HELLO && type <= PT_MESSAGE_BYE));
+                   (type >= PT_MESSAGE_HELLO && type <= PT_MESSAGE_CHUNK));
     assert_string_equal(pt_message_name(PT_MESSAGE_WELCOME), "WELCOME");
 }
 
@@ -273,7 +273,7 @@ static void a_hello_has_known_flags_and_a_name_in_its_bounds(void **state)
     (void)state;
 
     require_hello(&hello, true);
-    hello.flags = 2;
+    hello.flags = PT_HELLO_FLAGS + 1;
     require_hello(&hello, false);
     hello.flags = 0;
     memset(name, 0xff, sizeof(name));

@@ -70,6 +70,8 @@ struct node {
     char path[512];
     struct peat_options options;
     struct peat_db *db; /* NULL: it is dead */
+    struct pt_seed_taker taker;
+    bool takes; /* states; else it is made anew of a backup */
     struct pt_redial redial;
     uint64_t seen;      /* the newest commit that was looked at */
     uint64_t durable;   /* the newest that it has told another node to be on its disk */
@@ -94,7 +96,7 @@ struct world {
 
 /* What happened in all worlds: a test that met nothing proves nothing. */
 static struct {
-    uint64_t commits, links, cuts, damaged, crashes, forgotten, full, seeds, looks;
+    uint64_t commits, links, cuts, damaged, crashes, forgotten, full, states, seeds, looks;
 } totals;
 
 static void require(const struct world *world, bool holds, const char *words)
@@ -133,13 +135,22 @@ static void node_open(struct world *world, int number)
     }
     PT_REQUIRE_OK(status);
     durable_check(world, node);
+    node->takes = number > 0 && !pt_dice_one_in(&world->dice, 4);
+    if (node->takes)
+        PT_REQUIRE_OK(pt_seed_taker_open(&node->taker, node->db));
     pt_redial_init(&node->redial, pt_dice_next(&world->dice));
     node->redial.due_us = world->now_us;
 }
 
 static void node_close(struct node *node, bool clean)
 {
-    enum peat_status status = clean ? peat_close(node->db) : peat_abort(node->db);
+    enum peat_status status;
+
+    if (node->takes) {
+        totals.states += node->taker.count;
+        pt_seed_taker_close(&node->taker);
+    }
+    status = clean ? peat_close(node->db) : peat_abort(node->db);
 
     if (status != PEAT_NO_SPACE || !node->full) /* without space the log stays as it is */
         PT_REQUIRE_OK(status);
@@ -345,7 +356,8 @@ static void dial(struct world *world, int number)
         .record_size_max = 64 * MIB,
         .durability = pt_dice_one_in(&world->dice, 2) ? PEAT_DISK
                       : node->forgets                 ? PEAT_MEMORY
-                                                      : PEAT_OS};
+                                                      : PEAT_OS,
+        .taker = node->takes ? &node->taker : NULL};
     struct pt_primary_session_options primary = {
         .keys = &key, .key_count = 1, .displace = displace, .context = world};
 
@@ -461,6 +473,7 @@ static void primary_end_step(struct world *world, struct link *link)
 
 static void follower_end_step(struct world *world, struct link *link)
 {
+    const struct node *node = &world->nodes[link->follower];
     struct pt_peer *base;
     struct chunk *chunk;
     enum pt_peer_end end;
@@ -483,7 +496,7 @@ static void follower_end_step(struct world *world, struct link *link)
     require(world, end != PT_PEER_NO_SPACE || world->nodes[link->follower].full, base->words);
     totals.full += end == PT_PEER_NO_SPACE;
     follower_end_close(world, link);
-    if (end == PT_PEER_SEED)
+    if (end == PT_PEER_SEED && !(node->takes && node->taker.wanted))
         seed(world, link->follower);
 }
 
@@ -669,7 +682,7 @@ static void world_end(struct world *world)
     }
     for (int i = 0; i < NODES; i++) {
         PT_REQUIRE_OK(peat_check(world->nodes[i].db, NULL, NULL, NULL));
-        PT_REQUIRE_OK(peat_close(world->nodes[i].db));
+        node_close(&world->nodes[i], true);
     }
 }
 
@@ -697,9 +710,10 @@ static void P7_whatever_the_network_does_a_follower_shows_its_primarys_history(v
     free(world);
     printf("# %" PRIu64 " worlds: %" PRIu64 " commits, %" PRIu64 " connections, %" PRIu64
            " cut, %" PRIu64 " damaged, %" PRIu64 " deaths, %" PRIu64 " that took commits, %" PRIu64
-           " times full, %" PRIu64 " made anew of a backup, %" PRIu64 " looks\n",
+           " times full, %" PRIu64 " states taken, %" PRIu64 " made anew of a backup, %" PRIu64
+           " looks\n",
            count, totals.commits, totals.links, totals.cuts, totals.damaged, totals.crashes,
-           totals.forgotten, totals.full, totals.seeds, totals.looks);
+           totals.forgotten, totals.full, totals.states, totals.seeds, totals.looks);
 }
 
 int main(void)

@@ -162,7 +162,7 @@ struct pt_id pt_log_jump_chain(const struct pt_id *chain, uint64_t commit, uint6
 /* The history behind one such commit, made at @p time_us, where it was @p end. */
 struct pt_log_point pt_log_point_reverted(const struct pt_log_point *end, uint64_t time_us);
 
-/* The log goes on where the history is @p behind, at a later commit and at no earlier position; where @p behind lies is not
+/* The log goes on where the history is @p behind, at no earlier commit and position; where @p behind lies is not
  * looked at. PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED. */
 enum peat_status pt_log_jump_prepare(struct pt_log *log, const struct pt_log_point *behind,
                                      struct pt_log_jump *jump_out);

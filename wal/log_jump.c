@@ -32,7 +32,7 @@ enum peat_status pt_log_jump_prepare(struct pt_log *log, const struct pt_log_poi
     if (status < 0)
         return status;
     pt_mutex_lock(&log->tail_mutex);
-    PT_ASSERT(behind->commit > log->end.commit && behind->position >= log->end.position &&
+    PT_ASSERT(behind->commit >= log->end.commit && behind->position >= log->end.position &&
               behind->epoch >= log->end.epoch);
     pt_mutex_unlock(&log->tail_mutex);
     jump_out->region = region;

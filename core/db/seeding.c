@@ -11,7 +11,7 @@
  *     state it was part of. So a state that is begun anew, perhaps a newer one, costs what is different in it.
  *  3. Nothing that comes is believed: the manifest is decoded as one in a file is, and a segment must verify and have the
  *     digest that the manifest says.
- *  4. It only goes forward: the state's commit is a later one than the store's.
+ *  4. It only goes forward: the state is behind the store's, in the log of one history.
  */
 #include "core/base/alloc.h"
 #include "core/db/db.h"
@@ -217,22 +217,31 @@ static struct place place_from(const struct peat_seeding *seeding, uint64_t part
 
 /* ---- Part 0 ---- */
 
+/* Whether the state is behind @p ours: (4). Behind one commit there may be a seal that only one of them has. */
+static enum peat_status check_newer(const struct pt_log_point *state,
+                                    const struct peat_position *ours)
+{
+    if (state->commit >= ours->commit && state->position > ours->position &&
+        state->epoch >= ours->epoch)
+        return PEAT_OK;
+    return pt_fail(PEAT_INVALID,
+                   "the state is as of commit %" PRIu64 ", and commit %" PRIu64 " is here already",
+                   state->commit, ours->commit);
+}
+
 /* What a seed's manifest must say besides what any must. */
 static enum peat_status check_manifest(struct peat_db *db, const struct pt_manifest *manifest)
 {
-    uint64_t newest = pt_newest_commit(db);
+    struct peat_position ours;
+    enum peat_status status;
 
     if (manifest->kind != PT_MANIFEST_STORE || manifest->hash_seed != pt_hash_seed(db) ||
         manifest->kept_count > 0 || manifest->held_count > 0 || manifest->feed_count > 0 ||
         manifest->log.region.size > 0 || !pt_log_point_can_go_on(&manifest->log) ||
         manifest->next_segment_id > PT_SEGMENT_ID_GO_ON_MAX)
         return pt_fail(PEAT_CORRUPT, "what describes the state is no seed's");
-    if (manifest->log.commit <= newest)
-        return pt_fail(PEAT_INVALID,
-                       "the state is as of commit %" PRIu64 ", and commit %" PRIu64
-                       " is here already",
-                       manifest->log.commit, newest);
-    return PEAT_OK;
+    status = peat_position_get(db, &ours);
+    return status == PEAT_OK ? check_newer(&manifest->log, &ours) : status;
 }
 
 /* Part 0 is whole. */
@@ -445,12 +454,11 @@ static enum peat_status find_state(struct peat_db *db, void *context,
     struct peat_seeding *seeding = context;
     const struct pt_manifest *manifest = &seeding->now.manifest;
     struct pt_log_point end = pt_log_point(db->log);
-    enum peat_status status;
+    struct peat_position ours = pt_position_of(&end);
+    enum peat_status status = check_newer(&manifest->log, &ours);
 
-    if (manifest->log.commit <= end.commit || manifest->log.position < end.position ||
-        manifest->log.epoch < end.epoch)
-        return pt_fail(PEAT_INVALID, "the state as of commit %" PRIu64 " is older than the store's",
-                       manifest->log.commit);
+    if (status < 0)
+        return status;
     status = pt_manifest_build(manifest, seeding->now.held, &replacement->runs);
     if (status < 0)
         return status;

@@ -2,8 +2,9 @@
  * A primary: listens, and serves whoever has a key.
  *
  *  1. Each connection has a thread that reads from it. What is to be sent goes out by itself, a piece at a time; the next
- *     is made when that has gone. One more thread waits for commits, and has every connection send what is new. No commit
- *     waits for any of them.
+ *     is made when that has gone. One more thread, the waker, waits for commits, and has every connection send what is new. No
+ *     commit waits for any of them, nor has to wake the waker, while no connection wants it: those that send find by
+ *     themselves what was committed meanwhile, and those that wait for credit have enough.
  *  2. A connection's mutex guards its session. The list's mutex comes after it, and nobody who holds it takes another
  *     one: who walks the list pins what it needs, and lets the list go.
  *  3. Whose session has ended, wherever, is shut when its last words have gone: so its reader, who waits for bytes, learns of it.
@@ -64,8 +65,10 @@ struct peat_primary {
     pthread_t waker;
     bool has_waker;
     _Atomic bool stopping;
-    pthread_mutex_t mutex; /* the list's, and of what follows */
-    pthread_cond_t left;   /* a connection has left the list */
+    pthread_mutex_t mutex;  /* the list's, and of what follows */
+    pthread_cond_t left;    /* a connection has left the list */
+    pthread_cond_t wanted;  /* a connection wants the next commit */
+    _Atomic bool is_wanted; /* set with the mutex held */
     struct connection *connections;
     size_t connection_count;
     size_t stranger_count;
@@ -190,12 +193,25 @@ static void flush(struct connection *connection)
     pt_stream_send(connection->stream, connection->piece, size, SEND_MS, piece_sent, connection);
 }
 
+/* The connection has sent all that there is. */
+static void commit_want(struct peat_primary *primary)
+{
+    if (atomic_load(&primary->is_wanted))
+        return;
+    pthread_mutex_lock(&primary->mutex);
+    atomic_store(&primary->is_wanted, true);
+    pthread_cond_signal(&primary->wanted);
+    pthread_mutex_unlock(&primary->mutex);
+}
+
 static void step(struct connection *connection)
 {
     const struct pt_peer *base = pt_primary_session_base(connection->session);
 
     (void)pt_primary_session_step(connection->session, pt_now_us());
     flush(connection);
+    if (!connection->sending && pt_primary_session_has_all(connection->session))
+        commit_want(connection->primary);
     if (base->end != PT_PEER_GOES_ON && !connection->sending) /* (3) */
         pt_stream_shut(connection->stream);
 }
@@ -391,6 +407,22 @@ static void *listener_run(void *context)
 
 /* ---- Waking ---- */
 
+/* Whether a connection wants the next commit now, or within a while. */
+static bool is_wanted(struct peat_primary *primary)
+{
+    struct timespec until;
+    bool wanted;
+
+    pt_deadline(LOOK_MS, &until);
+    pthread_mutex_lock(&primary->mutex);
+    while (!atomic_load(&primary->is_wanted) &&
+           pthread_cond_timedwait(&primary->wanted, &primary->mutex, &until) == 0)
+        ;
+    wanted = atomic_exchange(&primary->is_wanted, false);
+    pthread_mutex_unlock(&primary->mutex);
+    return wanted;
+}
+
 static void *waker_run(void *context)
 {
     struct peat_primary *primary = context;
@@ -398,8 +430,9 @@ static void *waker_run(void *context)
     uint64_t newest = 0;
 
     while (!atomic_load(&primary->stopping)) {
+        unsigned wait_ms = is_wanted(primary) ? LOOK_MS : 0;
         /* The newest before anyone looks: what comes later ends the next wait at once. */
-        enum peat_status status = peat_wait_commit(primary->db, newest + 1, LOOK_MS, &newest);
+        enum peat_status status = peat_wait_commit(primary->db, newest + 1, wait_ms, &newest);
         size_t count = pin_all(primary, pinned);
 
         for (size_t i = 0; i < count; i++) {
@@ -491,6 +524,7 @@ enum peat_status peat_primary_start(struct peat_db *db, const struct peat_primar
     primary->db = db;
     (void)pthread_mutex_init(&primary->mutex, NULL);
     pt_condition_make(&primary->left);
+    pt_condition_make(&primary->wanted);
     status = pt_keys_read(options->key_paths, options->key_count, &primary->keys, error);
     if (status == PEAT_OK)
         status = listeners_open(primary, options, error);
@@ -551,6 +585,7 @@ void peat_primary_stop(struct peat_primary *primary)
     connections_stop(primary);
     if (primary->has_waker)
         (void)pthread_join(primary->waker, NULL);
+    (void)pthread_cond_destroy(&primary->wanted);
     (void)pthread_cond_destroy(&primary->left);
     (void)pthread_mutex_destroy(&primary->mutex);
     pt_keys_forget(&primary->keys);

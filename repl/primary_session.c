@@ -68,6 +68,11 @@ struct pt_peer *pt_primary_session_base(struct pt_primary_session *session)
     return &session->base;
 }
 
+bool pt_primary_session_has_all(const struct pt_primary_session *session)
+{
+    return session->feed != NULL && session->base.end == PT_PEER_GOES_ON && !session->has_next;
+}
+
 struct pt_ack pt_primary_session_ack(const struct pt_primary_session *session)
 {
     return session->ack;

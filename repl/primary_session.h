@@ -43,6 +43,9 @@ void pt_primary_session_receive(struct pt_primary_session *session, const void *
  * committed or received before. */
 uint64_t pt_primary_session_step(struct pt_primary_session *session, uint64_t now_us);
 
+/* Whether there is nothing to send until something is committed: no record that waits for credit. */
+bool pt_primary_session_has_all(const struct pt_primary_session *session);
+
 /* What the follower has said last; zeros before. */
 struct pt_ack pt_primary_session_ack(const struct pt_primary_session *session);
 /* The feed's, for who waits for commits; NULL: it has none yet. */

@@ -133,7 +133,8 @@ struct peat_follower_options {
     const char *
         name; /* 1 to PEAT_NAME_SIZE_MAX bytes, no other follower's: the primary keeps the log under it */
     enum peat_durability
-        durability; /* of what is applied; default PEAT_DISK. Below that it is synced every second */
+        durability; /* of what is applied; default PEAT_DISK. Below that it is synced every second, and
+                        * commits at PEAT_REPLICAS wait for that */
     uint64_t window_size; /* bytes that may be under way; default 8 MiB, 64 KiB to 1 TiB */
     uint64_t
         record_size_max; /* bytes: of one batch, as far as memory is given to it; default 1 GiB */

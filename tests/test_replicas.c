@@ -187,13 +187,29 @@ static void nobody_else_waits(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
+static void *waiter_run(void *context)
+{
+    PT_REQUIRE_OK(peat_wait_replicas(context, 0, 1, SOON_MS, NULL));
+    return NULL;
+}
+
+/* Returns when it waits for any follower. */
+static void waiter_start(pthread_t *waiter, struct peat_db *db)
+{
+    PT_REQUIRE(pthread_create(waiter, NULL, waiter_run, db) == 0);
+    waiting_await(db, 1);
+}
+
 static void a_follower_that_comes_back_says_what_it_has(void **state)
 {
     struct peat_db *db = store_open(1, PEAT_FEED_FOREVER);
     struct committer committer;
+    pthread_t waiter;
     (void)state;
 
+    waiter_start(&waiter, db);
     peat_feed_close(feed_open(db, PEAT_FEED_NEXT, "one", PEAT_FEED_SEALS));
+    PT_REQUIRE(pthread_join(waiter, NULL) == 0); /* a follower that has nothing is one */
     committer_start(&committer, db);
     peat_feed_close(feed_open(db, PEAT_FEED_ACKNOWLEDGED, "one", PEAT_FEED_SEALS));
     waiting_await(db, 1);

@@ -448,7 +448,7 @@ enum peat_status peat_feed_acknowledge(struct peat_feed *feed, uint64_t commit)
     if (commit > before) {
         feed->slot->acknowledged = commit;
         if (feed->slot->has_seals)
-            pt_replicas_note_locked(db, before, commit);
+            pt_replicas_note_locked(db, before + 1, commit);
     }
     is_worth = commit >= feed->slot->worth_commit;
     if (is_worth)

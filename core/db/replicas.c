@@ -65,16 +65,16 @@ static unsigned count_having_locked(const struct pt_feeds *feeds, uint64_t commi
     return count;
 }
 
-void pt_replicas_note_locked(struct peat_db *db, uint64_t before, uint64_t after)
+void pt_replicas_note_locked(struct peat_db *db, uint64_t first, uint64_t last)
     PT_REQUIRES(db->feeds.mutex)
 {
     struct pt_replica_waits *waits = &db->feeds.replicas;
     struct pt_replica_wait *next;
 
-    for (struct pt_replica_wait *wait = waits->first; wait != NULL && wait->commit <= after;
+    for (struct pt_replica_wait *wait = waits->first; wait != NULL && wait->commit <= last;
          wait = next) {
         next = wait->next;
-        if (wait->commit <= before ||
+        if (wait->commit < first ||
             count_having_locked(&db->feeds, wait->commit, wait->count) < wait->count)
             continue;
         wait_leave_locked(waits, wait);

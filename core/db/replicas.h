@@ -31,9 +31,9 @@ void pt_replica_waits_fini(struct pt_replica_waits *waits);
  * but for its checks. */
 enum peat_status pt_replicas_wait(struct peat_db *db, uint64_t commit, unsigned count,
                                   unsigned timeout_ms, unsigned *reached_out);
-/* A feed that had acknowledged @p before has now acknowledged @p after; with feeds.mutex held. A feed that was none of a
- * follower's before had acknowledged 0. */
-void pt_replicas_note_locked(struct peat_db *db, uint64_t before, uint64_t after);
+/* A follower's feed has now acknowledged the commits from @p first to @p last, too; with feeds.mutex held. One that was none
+ * before has all of them from 0 on. */
+void pt_replicas_note_locked(struct peat_db *db, uint64_t first, uint64_t last);
 /* Nobody waits any more: returns when those who did are back. For closing. */
 void pt_replicas_end(struct peat_db *db);
 

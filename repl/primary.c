@@ -71,7 +71,8 @@ struct peat_primary {
     _Atomic bool is_wanted; /* set with the mutex held */
     struct connection *connections;
     size_t connection_count;
-    size_t stranger_count;
+    size_t stranger_count; /* of those that are listed */
+    size_t follower_count; /* likewise: those that have shown a key */
     uint64_t accepted;
     uint64_t refused;
 };
@@ -131,6 +132,8 @@ static void list_leave(struct connection *connection)
     if (connection->is_stranger) {
         primary->stranger_count--;
         primary->refused++;
+    } else {
+        primary->follower_count--;
     }
     pthread_mutex_unlock(&primary->mutex);
 }
@@ -142,10 +145,11 @@ static bool list_admit(struct connection *connection)
     bool admitted;
 
     pthread_mutex_lock(&primary->mutex);
-    admitted = primary->connection_count - primary->stranger_count < FOLLOWERS_MAX;
+    admitted = primary->follower_count < FOLLOWERS_MAX;
     if (admitted && connection->is_stranger) {
         connection->is_stranger = false;
         primary->stranger_count--;
+        primary->follower_count++;
     }
     pthread_mutex_unlock(&primary->mutex);
     return admitted;
@@ -599,7 +603,7 @@ void peat_primary_status_get(struct peat_primary *primary, struct peat_primary_s
     struct peat_primary_status status = {.struct_size = status_out->struct_size};
 
     pthread_mutex_lock(&primary->mutex);
-    status.connected = primary->connection_count - primary->stranger_count;
+    status.connected = primary->follower_count;
     status.strangers = primary->stranger_count;
     status.accepted = primary->accepted;
     status.refused = primary->refused;

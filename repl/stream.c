@@ -3,7 +3,9 @@
  *
  *  1. NNG_OPT_TCP_NODELAY is set on dialers and on listeners: without it a small message waits for 40 ms.
  *  2. Every operation has a time limit, so nothing waits for ever for a peer that says nothing.
- *  3. Closing: first the stream or listener is closed, then its aios are stopped, which waits for callbacks, then all is freed.
+ *  3. Closing: first the stream, dialer or listener is closed, then its aios are stopped, which waits for callbacks, then they are
+ *     freed, and only then what they worked on. nng's clock may just be about to end an operation whose time is up: stopping
+ *     its aio does not wait for that, freeing it does; else the clock finds what is gone, and nng ends the process.
  *  4. nng starts threads, and does not survive fork(): a process that forks does so before.
  */
 #include "repl/stream.h"
@@ -270,10 +272,10 @@ void pt_stream_close(struct pt_stream *stream)
     nng_aio_stop(stream->receiving);
     nng_aio_stop(stream->writing);
     nng_aio_stop(stream->sending);
-    nng_stream_free(stream->stream);
     nng_aio_free(stream->receiving);
     nng_aio_free(stream->writing);
     nng_aio_free(stream->sending);
+    nng_stream_free(stream->stream);
     free(stream);
 }
 

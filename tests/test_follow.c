@@ -227,6 +227,48 @@ static void a_follower_goes_on_when_its_primary_comes_back_and_one_of_its_own_wi
     PT_REQUIRE_OK(peat_close(db));
 }
 
+/* The primary keeps no log for that follower any more, once it has seen that it is gone. */
+static void forget(const struct scene *scene, const char *name)
+{
+    enum peat_status status = PEAT_BUSY;
+
+    while (status == PEAT_BUSY) {
+        status = peat_feed_drop(scene->primary_db, name);
+        (void)usleep(LOOK_US);
+    }
+    PT_REQUIRE_OK(status);
+}
+
+/* The log is let go while the follower is away, at first before it has ever been there. */
+static void a_follower_that_missed_the_log_takes_a_state(void **state)
+{
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
+    struct peat_follower_status status = {.struct_size = sizeof(status)};
+    struct scene scene;
+    (void)state;
+
+    scene_begin(&scene, "tcp://127.0.0.1:0");
+    for (unsigned i = 0; i < 3; i++) {
+        struct peat_follower *follower;
+        uint64_t commit;
+
+        (void)write_some(scene.primary_db, 2000, 900);
+        PT_REQUIRE_OK(peat_flush(scene.primary_db));
+        follower = follow(db, scene.url, scene.key_path, "one");
+        commit = write_some(scene.primary_db, 50, 900);
+        PT_REQUIRE_OK(peat_wait_commit(db, commit, SOON_MS, NULL));
+        require_same(scene.primary_db, db);
+        peat_follower_status_get(follower, &status);
+        assert_int_equal(status.seed_count, 1);
+        assert_int_equal(status.seed_missing, 0);
+        PT_REQUIRE(status.seed_size > 0);
+        peat_follower_stop(follower);
+        forget(&scene, "one");
+    }
+    scene_end(&scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 static void whoever_has_another_key_gets_nothing(void **state)
 {
     struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
@@ -605,6 +647,7 @@ int main(void)
         cmocka_unit_test(P7_over_tcp_a_follower_holds_what_its_primary_holds),
         cmocka_unit_test(P7_over_ipc_a_follower_holds_what_its_primary_holds),
         cmocka_unit_test(a_follower_goes_on_when_its_primary_comes_back_and_one_of_its_own_with_it),
+        cmocka_unit_test(a_follower_that_missed_the_log_takes_a_state),
         cmocka_unit_test(whoever_has_another_key_gets_nothing),
         cmocka_unit_test(without_a_key_only_this_machine_is_served),
         cmocka_unit_test(a_follower_that_comes_back_takes_the_place_of_its_dead_connection),

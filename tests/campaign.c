@@ -17,9 +17,9 @@ struct shared {
 };
 
 static struct shared *shared;
-static uint64_t fault_runs;  /* until everything has failed in every position */
-static uint64_t damage_runs; /* until everything has been damaged in every way */
-static uint64_t kill_places; /* until a process has been killed at each */
+static uint64_t fault_runs;               /* until everything has failed in every position */
+static struct pt_damage_runs damage_runs; /* until everything has been damaged in every way */
+static uint64_t kill_places;              /* until a process has been killed at each */
 
 static const char *const names[] = {"all",    "sequences", "random", "threads",
                                     "faults", "damage",    "places", "kills"};
@@ -125,9 +125,9 @@ static void script_run(struct pt_power_cut *power_cut, const struct pt_campaign 
     uint64_t sequence = campaign->single ? campaign->seed : number;
 
     if (scripts == PT_SCRIPTS_DAMAGE) {
-        number = (campaign->seed % damage_runs + number) * FAULTS_MIXING % damage_runs;
+        number = (campaign->seed % damage_runs.count + number) * FAULTS_MIXING % damage_runs.count;
         pt_damage_run(power_cut, &shared->counts.damage,
-                      campaign->single ? campaign->seed : number);
+                      campaign->single ? campaign->seed : damage_runs.first + number);
         return;
     }
     if (scripts == PT_SCRIPTS_PLACES || scripts == PT_SCRIPTS_KILLS) {
@@ -192,7 +192,7 @@ static uint64_t script_count(const struct pt_campaign *campaign)
     if (campaign->single)
         return 1;
     if (campaign->scripts == PT_SCRIPTS_DAMAGE)
-        return damage_runs;
+        return damage_runs.count;
     if (campaign->scripts == PT_SCRIPTS_PLACES)
         return kill_places;
     if (campaign->scripts == PT_SCRIPTS_KILLS)
@@ -308,7 +308,8 @@ void pt_campaign_run(const struct pt_campaign *campaign, struct pt_fault_counts 
     if (campaign->scripts == PT_SCRIPTS_FAULTS)
         fault_runs = pt_faults_run_count();
     if (campaign->scripts == PT_SCRIPTS_DAMAGE)
-        damage_runs = pt_damage_run_count();
+        damage_runs = pt_damage_prepare(campaign->base);
+    PT_REQUIRE(campaign->scripts != PT_SCRIPTS_DAMAGE || damage_runs.count > 0);
     if (campaign->scripts == PT_SCRIPTS_PLACES)
         kill_places = pt_kills_place_count();
     workers_run(campaign, end_us);

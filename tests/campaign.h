@@ -29,6 +29,7 @@ struct pt_campaign {
     uint64_t states_wanted; /* of all scripts: then it ends; 0: only with the seconds */
     unsigned go_on_one_in;  /* see power_cut.h */
     unsigned failures_max;
+    const char *base;    /* of damage_base.c: PT_SCRIPTS_DAMAGE takes that file alone; NULL: all */
     const char *program; /* for the command that repeats a failure */
 };
 

@@ -30,7 +30,7 @@ name_of() {
     grep -o '^ *PT_BUG_[A-Z_]*' core/base/bug.h | sed -n "$(($1 + 1))s/.*PT_BUG_//p"
 }
 
-helpers='trace disk crash_disk script session feed_look power_cut faults damage kills tracer campaign support'
+helpers='trace disk crash_disk script session feed_look power_cut faults damage damage_base kills tracer campaign support'
 for source in core/*/*.c wal/*.c; do
     compile "$source" "$work/objects/$(basename "$source" .c).o" || exit 1
 done

@@ -1,9 +1,9 @@
 #include "tests/damage.h"
 
-#include "core/arena/superblock_format.h"
-#include "core/db/manifest.h"
+#include "core/base/bytes.h"
+#include "tests/damage_base.h"
+#include "tests/feed_look.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,210 +42,51 @@ static const char *const kind_names[] = {"byte", "bit",      "zeros",  "older", 
 
 /* ---- The files ---- */
 
-#define PUT(key_, size_, seed_)                                                                  \
-    {                                                                                            \
-        .kind = PT_STEP_PUT, .level = PEAT_DISK, .key = (key_), .size = (size_), .seed = (seed_) \
-    }
-#define BATCH(size_, seed_)                                                         \
-    {                                                                               \
-        .kind = PT_STEP_BATCH, .level = PEAT_DISK, .size = (size_), .nested = true, \
-        .seed = (seed_)                                                             \
-    }
-#define DELETE_RANGE(key_, high_)                                                            \
-    {                                                                                        \
-        .kind = PT_STEP_DELETE_RANGE, .level = PEAT_DISK, .key = (key_), .key_high = (high_) \
-    }
-#define STEP(kind_)             \
-    {                           \
-        .kind = PT_STEP_##kind_ \
-    }
+enum { BASES_MAX = 16 };
 
-/* In one segment, closed cleanly. */
-static const struct pt_step clean[] = {
-    PUT(1, 300, 1), STEP(CREATE),  BATCH(500, 2), PUT(0, 90, 3),       STEP(MERGE),
-    PUT(2, 20, 4),  BATCH(500, 5), PUT(5, 0, 6),  DELETE_RANGE(7, 11), STEP(MERGE),
-};
-/* In several runs with what hides what, and free space. */
-static const struct pt_step runs[] = {
-    PUT(1, 5000, 1), BATCH(3000, 2),     STEP(FLUSH),    STEP(CREATE), PUT(2, 5000, 3),
-    STEP(FLUSH),     DELETE_RANGE(1, 3), BATCH(3000, 4), STEP(FLUSH),  PUT(3, 70000, 5),
-    STEP(MERGE),     PUT(4, 5000, 6),    STEP(FLUSH),    PUT(5, 9, 7), STEP(FLUSH),
-};
-/* In a segment and in the log; the process died. */
-static const struct pt_step logged[] = {
-    PUT(1, 300, 1), STEP(FLUSH),  PUT(2, 300, 2),  STEP(CREATE),        BATCH(600, 3),
-    PUT(3, 20, 4),  BATCH(90, 5), PUT(4, 6000, 6), DELETE_RANGE(9, 20), PUT(6, 0, 7),
-};
-/* Three states are kept that show what the newest does not, and space is free between what they need. */
-static const struct pt_step keeping[] = {
-    PUT(1, 3000, 1), PUT(2, 70000, 2),   STEP(FLUSH), STEP(CREATE),   BATCH(900, 3),
-    STEP(FLUSH),     DELETE_RANGE(1, 5), STEP(FLUSH), PUT(3, 300, 4), PUT(2, 70000, 5),
-    STEP(MERGE),     BATCH(600, 6),      STEP(MERGE),
-};
-/* In several runs; the process died when what they are merged to was written, but did not yet rule. */
-static const struct pt_step merging[] = {
-    PUT(1, 5000, 1), STEP(FLUSH),        STEP(CREATE),   BATCH(3000, 2),
-    STEP(FLUSH),     DELETE_RANGE(2, 4), STEP(FLUSH),    PUT(9, 20, 3),
-    PUT(3, 9000, 4), STEP(FLUSH),        BATCH(3000, 5), PUT(1, 6, 6),
-};
-/* A log of several regions, and a batch of several records. */
-static const struct pt_step long_log[] = {
-    PUT(1, 50000, 1),
-    PUT(2, 300000, 2),
-    PUT(3, 20, 3),
-    PUT(4, 90, 4),
-};
+static struct pt_damage_image images[BASES_MAX];
+static uint64_t counts_of[BASES_MAX][DAMAGE_KIND_COUNT]; /* ways of each kind */
 
-static const struct base {
-    const char *name;
-    const struct pt_step *steps;
-    size_t count;
-    size_t older_at; /* the image before this step is the earlier one */
-    bool closed;
-    uint64_t
-        unsure;   /* so many of the last commits may be lost without a word: the log's last sync */
-    bool keeps;   /* the state after each flush gets a name */
-    bool merging; /* at last a merge begins, whose sync fails */
-} bases[] = {
-#define STEPS(steps_) steps_, sizeof(steps_) / sizeof(steps_[0])
-    {"clean", STEPS(clean), 5, true, 0, false, false},
-    {"runs", STEPS(runs), 9, true, 0, false, false},
-    {"logged", STEPS(logged), 5, false, 1, false, false},
-    {"long log", STEPS(long_log), 2, false, 1, false, false},
-    {"kept states", STEPS(keeping), 9, true, 0, true, false},
-    {"merge half-way", STEPS(merging), 9, false, 1, false, true},
-};
-enum { BASE_COUNT = sizeof(bases) / sizeof(bases[0]) };
-
-/* One file as it was made. */
-struct image {
-    uint8_t *bytes;
-    uint64_t size;
-    uint8_t *older; /* as large as bytes; zeros where there was nothing yet */
-    struct pt_commits history;
-    struct pt_extent *segments; /* owned: where the ruling manifest says that they are */
-    size_t segment_count;
-    uint64_t counts[DAMAGE_KIND_COUNT]; /* ways of each kind */
-};
-
-static struct image images[BASE_COUNT];
-
-static uint8_t *disk_copy(uint64_t *size_out)
+/* How many ways there are to damage file @p base. */
+static uint64_t ways_count(size_t base)
 {
-    uint8_t *bytes;
-
-    *size_out = pt_disk_size();
-    bytes = malloc(*size_out + 1);
-    PT_REQUIRE(bytes != NULL);
-    pt_disk_save(bytes, *size_out);
-    return bytes;
-}
-
-static void older_take(struct image *image, uint8_t **older, uint64_t *older_size)
-{
-    free(image->older);
-    image->older = NULL;
-    *older = disk_copy(older_size);
-}
-
-static void state_keep(struct pt_session *session, size_t number)
-{
-    char name[32];
-
-    (void)snprintf(name, sizeof(name), "kept %zu", number);
-    PT_REQUIRE_OK(peat_snapshot_persist(session->db, name, NULL));
-}
-
-/* What the merge has written is in the file, but nothing leads there. */
-static void merge_cut_short(struct pt_session *session)
-{
-    const struct pt_disk_fault fault = {
-        .calls = 1u << PT_DISK_CALL_SYNC, .count = UINT64_MAX, .error_number = EIO};
-
-    pt_disk_set_fault(&fault);
-    PT_REQUIRE(peat_wait_idle(session->db, 60000) < 0 && pt_disk_faults() > 0);
-    pt_session_abandon(session);
-    pt_disk_set_fault(NULL);
-}
-
-static void image_make(const struct base *base, struct image *image)
-{
-    struct pt_session *session = malloc(sizeof(*session));
-    uint8_t *older = NULL;
-    uint64_t older_size = 0;
-    bool right;
-
-    PT_REQUIRE(session != NULL);
-    pt_disk_start();
-    pt_session_random(base->count);
-    pt_session_init(session, 0);
-    right = pt_session_open(session);
-    for (size_t i = 0; i < base->count && right; i++) {
-        if (i == base->older_at)
-            older_take(image, &older, &older_size);
-        right = pt_session_step(session, &base->steps[i]);
-        if (right && base->keeps && base->steps[i].kind == PT_STEP_FLUSH)
-            state_keep(session, i);
-    }
-    if (right && base->merging)
-        merge_cut_short(session);
-    else
-        right = right && pt_session_end(session, base->closed);
-    if (!right)
-        pt_test_fail(__FILE__, __LINE__, "%s: %s", base->name, session->finding.words);
-    image->history = session->history;
-    image->bytes = disk_copy(&image->size);
-    image->older = calloc(1, image->size + 1);
-    PT_REQUIRE(image->older != NULL && older != NULL);
-    memcpy(image->older, older, older_size < image->size ? older_size : image->size);
-    pt_disk_stop();
-    free(older);
-    free(session);
-}
-
-/* Note where the segments are. */
-static void segments_find(struct image *image)
-{
-    const struct pt_superblock_page *pages = (const void *)image->bytes;
-    const struct pt_superblock_page *page =
-        &pages[pt_le64_value(pages[1].generation) > pt_le64_value(pages[0].generation)];
-    struct peat_bytes block = {image->bytes + pt_le64_value(page->manifest_offset),
-                               pt_le64_value(page->manifest_size)};
-    struct pt_manifest manifest;
-
-    PT_REQUIRE_OK(
-        pt_manifest_decode(block, &page->store_id, pt_le64_value(page->generation), &manifest));
-    image->segments = calloc(manifest.segment_count + 1, sizeof(*image->segments));
-    PT_REQUIRE(image->segments != NULL);
-    for (size_t i = 0; i < manifest.segment_count; i++)
-        image->segments[image->segment_count++] = manifest.segments[i].extent;
-    pt_manifest_fini(&manifest);
-}
-
-uint64_t pt_damage_run_count(void)
-{
+    uint64_t size = images[base].size;
+    uint64_t *counts = counts_of[base];
     uint64_t total = 0;
 
-    for (size_t i = 0; i < BASE_COUNT; i++) {
-        struct image *image = &images[i];
-        uint64_t sectors;
-
-        image_make(&bases[i], image);
-        segments_find(image);
-        sectors = image->size / PT_SECTOR;
-        image->counts[DAMAGE_BYTE] = image->size;
-        image->counts[DAMAGE_BIT] = image->size;
-        image->counts[DAMAGE_ZEROS] = sectors;
-        image->counts[DAMAGE_OLDER] = sectors;
-        image->counts[DAMAGE_SWAP] = sectors * SWAPS;
-        image->counts[DAMAGE_CUT] = sectors;
-        image->counts[DAMAGE_CUT_TAIL] = TAIL_SIZE;
-        image->counts[DAMAGE_APPEND] = APPENDINGS;
-        image->counts[DAMAGE_PAIR] = PAIRS;
-        for (unsigned kind = 0; kind < DAMAGE_KIND_COUNT; kind++)
-            total += image->counts[kind];
-    }
+    counts[DAMAGE_BYTE] = size;
+    counts[DAMAGE_BIT] = size;
+    counts[DAMAGE_ZEROS] = size / PT_SECTOR;
+    counts[DAMAGE_OLDER] = size / PT_SECTOR;
+    counts[DAMAGE_SWAP] = size / PT_SECTOR * SWAPS;
+    counts[DAMAGE_CUT] = size / PT_SECTOR;
+    counts[DAMAGE_CUT_TAIL] = TAIL_SIZE;
+    counts[DAMAGE_APPEND] = APPENDINGS;
+    counts[DAMAGE_PAIR] = PAIRS;
+    for (unsigned kind = 0; kind < DAMAGE_KIND_COUNT; kind++)
+        total += counts[kind];
     return total;
+}
+
+struct pt_damage_runs pt_damage_prepare(const char *name)
+{
+    struct pt_damage_runs runs = {0, 0};
+    uint64_t total = 0;
+
+    PT_REQUIRE(pt_damage_base_count() <= BASES_MAX);
+    for (size_t i = 0; i < pt_damage_base_count(); i++) {
+        bool is_asked = name == NULL || strcmp(name, pt_damage_base(i)->name) == 0;
+        uint64_t count;
+
+        pt_damage_base_make(pt_damage_base(i), &images[i]);
+        count = ways_count(i);
+        if (is_asked && runs.count == 0)
+            runs.first = total;
+        if (is_asked)
+            runs.count += count;
+        total += count;
+    }
+    return runs;
 }
 
 /* ---- One damage ---- */
@@ -270,7 +111,7 @@ static void sector_swap(uint8_t *bytes, uint64_t a, uint64_t b)
 
 /* Whether the byte lies where nothing but zeros is: nearly all such bytes are in space that is free, so most
  * of them are left out. */
-static bool in_zeros(const struct image *image, uint64_t place)
+static bool in_zeros(const struct pt_damage_image *image, uint64_t place)
 {
     uint64_t start = place / PT_SECTOR * PT_SECTOR;
 
@@ -283,7 +124,7 @@ static bool in_zeros(const struct image *image, uint64_t place)
 /* Damage a copy of the file. False: it is as it was. */
 static bool damage_do(struct damaging *damaging)
 {
-    const struct image *image = &images[damaging->base];
+    const struct pt_damage_image *image = &images[damaging->base];
     struct pt_dice dice = {pt_mix(damaging->number)};
     uint64_t place = damaging->place;
     uint64_t garbage = pt_dice_below(&dice, (uint64_t)1 << (place % 18));
@@ -335,10 +176,10 @@ static bool damage_do(struct damaging *damaging)
 static bool look(struct peat_db *db, const struct damaging *damaging, bool *whole_out,
                  struct pt_difference *difference)
 {
-    const struct image *image = &images[damaging->base];
+    const struct pt_damage_image *image = &images[damaging->base];
     bool cut = damaging->kind == DAMAGE_CUT || damaging->kind == DAMAGE_CUT_TAIL;
     uint64_t count = image->history.count;
-    uint64_t unsure = cut ? count : bases[damaging->base].unsure;
+    uint64_t unsure = cut ? count : pt_damage_base(damaging->base)->unsure;
     struct peat_snapshot *snapshot;
     struct pt_model model;
     enum peat_status status = peat_snapshot_open(db, &snapshot);
@@ -353,7 +194,7 @@ static bool look(struct peat_db *db, const struct damaging *damaging, bool *whol
         return false;
     }
     commit = peat_snapshot_commit(snapshot);
-    if (commit > count || (bases[damaging->base].closed && commit != count) ||
+    if (commit > count || (pt_damage_base(damaging->base)->closed && commit != count) ||
         commit + unsure < count) {
         (void)snprintf(difference->words, sizeof(difference->words),
                        "commit %" PRIu64 " is shown of %" PRIu64, commit, count);
@@ -378,40 +219,82 @@ static bool lost_told(unsigned number)
            (range.high.data == NULL || pt_bytes_compare(key, range.high) < 0);
 }
 
-/* Each key by itself is right or damaged, whatever the others are. */
+/* Each key of @p collection (NULL: the root) by itself is right or damaged, whatever the others are. */
+static bool gets_right(const struct peat_snapshot *snapshot, struct peat_collection *collection,
+                       const struct pt_model_entry *entries, struct pt_difference *difference)
+{
+    bool right = true;
+
+    for (unsigned i = 0; i < PT_KEY_COUNT && right; i++) {
+        struct peat_bytes value;
+        enum peat_status status = peat_get(snapshot, collection, pt_step_key(i), &value);
+
+        if (status == PEAT_OK)
+            right = entries[i].present && value.size == entries[i].size &&
+                    pt_value_matches(entries[i].seed, value);
+        else if (status == PEAT_CORRUPT)
+            right = lost_told(i);
+        else
+            right = status == PEAT_NOT_FOUND && !entries[i].present;
+        if (!right)
+            (void)snprintf(difference->words, sizeof(difference->words), "get of key %u%s: %s", i,
+                           collection == NULL ? "" : " of the collection",
+                           peat_status_name(status));
+    }
+    return right;
+}
+
+/* The collection's keys by themselves, if it can be opened: where its entry is damaged it cannot. */
+static bool collection_look(struct peat_db *db, const struct peat_snapshot *snapshot,
+                            const struct pt_model *model, struct pt_difference *difference)
+{
+    struct peat_collection *collection;
+    enum peat_status status = peat_collection_open(db, NULL, PT_STEP_COLLECTION, 0, &collection);
+    bool right;
+
+    if (status != PEAT_OK) {
+        (void)snprintf(difference->words, sizeof(difference->words), "the collection: %s",
+                       peat_status_name(status));
+        return status == PEAT_CORRUPT || (status == PEAT_NOT_FOUND && !model->has_collection);
+    }
+    right = gets_right(snapshot, collection, model->entries[1], difference);
+    peat_collection_close(collection);
+    return right;
+}
+
 static bool gets_look(struct peat_db *db, const struct damaging *damaging,
                       struct pt_difference *difference)
 {
     struct peat_snapshot *snapshot;
     struct pt_model model;
-    bool right = true;
+    bool right;
 
     PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
     pt_commits_model(&images[damaging->base].history, peat_snapshot_commit(snapshot), &model);
-    for (unsigned i = 0; i < PT_KEY_COUNT && right; i++) {
-        const struct pt_model_entry *entry = &model.entries[0][i];
-        struct peat_bytes value;
-        enum peat_status status = peat_get(snapshot, NULL, pt_step_key(i), &value);
-
-        if (status == PEAT_OK)
-            right =
-                entry->present && value.size == entry->size && pt_value_matches(entry->seed, value);
-        else if (status == PEAT_CORRUPT)
-            right = lost_told(i);
-        else
-            right = status == PEAT_NOT_FOUND && !entry->present;
-        if (!right)
-            (void)snprintf(difference->words, sizeof(difference->words), "get of key %u: %s", i,
-                           peat_status_name(status));
-    }
+    right = gets_right(snapshot, NULL, model.entries[0], difference) &&
+            collection_look(db, snapshot, &model, difference);
     peat_snapshot_close(snapshot);
     return right;
+}
+
+/* Where the file has a feed with a name, it hands out what was committed, up to damage or to a gap. */
+static bool feed_look(struct peat_db *db, const struct damaging *damaging,
+                      struct pt_difference *difference)
+{
+    struct pt_commits history = images[damaging->base].history;
+    struct peat_snapshot *snapshot;
+
+    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
+    history.count = peat_snapshot_commit(snapshot);
+    peat_snapshot_close(snapshot);
+    return pt_feed_look(db, &history, false, difference) || difference->status == PEAT_CORRUPT ||
+           difference->status == PEAT_GAP;
 }
 
 /* Whether nothing but a segment is damaged: then the store opens, and what is not hit is read. */
 static bool only_a_segment(const struct damaging *damaging)
 {
-    const struct image *image = &images[damaging->base];
+    const struct pt_damage_image *image = &images[damaging->base];
     uint64_t place = damaging->place;
 
     if (damaging->kind == DAMAGE_ZEROS || damaging->kind == DAMAGE_OLDER)
@@ -444,7 +327,8 @@ static bool damaged_open(const struct damaging *damaging, struct pt_damage_count
                          struct pt_difference *difference)
 {
     bool writable = damaging->number % WRITABLE_ONE_IN == 0;
-    struct peat_options options = pt_test_options(writable ? 0 : PEAT_READ_ONLY);
+    const struct pt_damage_base *base = pt_damage_base(damaging->base);
+    struct peat_options options = pt_test_options(writable ? base->flags : PEAT_READ_ONLY);
     struct peat_db *db;
     enum peat_status status;
     bool whole = false;
@@ -463,6 +347,8 @@ static bool damaged_open(const struct damaging *damaging, struct pt_damage_count
     right =
         look(db, damaging, &whole, difference) && (whole || gets_look(db, damaging, difference));
     atomic_fetch_add_explicit(&counts->whole, whole, memory_order_relaxed);
+    if (right && writable && base->feeds)
+        right = feed_look(db, damaging, difference);
     status = peat_check(db, NULL, NULL, NULL);
     if (right && status != PEAT_OK && status != PEAT_CORRUPT) {
         (void)snprintf(difference->words, sizeof(difference->words), "check: %s",
@@ -478,14 +364,14 @@ static void damaging_describe(uint64_t number, struct damaging *damaging)
     uint64_t rest = number;
 
     damaging->number = number;
-    for (size_t base = 0; base < BASE_COUNT; base++) {
+    for (size_t base = 0; base < pt_damage_base_count(); base++) {
         for (unsigned kind = 0; kind < DAMAGE_KIND_COUNT; kind++) {
             damaging->base = base;
             damaging->kind = kind;
             damaging->place = rest;
-            if (rest < images[base].counts[kind])
+            if (rest < counts_of[base][kind])
                 return;
-            rest -= images[base].counts[kind];
+            rest -= counts_of[base][kind];
         }
     }
     pt_test_fail(__FILE__, __LINE__, "there is no damage %" PRIu64, number);
@@ -509,7 +395,7 @@ static void report(struct pt_power_cut *campaign, const struct damaging *damagin
     }
     printf("FAIL damage seed %" PRIu64 ", %s of '%s' at %" PRIu64
            ": %s; kept: %s; repeat: %s --scripts damage --seed %" PRIu64 "\n",
-           damaging->number, kind_names[damaging->kind], bases[damaging->base].name,
+           damaging->number, kind_names[damaging->kind], pt_damage_base(damaging->base)->name,
            damaging->place, words, path, campaign->program, damaging->number);
     (void)fflush(stdout);
 }

@@ -15,9 +15,16 @@ struct pt_damage_counts {
     _Atomic uint64_t whole;   /* of them: everything was shown */
 };
 
-/* Make the files. How many ways there are to damage them; counted once for all workers. */
-uint64_t pt_damage_run_count(void);
-/* Damage number @p number, below that count. What is wrong is printed, and counted as failed. */
+/* Numbers of ways to damage files. */
+struct pt_damage_runs {
+    uint64_t first;
+    uint64_t count;
+};
+
+/* Make the files, once for all workers. Which numbers damage the one called @p name (NULL: any); none, if there is
+ * no such file. */
+struct pt_damage_runs pt_damage_prepare(const char *name);
+/* Damage number @p number, whichever was asked for. What is wrong is printed, and counted as failed. */
 void pt_damage_run(struct pt_power_cut *campaign, struct pt_damage_counts *counts, uint64_t number);
 
 #endif

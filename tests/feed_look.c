@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NAME "feed"
-
 /* A look at a feed. */
 struct look {
     struct peat_db *db;
@@ -29,7 +27,7 @@ static bool note_acknowledged(void *context, const struct peat_feed_info *info)
 {
     uint64_t *acknowledged = context;
 
-    if (strcmp(info->name, NAME) != 0)
+    if (strcmp(info->name, PT_FEED_LOOK_NAME) != 0)
         return true;
     *acknowledged = info->acknowledged;
     return false;
@@ -92,7 +90,8 @@ bool pt_feed_look(struct peat_db *db, const struct pt_commits *history, bool ack
     look.next = acknowledged + 1;
     for (;;) {
         status = peat_feed_open(
-            db, from, acknowledge || from == PEAT_FEED_ACKNOWLEDGED ? NAME : NULL, 0, &feed);
+            db, from, acknowledge || from == PEAT_FEED_ACKNOWLEDGED ? PT_FEED_LOOK_NAME : NULL, 0,
+            &feed);
         if (status != PEAT_OK)
             return differs(&look, status, "opening");
         if (!read_on(&look, feed)) {

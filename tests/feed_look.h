@@ -4,8 +4,10 @@
 
 #include "tests/script.h"
 
+#define PT_FEED_LOOK_NAME "feed"
+
 /*
- * Whether the feed that the session's store has under a name hands out the commits of @p history, from the first
+ * Whether the feed that the session's store has under that name hands out the commits of @p history, from the first
  * that it has not acknowledged to the last, but for reverts, which it says are a gap. @p acknowledge: and
  * acknowledges all; it is made if it is not there. *status_out: PEAT_NOT_FOUND, PEAT_GAP where there must
  * not be one, or an error, where *difference_out says nothing more.

@@ -154,7 +154,8 @@ struct peat_options pt_session_options(const struct pt_session *session)
 
     pt_test_options_tiny(&options);
     options.write_buffer_size = (size_t)64 << 10;
-    options.address_space_size = (size_t)4 << 30; /* readers that get no time may pin hundreds of generations */
+    options.address_space_size =
+        (size_t)4 << 30; /* readers that get no time may pin hundreds of generations */
     options.sync_interval_ms = session->loose || session->hasty ? 1 : 3600000;
     return options;
 }
@@ -382,8 +383,7 @@ static bool maintenance_step(struct pt_session *session, const struct pt_step *s
     return true;
 }
 
-/* Let the background threads come to rest, so that the trace depends on the steps alone. */
-static void settle(struct pt_session *session)
+void pt_session_settle(struct pt_session *session)
 {
     if (session->loose || session->hasty || session->db == NULL || session->unsure ||
         session->broken)
@@ -411,7 +411,7 @@ bool pt_session_step(struct pt_session *session, const struct pt_step *step)
     else
         right = maintenance_step(session, step);
     if (right)
-        settle(session);
+        pt_session_settle(session);
     return right;
 }
 

@@ -41,6 +41,8 @@ bool pt_session_step(struct pt_session *session, const struct pt_step *step);
 bool pt_session_look(struct pt_session *session, bool check);
 /* Close it, cleanly or not. */
 bool pt_session_end(struct pt_session *session, bool clean);
+/* Let the background threads come to rest, as each step does: then the file depends on the steps alone. */
+void pt_session_settle(struct pt_session *session);
 /* Who worked on it is dead, and the handles with it. */
 void pt_session_orphan(struct pt_session *session);
 /* The options that it opens its store with. */

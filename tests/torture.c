@@ -7,6 +7,7 @@
  *   --seed N        of the random scripts (default: from the clock); with --scripts: that script alone
  *   --states N      tried of each script, about (default 100; 0: all)
  *   --kills N       of "kills": until so many, however long that takes
+ *   --base NAME     of "damage": that file alone
  *   --jobs N        worker processes (default: one for each processor)
  *   --failures N    then it ends (default 10)
  *   --from FILE --point N --state N   repeat one state of a failure
@@ -69,6 +70,9 @@ static bool argument_take(struct arguments *arguments, int option, const char *t
         return true;
     case 'c':
         return scripts_read(text, &campaign->scripts);
+    case 'b':
+        campaign->base = text;
+        return true;
     case 'f':
         arguments->from = text;
         return true;
@@ -85,17 +89,13 @@ static bool argument_take(struct arguments *arguments, int option, const char *t
 
 static bool arguments_read(int argc, char **argv, struct arguments *arguments)
 {
-    static const struct option options[] = {{"seconds", required_argument, NULL, 't'},
-                                            {"seed", required_argument, NULL, 's'},
-                                            {"jobs", required_argument, NULL, 'j'},
-                                            {"states", required_argument, NULL, 'n'},
-                                            {"scripts", required_argument, NULL, 'c'},
-                                            {"from", required_argument, NULL, 'f'},
-                                            {"point", required_argument, NULL, 'p'},
-                                            {"state", required_argument, NULL, 'i'},
-                                            {"failures", required_argument, NULL, 'm'},
-                                            {"kills", required_argument, NULL, 'k'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seconds", required_argument, NULL, 't'},  {"seed", required_argument, NULL, 's'},
+        {"jobs", required_argument, NULL, 'j'},     {"states", required_argument, NULL, 'n'},
+        {"scripts", required_argument, NULL, 'c'},  {"from", required_argument, NULL, 'f'},
+        {"point", required_argument, NULL, 'p'},    {"state", required_argument, NULL, 'i'},
+        {"failures", required_argument, NULL, 'm'}, {"base", required_argument, NULL, 'b'},
+        {"kills", required_argument, NULL, 'k'},    {NULL, 0, NULL, 0}};
     int option;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -175,7 +175,8 @@ int main(int argc, char **argv)
         fprintf(stderr,
                 "usage: %s [--seconds N] [--scripts "
                 "sequences|random|threads|faults|damage|places|kills] [--seed N] [--states N] "
-                "[--kills N] [--jobs N] [--failures N] [--from FILE --point N --state N]\n",
+                "[--kills N] [--base NAME] [--jobs N] [--failures N] [--from FILE --point N "
+                "--state N]\n",
                 argv[0]);
         return 2;
     }

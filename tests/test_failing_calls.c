@@ -39,7 +39,8 @@ enum {
     POSITIONS_LOG = 6, /* where there is much to replay */
     IDLE_MS = 600000,
     LOST_KEY = 130, /* of the root, in a damaged store */
-    FDS_MAX = 256
+    FDS_MAX = 256,
+    RECORDS_MAX = 8
 };
 
 /* What the keys of both collections show: the values' seeds; 0: there is none. */
@@ -56,9 +57,11 @@ static struct {
     size_t image_size;
     bool damaged;
     bool much_log;
-    bool calls_fail;        /* in this run */
-    struct state now, kept; /* kept under the name "kept" */
-    struct peat_db *db;     /* NULL: it is closed */
+    bool calls_fail;                         /* in this run */
+    struct state now, kept;                  /* kept under the name "kept" */
+    struct peat_db *db;                      /* NULL: it is closed */
+    struct peat_record records[RECORDS_MAX]; /* what follows, of one commit; payloads are owned */
+    size_t record_count;
 } stage;
 
 static uint64_t seed; /* of the test */
@@ -137,8 +140,17 @@ static void range_delete(struct peat_batch *batch, unsigned low, unsigned high)
         stage.now.seeds[0][i] = 0;
 }
 
+/* From now on the log is kept for a feed, and for a follower. */
+static void feed_begin(void)
+{
+    struct peat_feed *feed;
+
+    PT_REQUIRE_OK(peat_feed_open(stage.db, PEAT_FEED_NEXT, "held", PEAT_FEED_SEALS, &feed));
+    peat_feed_close(feed);
+}
+
 /* Two collections, a kept state, two backups, range deletes; with @p log_pending, commits that are in
- * the log alone. */
+ * the log alone, and log that is kept for a feed. */
 static void store_make(bool log_pending)
 {
     struct peat_batch *batch = peat_batch_new(0);
@@ -149,6 +161,8 @@ static void store_make(bool log_pending)
     (void)unlink(stage.full);
     (void)unlink(stage.increment);
     PT_REQUIRE_OK(store_open(PEAT_CREATE, &stage.db));
+    if (log_pending)
+        feed_begin();
     PT_REQUIRE_OK(nested_open(stage.db, PEAT_CREATE, &nested));
     keys_put(batch, nested, 1, 1);
     commit(batch);
@@ -192,6 +206,53 @@ static void image_put(void)
 
     PT_REQUIRE(fd >= 0 && write(fd, stage.image, stage.image_size) == (ssize_t)stage.image_size);
     (void)close(fd);
+}
+
+static void records_forget(void)
+{
+    for (size_t i = 0; i < stage.record_count; i++)
+        free((void *)(uintptr_t)stage.records[i].payload.data);
+    stage.record_count = 0;
+}
+
+static void record_take(const struct peat_record *record)
+{
+    uint8_t *payload = malloc(record->payload.size + 1);
+
+    PT_REQUIRE(payload != NULL && stage.record_count < RECORDS_MAX);
+    if (record->payload.size > 0)
+        memcpy(payload, record->payload.data, record->payload.size);
+    stage.records[stage.record_count] = *record;
+    stage.records[stage.record_count++].payload.data = payload;
+}
+
+/* What a primary that went on from the image would have a follower apply: a commit, and the seal of a flush. */
+static void records_make(void)
+{
+    struct peat_batch *batch = peat_batch_new(0);
+    struct peat_collection *nested;
+    struct peat_record record;
+    struct peat_feed *feed;
+    struct state before = stage.now;
+
+    records_forget();
+    image_put();
+    PT_REQUIRE_OK(store_open(0, &stage.db));
+    PT_REQUIRE_OK(peat_feed_open(stage.db, PEAT_FEED_NEXT, NULL, PEAT_FEED_SEALS, &feed));
+    PT_REQUIRE_OK(nested_open(stage.db, 0, &nested));
+    keys_put(batch, nested, 4, 9);
+    range_delete(batch, 70, 80);
+    commit(batch);
+    stage.now = before;
+    PT_REQUIRE_OK(peat_flush(stage.db));
+    while (peat_feed_next(feed, 0, &record) == PEAT_OK)
+        record_take(&record);
+    PT_REQUIRE(stage.record_count == 2);
+    peat_feed_close(feed);
+    peat_collection_close(nested);
+    PT_REQUIRE_OK(peat_abort(stage.db));
+    stage.db = NULL;
+    peat_batch_free(batch);
 }
 
 /* The sectors that have the beginning of this key's value. */
@@ -837,6 +898,8 @@ static enum peat_status reader_do(void)
         if (status >= 0)
             status = peat_refresh(stage.db);
         if (status >= 0)
+            status = peat_wait_commit(stage.db, 1, 0, NULL);
+        if (status >= 0)
             status = kept_look_do();
         (void)peat_close(stage.db);
     }
@@ -911,6 +974,38 @@ static enum peat_status reader_feed_do(void)
     return status == PEAT_TIMEOUT ? PEAT_OK : status;
 }
 
+/* What is kept of the log for a feed. PEAT_NOT_FOUND: nothing is. */
+static enum peat_status held_feed_do(void)
+{
+    struct peat_record record;
+    struct peat_feed *feed = NULL;
+    enum peat_status status =
+        peat_feed_open(stage.db, PEAT_FEED_ACKNOWLEDGED, "held", PEAT_FEED_SEALS, &feed);
+
+    while (status == PEAT_OK)
+        status = peat_feed_next(feed, 0, &record);
+    peat_feed_close(feed);
+    return status == PEAT_TIMEOUT ? PEAT_OK : status;
+}
+
+/* A follower goes on from the store, shows where it has come to, and has what it took in a segment. */
+static enum peat_status apply_do(void)
+{
+    struct peat_position position;
+    enum peat_status status = store_open(PEAT_FOLLOWER, &stage.db);
+
+    if (status < 0)
+        return status;
+    status = peat_apply(stage.db, stage.records, stage.record_count, PEAT_DISK, NULL);
+    if (status == PEAT_OK)
+        status = peat_position_get(stage.db, &position);
+    if (status == PEAT_OK)
+        PT_REQUIRE(position.commit == stage.records[0].commit);
+    if (status == PEAT_OK)
+        status = peat_wait_commit(stage.db, position.commit, 0, NULL);
+    return status == PEAT_OK ? peat_flush(stage.db) : status;
+}
+
 /* ---- Runs ---- */
 
 struct act {
@@ -953,6 +1048,8 @@ static const struct act acts[] = {
     {"keep a state", persist_do, false, true, false, false},
     {"feed", feed_do, false, true, false, false},
     {"feed in a reader", reader_feed_do, false, false, false, false},
+    {"read what is kept for a feed", held_feed_do, false, false, false, false},
+    {"apply", apply_do, true, true, false, false},
     {"drop a kept state", history_drop_do, false, true, false, false},
     {"revert", revert_do, false, true, false, false},
     {"sync", sync_do, false, true, false, false},
@@ -1099,6 +1196,7 @@ static void p2_p3_each_public_call_tells_what_fails_and_leaves_the_store_right(v
     stage.damaged = false;
     store_make(true);
     image_take();
+    records_make();
     acts_with_failures();
 }
 
@@ -1124,6 +1222,7 @@ static void p2_p3_the_same_where_much_log_is_pending(void **state)
     stage.db = NULL;
     peat_batch_free(batch);
     image_take();
+    records_make();
     stage.much_log = true;
     acts_with_failures();
     stage.much_log = false;
@@ -1134,6 +1233,7 @@ static void p3_the_same_where_a_log_is_not_pending_and_sectors_are_damaged(void 
     (void)state;
     store_make(false);
     image_take();
+    records_make();
     stage.damaged = true;
     image_damage(stage.now.seeds[0][3]);
     image_damage(stage.now.seeds[0][LOST_KEY]);
@@ -1160,6 +1260,7 @@ int main(void)
     (void)snprintf(stage.out, sizeof(stage.out), "%s", pt_test_path("out"));
     failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(stage.image);
+    records_forget();
     pt_test_end();
     return failed == 0 ? 0 : 1;
 }

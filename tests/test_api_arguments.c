@@ -55,6 +55,13 @@ static bool no_piece(void *context, const void *data, size_t size)
     pt_test_fail(__FILE__, __LINE__, "a callback of a refused call");
 }
 
+static bool no_feed(void *context, const struct peat_feed_info *info)
+{
+    (void)context;
+    (void)info;
+    pt_test_fail(__FILE__, __LINE__, "a callback of a refused call");
+}
+
 /* --- NULL ----------------------------------------------------------------------------------- */
 
 static void calls_on_a_store_refuse_null(void **state)
@@ -63,6 +70,8 @@ static void calls_on_a_store_refuse_null(void **state)
     struct peat_snapshot *snapshot;
     struct peat_collection *collection;
     struct peat_stats stats = {.struct_size = sizeof(stats)};
+    struct peat_position position;
+    uint64_t newest;
     char buffer[8];
     size_t size;
     (void)state;
@@ -86,6 +95,10 @@ static void calls_on_a_store_refuse_null(void **state)
     REQUIRE_INVALID(peat_history_drop(NULL, NULL, 1));
     REQUIRE_INVALID(peat_snapshot_persist(NULL, "name", NULL));
     REQUIRE_INVALID(peat_revert(NULL, NULL, 1, NULL));
+    REQUIRE_INVALID(peat_position_get(NULL, &position));
+    REQUIRE_INVALID(peat_wait_commit(NULL, 1, 0, &newest));
+    REQUIRE_INVALID(peat_feed_list(NULL, no_feed, NULL));
+    REQUIRE_INVALID(peat_feed_drop(NULL, "name"));
 }
 
 static void calls_on_other_handles_refuse_null(void **state)
@@ -129,6 +142,9 @@ static void outputs_that_are_null_are_refused(void **state)
     struct peat_snapshot *snapshot;
     struct peat_iterator *iterator;
     struct peat_range range;
+    struct peat_record record = {.kind = PEAT_RECORD_BATCH};
+    struct peat_operation operation;
+    size_t place = 0;
     char buffer[8];
     size_t size;
 
@@ -161,6 +177,11 @@ static void outputs_that_are_null_are_refused(void **state)
     REQUIRE_INVALID(peat_iterator_pass_damage(NULL));
     REQUIRE_INVALID(peat_salvage(NULL, "new", NULL, NULL));
     REQUIRE_INVALID(peat_salvage(fixture->path, NULL, NULL, NULL));
+    REQUIRE_INVALID(peat_position_get(fixture->db, NULL));
+    REQUIRE_INVALID(peat_feed_list(fixture->db, NULL, NULL));
+    REQUIRE_INVALID(peat_record_operation(&record, NULL, &operation));
+    REQUIRE_INVALID(peat_record_operation(&record, &place, NULL));
+    REQUIRE_INVALID(peat_record_operation(NULL, &place, &operation));
     PT_REQUIRE(peat_batch_count(fixture->batch) == 0);
     pt_fixture_require_keys(fixture, NULL, NULL, "key");
     peat_iterator_close(iterator);
@@ -213,6 +234,7 @@ static void releases_and_looks_take_null(void **state)
     peat_salvage_options_init(NULL);
     PT_REQUIRE(peat_batch_count(NULL) == 0 && peat_batch_size(NULL) == 0);
     PT_REQUIRE(peat_snapshot_commit(NULL) == 0);
+    PT_REQUIRE(peat_collection_number(NULL) == 1 && peat_flags(NULL) == 0);
     PT_REQUIRE(peat_iterator_key(NULL).data == NULL && peat_iterator_value(NULL).data == NULL);
 }
 

@@ -205,6 +205,12 @@ static void spoil(struct pt_dice *dice, struct peat_record *record, unsigned kin
     case 7:
         record->kind = (enum peat_record_kind)3;
         break;
+    case 8:
+        record->epoch--;
+        break;
+    case 9:
+        record->epoch = UINT64_MAX;
+        break;
     default:
         record->payload.data = NULL;
         free(payload);
@@ -253,6 +259,36 @@ static void very_many_small_records_become_visible_in_parts(void **state)
     pt_pair_close(&pair);
 }
 
+/* So that the log that one of them takes at a time has a bound. */
+static void large_records_become_visible_in_parts(void **state)
+{
+    enum { COUNT = 12 };
+    uint64_t before;
+    struct pt_pair pair;
+    struct pt_kept_records kept;
+    (void)state;
+
+    pt_pair_make(&pair);
+    peat_feed_close(pair.feed);
+    pair.feed = NULL;
+    PT_REQUIRE_OK(peat_close(pair.primary.db));
+    pair.primary.options = pt_test_options(0); /* so large buffers that no seal comes in between */
+    pt_side_open(&pair.primary);
+    pt_pair_feed(&pair);
+    pt_value_fill(1, value, MIB);
+    for (unsigned i = 0; i < COUNT; i++)
+        PT_REQUIRE_OK(
+            peat_put(pair.primary.db, NULL, pt_text("key"), (struct peat_bytes){value, MIB}));
+    pt_kept_records_take(&kept, pair.feed, COUNT);
+    PT_REQUIRE(kept.count == COUNT && kept.records[COUNT - 1].kind == PEAT_RECORD_BATCH);
+    before = group_count(pair.follower.db);
+    PT_REQUIRE_OK(peat_apply(pair.follower.db, kept.records, COUNT, PEAT_OS, NULL));
+    PT_REQUIRE(group_count(pair.follower.db) == before + 2);
+    pt_pair_require_equal(&pair);
+    pt_kept_records_clear(&kept);
+    pt_pair_close(&pair);
+}
+
 static void what_is_wrong_with_a_record_changes_nothing(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
@@ -277,7 +313,7 @@ static void what_is_wrong_with_a_record_changes_nothing(void **state)
             victim = (size_t)pt_dice_below(&dice, kept.count);
         while (kept.records[victim].kind != PEAT_RECORD_BATCH ||
                kept.records[victim].commit <= before);
-        spoil(&dice, &kept.records[victim], i % 9);
+        spoil(&dice, &kept.records[victim], i % 11);
         status = peat_apply(pair.follower.db, kept.records, kept.count, PEAT_OS, NULL);
         PT_REQUIRE(status == PEAT_CORRUPT || status == PEAT_INVALID);
         PT_REQUIRE(pt_test_newest(pair.follower.db) == before);
@@ -293,6 +329,7 @@ static void what_is_wrong_with_a_record_changes_nothing(void **state)
 static void a_hole_is_a_gap_and_what_is_there_is_passed_over(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
+    struct peat_record swapped[2];
     struct pt_pair pair;
     struct pt_kept_records kept;
     uint64_t commit = 0;
@@ -313,6 +350,10 @@ static void a_hole_is_a_gap_and_what_is_there_is_passed_over(void **state)
     PT_REQUIRE(commit == kept.records[7].commit);
     PT_REQUIRE_STATUS(peat_apply(pair.follower.db, kept.records + 9, 2, PEAT_OS, &commit),
                       PEAT_GAP);
+    swapped[0] = kept.records[8];
+    swapped[1] = kept.records[7]; /* it is there, but not before the other one */
+    PT_REQUIRE_STATUS(peat_apply(pair.follower.db, swapped, 2, PEAT_OS, &commit), PEAT_INVALID);
+    PT_REQUIRE(commit == kept.records[7].commit);
     PT_REQUIRE_OK(peat_apply(pair.follower.db, kept.records, kept.count, PEAT_DISK, &commit));
     pt_pair_require_equal(&pair);
     pt_kept_records_clear(&kept);
@@ -565,6 +606,7 @@ int main(void)
         cmocka_unit_test(a_follower_made_of_a_backup_goes_on_from_there),
         cmocka_unit_test(a_follower_takes_no_commits_of_its_own),
         cmocka_unit_test(very_many_small_records_become_visible_in_parts),
+        cmocka_unit_test(large_records_become_visible_in_parts),
         cmocka_unit_test(what_is_wrong_with_a_record_changes_nothing),
         cmocka_unit_test(a_hole_is_a_gap_and_what_is_there_is_passed_over),
         cmocka_unit_test(another_history_is_seen_before_it_is_applied),

@@ -357,6 +357,95 @@ static void operations_are_told_with_their_collections(void **state)
     world_close();
 }
 
+static bool lies_within(struct peat_bytes part, const struct peat_record *record)
+{
+    const uint8_t *begin = record->payload.data;
+    const uint8_t *bytes = part.data;
+
+    return part.size == 0 || (bytes >= begin && part.size <= record->payload.size &&
+                              (size_t)(bytes - begin) <= record->payload.size - part.size);
+}
+
+/* Every step of a record, whatever is in it, stays inside of it and goes on. False: it says that something is none. */
+static bool steps_right(const struct peat_record *record)
+{
+    struct peat_operation operation;
+    size_t place = 0;
+
+    for (;;) {
+        size_t before = place;
+        enum peat_status status = peat_record_operation(record, &place, &operation);
+
+        if (status == PEAT_CORRUPT)
+            PT_REQUIRE(place == before && peat_last_error()[0] != '\0');
+        if (status != PEAT_OK) {
+            PT_REQUIRE(status == PEAT_DONE || status == PEAT_CORRUPT);
+            return status == PEAT_DONE;
+        }
+        PT_REQUIRE(place > before && place <= record->payload.size);
+        PT_REQUIRE(lies_within(operation.key, record) && lies_within(operation.value, record));
+        PT_REQUIRE(operation.kind >= PEAT_OPERATION_PUT && operation.kind <= PEAT_OPERATION_DROP);
+    }
+}
+
+/* With each byte in turn made each other one, and ending at each byte. Not all of it may pass. */
+static void damage_steps_right(const struct peat_record *record)
+{
+    uint8_t *bytes = malloc(record->payload.size);
+    struct peat_record damaged = *record;
+    unsigned refused = 0;
+
+    PT_REQUIRE(bytes != NULL && record->payload.size > 0 && steps_right(record));
+    damaged.payload.data = bytes;
+    for (size_t i = 0; i < record->payload.size; i++) {
+        for (unsigned value = 0; value < 256; value++) {
+            memcpy(bytes, record->payload.data, record->payload.size);
+            bytes[i] = (uint8_t)value;
+            refused += !steps_right(&damaged);
+        }
+    }
+    PT_REQUIRE(refused > 0);
+    memcpy(bytes, record->payload.data, record->payload.size);
+    for (damaged.payload.size = 1; damaged.payload.size < record->payload.size;
+         damaged.payload.size++)
+        refused += !steps_right(&damaged);
+    free(bytes);
+}
+
+static void p3_no_damage_to_a_record_leads_its_reader_out_of_it(void **state)
+{
+    struct peat_collection *collection;
+    struct peat_batch *batch = peat_batch_new(0);
+    struct peat_operation operation;
+    struct peat_record record;
+    struct peat_feed *feed;
+    size_t place;
+    (void)state;
+
+    world_open();
+    feed = feed_open(PEAT_FEED_OLDEST, NULL);
+    PT_REQUIRE_OK(peat_collection_open(world.db, NULL, "name", PEAT_CREATE, &collection));
+    PT_REQUIRE_OK(peat_batch_put(batch, collection, pt_text("a"), pt_text("1")));
+    PT_REQUIRE_OK(peat_batch_delete(batch, NULL, pt_text("b")));
+    PT_REQUIRE_OK(peat_batch_delete_range(batch, collection, pt_text("c"), pt_text("d")));
+    PT_REQUIRE_OK(peat_batch_delete_range(batch, NULL, pt_text("e"), (struct peat_bytes){NULL, 0}));
+    PT_REQUIRE_OK(peat_write(world.db, batch, PEAT_OS, NULL));
+    PT_REQUIRE_OK(peat_collection_drop(world.db, collection));
+    for (unsigned i = 0; i < 3; i++) {
+        PT_REQUIRE_OK(peat_feed_next(feed, 0, &record));
+        damage_steps_right(&record);
+    }
+    place = record.payload.size + 1;
+    PT_REQUIRE_STATUS(peat_record_operation(&record, &place, &operation), PEAT_INVALID);
+    record.kind = PEAT_RECORD_SEAL;
+    place = 0;
+    PT_REQUIRE_STATUS(peat_record_operation(&record, &place, &operation), PEAT_DONE);
+    peat_collection_close(collection);
+    peat_batch_free(batch);
+    peat_feed_close(feed);
+    world_close();
+}
+
 /* ---- Names ---- */
 
 struct listed {
@@ -1044,7 +1133,8 @@ static void *follow_run(void *context)
 
 static void feeds_beside_writers_checkpoints_and_merges_miss_nothing(void **state)
 {
-    struct follower followers[FEEDS] = {{.name = "a"}, {.name = "b"}, {.name = NULL}, {.name = NULL}};
+    struct follower followers[FEEDS] = {
+        {.name = "a"}, {.name = "b"}, {.name = NULL}, {.name = NULL}};
     uint64_t until_us = pt_test_now_us() + pt_test_number("PEAT_SECONDS", 2) * 1000000;
     pthread_t threads[WRITERS + FEEDS];
     (void)state;
@@ -1089,6 +1179,7 @@ int main(void)
         cmocka_unit_test(a_feed_that_lags_loses_nothing_while_it_is_open),
         cmocka_unit_test(a_feed_that_waits_is_woken_by_a_commit_or_by_cancelling),
         cmocka_unit_test(operations_are_told_with_their_collections),
+        cmocka_unit_test(p3_no_damage_to_a_record_leads_its_reader_out_of_it),
         cmocka_unit_test(a_name_goes_on_where_it_left_off_over_closing_and_crashes),
         cmocka_unit_test(large_batches_over_the_ends_of_regions_leave_no_gap),
         cmocka_unit_test(an_acknowledgement_writes_nothing_until_it_is_worth_it),

@@ -252,6 +252,7 @@ enum peat_status pt_superblock_settle(struct pt_file *file, const struct pt_supe
     uint64_t first = superblock->generation % PT_SUPERBLOCK_COUNT;
     uint64_t file_size;
     enum page_state other;
+    bool first_made; /* nothing but the making of the store has been written */
     bool repeated;
     bool older;
     enum peat_status status = pages_read(file, pages, &file_size);
@@ -260,8 +261,8 @@ enum peat_status pt_superblock_settle(struct pt_file *file, const struct pt_supe
         return status;
     repeated = memcmp(&pages[1 - first], &page, sizeof(page)) == 0;
     other = page_decode(&pages[1 - first]).state;
-    older = !repeated && (other == PAGE_VALID ||
-                          (other == PAGE_ZEROS && superblock->generation == 1 && !in_use));
+    first_made = superblock->generation == 1 && (!in_use || PT_BUG(TORN_TAKEN_FOR_NEW));
+    older = !repeated && (other == PAGE_VALID || (other == PAGE_ZEROS && first_made));
     if (memcmp(&pages[first], &page, sizeof(page)) != 0 || older) {
         status = page_write(file, first, &page);
         if (status >= 0 && !PT_BUG(SETTLE_SYNC_DROPPED))

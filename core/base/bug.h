@@ -41,10 +41,14 @@ enum pt_bug {
     PT_BUG_BATCH_IN_PARTS,        /* the first records of a large batch count without the last */
     PT_BUG_SIZE_NOT_SETTLED,      /* a file that has grown is synced in ranges only */
     PT_BUG_REPETITION_SYNC_DROPPED, /* nothing waits for the repetition of a superblock */
-    PT_BUG_READER_IGNORED,  /* a replaced segment is free while another process reads it */
-    PT_BUG_OS_KEPT_BACK,    /* a commit that is to survive the process waits in private memory */
-    PT_BUG_JUMP_IGNORED,    /* after a revert the log goes on where it was */
-    PT_BUG_CHANGE_DENIED,   /* 'no space, nothing has changed' once a superblock was written */
+    PT_BUG_READER_IGNORED,          /* a replaced segment is free while another process reads it */
+    PT_BUG_OS_KEPT_BACK,       /* a commit that is to survive the process waits in private memory */
+    PT_BUG_JUMP_IGNORED,       /* after a revert the log goes on where it was */
+    PT_BUG_CHANGE_DENIED,      /* 'no space, nothing has changed' once a superblock was written */
+    PT_BUG_TORN_TAKEN_FOR_NEW, /* a second superblock that is torn counts as never written */
+    PT_BUG_FEED_SYNC_DROPPED,  /* what a feed acknowledged is durable before the log with it is */
+    PT_BUG_FEED_LOG_FREED,     /* log that is kept for a feed is free, too */
+    PT_BUG_APPLY_UNCHECKED,    /* a follower does not compare chains */
     PT_BUG_COUNT
 };
 

@@ -12,6 +12,7 @@
  *     once. A seal ends a group.
  */
 #include "core/base/alloc.h"
+#include "core/base/bug.h"
 #include "core/db/batch.h"
 #include "core/db/commit_parts.h"
 #include "wal/log_format.h"
@@ -68,7 +69,8 @@ static enum peat_status check_form(const struct peat_record *record)
 
 static bool has_chain(const struct peat_record *record, const struct pt_log_point *point)
 {
-    return memcmp(record->chain, point->chain.bytes, sizeof(record->chain)) == 0;
+    return PT_BUG(APPLY_UNCHECKED) ||
+           memcmp(record->chain, point->chain.bytes, sizeof(record->chain)) == 0;
 }
 
 /* (2): @p record begins before @p point, where the log ends. */

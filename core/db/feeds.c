@@ -1,6 +1,7 @@
 #include "core/db/feeds.h"
 
 #include "core/base/alloc.h"
+#include "core/base/bug.h"
 #include "core/db/feed.h"
 
 enum { WORTH_SHARE = 16 /* of feed_log_size_max: what is worth a manifest to be freed */ };
@@ -450,7 +451,7 @@ bool pt_feeds_keep(void *context, const struct pt_log_piece *piece)
         keep = is_same_use(&feeds->pieces[i].start, &piece->start);
     keep = keep || linger_locked(feeds, piece);
     pt_mutex_unlock(&feeds->mutex);
-    return keep;
+    return keep && !PT_BUG(FEED_LOG_FREED);
 }
 
 void pt_feed_let_linger_go_locked(struct peat_db *db, struct peat_feed *feed)

@@ -117,7 +117,7 @@ static enum peat_status sync_for_feeds(struct peat_db *db)
     bool named = pt_feeds_settle(db);
     enum peat_status status;
 
-    if (db->log == NULL || !named || PT_BUG(DATA_SYNC_DROPPED))
+    if (db->log == NULL || !named || PT_BUG(DATA_SYNC_DROPPED) || PT_BUG(FEED_SYNC_DROPPED))
         return PEAT_OK;
     status = pt_log_sync(db->log);
     if (status < 0)

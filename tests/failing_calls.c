@@ -107,6 +107,11 @@ static int failing_punch(int fd, uint64_t offset, uint64_t size)
     return call_fails() ? -1 : REAL->punch(fd, offset, size);
 }
 
+static int failing_room(int fd, uint64_t *size_out)
+{
+    return call_fails() ? -1 : REAL->room(fd, size_out);
+}
+
 static int failing_sync(int fd)
 {
     (void)fd;
@@ -174,6 +179,7 @@ void pt_failing_install(void)
     calls.allocate = failing_allocate;
     calls.truncate = failing_truncate;
     calls.punch = failing_punch;
+    calls.room = failing_room;
     calls.sync = failing_sync;
     calls.sync_range = failing_sync_range;
     calls.sync_directory = failing_sync_directory;

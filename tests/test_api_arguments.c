@@ -380,6 +380,8 @@ static void options_out_of_bounds_are_refused_or_taken_as_the_nearest(void **sta
 
     options.durability = (enum peat_durability)77;
     REQUIRE_INVALID(peat_open(NULL, &options, &db));
+    options.durability = (enum peat_durability) - 1;
+    REQUIRE_INVALID(peat_open(NULL, &options, &db));
     options.durability = PEAT_DEFAULT;
     options.memory_size_max = 4096;
     REQUIRE_INVALID(peat_open(NULL, &options, &db));
@@ -392,6 +394,13 @@ static void options_out_of_bounds_are_refused_or_taken_as_the_nearest(void **sta
     options.flags = PEAT_READ_ONLY;
     REQUIRE_INVALID(peat_open(NULL, &options, &db));
     options.flags = 0;
+    options.file_size_max = 4096;
+    REQUIRE_INVALID(peat_open(NULL, &options, &db));
+    options.file_size_max = 0;
+    options.write_buffer_size = options.memory_size_max; /* more than its share */
+    PT_REQUIRE_OK(peat_open(NULL, &options, &db));
+    PT_REQUIRE_OK(peat_put(db, NULL, pt_text("key"), pt_text("value")));
+    PT_REQUIRE_OK(peat_close(db));
     options.write_buffer_size = 1;
     options.log_size_max = 1;
     PT_REQUIRE_OK(peat_open(NULL, &options, &db));

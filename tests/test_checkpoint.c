@@ -3,6 +3,7 @@
  * crash loses none of it: the log still has the commits. A checkpoint makes all of it durable, and what
  * the one before named alone is free then.
  */
+#include "core/base/clock.h"
 #include "core/base/file.h"
 #include "core/db/db.h"
 
@@ -11,6 +12,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -123,6 +125,29 @@ static void no_sync_succeeds_after_a_checkpoint_whose_sync_failed(void **state)
     pt_fixture_require_keys(fixture, NULL, NULL, "a b c");
 }
 
+/* So that a store at rest takes little memory, and a crash leaves little to replay. */
+static void much_that_is_left_in_memory_is_flushed_when_nobody_commits(void **state)
+{
+    enum { SIZE = 1 << 20, SPEED = 50 };
+    static uint8_t bytes[SIZE];
+    struct peat_options options = pt_test_options(PEAT_CREATE);
+    struct peat_stats stats = {.struct_size = sizeof(stats)};
+    struct peat_db *db;
+    (void)state;
+
+    pt_clock_set_speed(SPEED);
+    PT_REQUIRE_OK(peat_open(pt_test_path("resting"), &options, &db));
+    PT_REQUIRE_OK(peat_put(db, NULL, pt_text("a"), pt_bytes(bytes, SIZE)));
+    PT_REQUIRE_OK(peat_put(db, NULL, pt_text("b"), pt_bytes(bytes, SIZE)));
+    do {
+        (void)usleep(1000);
+        PT_REQUIRE_OK(peat_stats_get(db, &stats));
+    } while (stats.flushes == 0 || stats.unflushed_log_size > 0);
+    PT_REQUIRE(stats.run_count == 1 && stats.commit == 2);
+    pt_clock_set_speed(1);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -130,6 +155,7 @@ int main(void)
         PT_FIXTURE_TEST(what_was_checkpointed_needs_no_log),
         PT_FIXTURE_TEST(a_flush_that_the_caller_asked_for_is_durable),
         PT_FIXTURE_TEST(a_store_at_rest_is_checkpointed),
+        cmocka_unit_test(much_that_is_left_in_memory_is_flushed_when_nobody_commits),
         PT_FIXTURE_TEST(no_sync_succeeds_after_a_checkpoint_whose_sync_failed),
         PT_FIXTURE_TEST(a_merge_without_a_checkpoint_may_be_lost_and_repeated),
     };

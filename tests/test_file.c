@@ -661,6 +661,7 @@ static void the_directory_of_a_file_is_synced_through_links_too(void **state)
     (void)snprintf(link, sizeof(link), "%s", pt_test_path("link"));
     PT_REQUIRE(symlink(pt_test_path("target"), link) == 0);
     PT_REQUIRE_OK(pt_file_sync_directory(link));
+    PT_REQUIRE_OK(pt_file_sync_directory("/proc")); /* its name is in the root */
     assert_int_equal(pt_file_sync_directory(pt_test_path("absent")), PEAT_NOT_FOUND);
 }
 
@@ -732,6 +733,11 @@ static int failing_punch(int fd, uint64_t offset, uint64_t size)
     return fails() ? -1 : pt_file_calls_real()->punch(fd, offset, size);
 }
 
+static int failing_room(int fd, uint64_t *size_out)
+{
+    return fails() ? -1 : pt_file_calls_real()->room(fd, size_out);
+}
+
 static int failing_sync_directory(const char *path)
 {
     return fails() ? -1 : pt_file_calls_real()->sync_directory(path);
@@ -777,6 +783,7 @@ static void failing_start(void)
     fake.allocate = failing_allocate;
     fake.truncate = failing_truncate;
     fake.punch = failing_punch;
+    fake.room = failing_room;
     fake.sync_directory = failing_sync_directory;
     fake.rename = failing_rename;
     fake.remove = failing_remove;
@@ -826,6 +833,7 @@ static void every_call_goes_on_after_signals_and_tells_of_failures(void **state)
     struct pt_file *file = file_new("each");
     struct pt_file_info info;
     uint64_t found;
+    uint64_t room;
     uint8_t *place;
     bool locked;
     (void)state;
@@ -846,6 +854,7 @@ static void every_call_goes_on_after_signals_and_tells_of_failures(void **state)
     pt_test_context("%s", "");
     error_number = EIO;
     assert_int_equal(pt_file_info(file, &info), PEAT_IO);
+    assert_int_equal(pt_file_room(file, &room), PEAT_IO);
     assert_int_equal(pt_file_lock_query(file, 0, 1, &locked, &found), PEAT_IO);
     fake_stop();
     pt_file_unmap(place, 4 * KIB);

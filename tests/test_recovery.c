@@ -105,6 +105,15 @@ static void the_log_stays_within_its_budget_under_load(void **state)
     }
 }
 
+static void digest_take(struct peat_db *db, uint8_t digest[32])
+{
+    struct peat_snapshot *snapshot;
+
+    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
+    PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digest, NULL));
+    peat_snapshot_close(snapshot);
+}
+
 /* What both processes see. */
 struct told {
     uint64_t commit;
@@ -221,12 +230,49 @@ static void a_crash_under_load_leaves_no_more_than_the_budget(void **state)
     (void)munmap((void *)(uintptr_t)told, sizeof(*told));
 }
 
+/* What a salvage replays, which opens nothing else of the store, is not kept in one buffer. */
+static void a_salvage_brings_back_more_log_than_a_write_buffer_takes(void **state)
+{
+    enum { COUNT = 170 }; /* 68 MB: more than the default */
+    struct peat_options options = pt_test_options(PEAT_CREATE);
+    char path[512];
+    char new_path[512];
+    uint8_t digests[2][32];
+    struct peat_db *db;
+    (void)state;
+
+    (void)snprintf(path, sizeof(path), "%s", pt_test_path("store"));
+    (void)snprintf(new_path, sizeof(new_path), "%s", pt_test_path("salvaged"));
+    options.memory_size_max = (size_t)1 << 30;
+    options.write_buffer_size = (size_t)256 << 20;
+    options.log_size_max = (uint64_t)1 << 30;
+    PT_REQUIRE_OK(peat_open(path, &options, &db));
+    for (unsigned i = 0; i < COUNT; i++) {
+        struct peat_bytes key = {&i, sizeof(i)};
+        struct peat_bytes value = {noise + i, sizeof(noise) - i};
+
+        PT_REQUIRE_OK(peat_put(db, NULL, key, value));
+    }
+    PT_REQUIRE(stats_of(db).flushes == 0);
+    digest_take(db, digests[0]);
+    PT_REQUIRE_OK(peat_abort(db));
+    PT_REQUIRE_OK(peat_salvage(path, new_path, NULL, NULL));
+    options = pt_test_options(0);
+    PT_REQUIRE_OK(peat_open(new_path, &options, &db));
+    digest_take(db, digests[1]);
+    assert_memory_equal(digests[0], digests[1], sizeof(digests[0]));
+    PT_REQUIRE_OK(peat_close(db));
+    (void)unlink(path);
+    (void)unlink(new_path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_log_stays_within_its_budget_under_load),
         cmocka_unit_test(what_open_says_it_replayed_is_what_was_left),
         cmocka_unit_test(a_crash_under_load_leaves_no_more_than_the_budget),
+        cmocka_unit_test(a_salvage_brings_back_more_log_than_a_write_buffer_takes),
     };
     int failed;
 

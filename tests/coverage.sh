@@ -85,7 +85,7 @@ run_all() {
     rm -f "$directory"/test_*.log "$directory/check.log"
     find . -name '*.gcda' -exec rm -f {} +
     # shellcheck disable=SC2046 # a list
-    PEAT_SECONDS=2 PEAT_STEPS=4000 PEAT_ROUNDS=30 PEAT_FLIPS=400 PEAT_TRIALS=100 PEAT_COPIES=20 \
+    PEAT_SECONDS=2 PEAT_STEPS=4000 PEAT_ROUNDS=30 PEAT_FLIPS=400 PEAT_TRIALS=100 PEAT_COPIES=20 PEAT_POSITIONS=48 \
         PEAT_MEGABYTES=16 run $(programs)
     # What is left, for the campaigns, two of which run at a time; the kills go by number.
     share=$(((seconds - $(date +%s) + begin) / 2))

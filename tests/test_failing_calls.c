@@ -452,7 +452,7 @@ static enum peat_status kept_look_do(void)
     struct peat_snapshot *snapshot;
     enum peat_status status = peat_history_open(stage.db, "kept", 0, &snapshot);
 
-    if (status < 0)
+    if (status != PEAT_OK)
         return status;
     status = snapshot_look(snapshot, &stage.kept);
     peat_snapshot_close(snapshot);
@@ -1228,6 +1228,31 @@ static void p2_p3_the_same_where_much_log_is_pending(void **state)
     stage.much_log = false;
 }
 
+/* Its first superblock is the only one, so the log alone tells that anything was promised. */
+static void p2_p3_the_same_where_a_store_has_just_been_made(void **state)
+{
+    struct peat_batch *batch = peat_batch_new(0);
+    struct peat_collection *nested;
+    (void)state;
+
+    stage.damaged = false;
+    store_make(false); /* the backups are of another one */
+    (void)unlink(stage.path);
+    memset(&stage.now, 0, sizeof(stage.now));
+    PT_REQUIRE_OK(store_open(PEAT_CREATE, &stage.db));
+    PT_REQUIRE_OK(nested_open(stage.db, PEAT_CREATE, &nested));
+    keys_put(batch, nested, 7, 1);
+    commit(batch);
+    peat_collection_close(nested);
+    PT_REQUIRE_OK(peat_abort(stage.db));
+    stage.db = NULL;
+    peat_batch_free(batch);
+    image_take();
+    stage.much_log = true;
+    acts_with_failures();
+    stage.much_log = false;
+}
+
 static void p3_the_same_where_a_log_is_not_pending_and_sectors_are_damaged(void **state)
 {
     (void)state;
@@ -1247,6 +1272,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(p2_p3_each_public_call_tells_what_fails_and_leaves_the_store_right),
         cmocka_unit_test(p2_p3_the_same_where_much_log_is_pending),
+        cmocka_unit_test(p2_p3_the_same_where_a_store_has_just_been_made),
         cmocka_unit_test(p3_the_same_where_a_log_is_not_pending_and_sectors_are_damaged),
     };
     int failed;

@@ -738,6 +738,16 @@ static int failing_room(int fd, uint64_t *size_out)
     return fails() ? -1 : pt_file_calls_real()->room(fd, size_out);
 }
 
+static int failing_sync(int fd)
+{
+    return fails() ? -1 : pt_file_calls_real()->sync(fd);
+}
+
+static int failing_sync_range(int fd, uint64_t offset, void *place, size_t size)
+{
+    return fails() ? -1 : pt_file_calls_real()->sync_range(fd, offset, place, size);
+}
+
 static int failing_sync_directory(const char *path)
 {
     return fails() ? -1 : pt_file_calls_real()->sync_directory(path);
@@ -784,6 +794,8 @@ static void failing_start(void)
     fake.truncate = failing_truncate;
     fake.punch = failing_punch;
     fake.room = failing_room;
+    fake.sync = failing_sync;
+    fake.sync_range = failing_sync_range;
     fake.sync_directory = failing_sync_directory;
     fake.rename = failing_rename;
     fake.remove = failing_remove;
@@ -852,6 +864,16 @@ static void every_call_goes_on_after_signals_and_tells_of_failures(void **state)
         PT_REQUIRE(interruptions == 0);
     }
     pt_test_context("%s", "");
+    interruptions = 1; /* in two halves, and what is left of them */
+    PT_REQUIRE_OK(pt_file_allocate(file, 0, 2 * MIB + 1));
+    interruptions = 3;
+    PT_REQUIRE_OK(pt_file_sync(file));
+    interruptions = 3;
+    PT_REQUIRE_OK(pt_file_sync_range(file, 0, place, 4 * KIB));
+    PT_REQUIRE(interruptions == 0);
+    error_number = EFAULT;
+    assert_int_equal(pt_file_populate(file, place, 4 * KIB, true), PEAT_IO);
+    assert_non_null(strstr(peat_last_error(), "written"));
     error_number = EIO;
     assert_int_equal(pt_file_info(file, &info), PEAT_IO);
     assert_int_equal(pt_file_room(file, &room), PEAT_IO);
@@ -859,6 +881,37 @@ static void every_call_goes_on_after_signals_and_tells_of_failures(void **state)
     fake_stop();
     pt_file_unmap(place, 4 * KIB);
     pt_file_close(file);
+}
+
+static void each_real_call_tells_of_a_descriptor_that_is_none(void **state)
+{
+    const struct pt_file_calls *real = pt_file_calls_real();
+    struct pt_file_info info;
+    uint64_t number;
+    uint8_t byte = 0;
+    bool locked;
+    (void)state;
+
+#define REQUIRE_NONE(call_)      \
+    do {                         \
+        errno = 0;               \
+        PT_REQUIRE((call_) < 0); \
+        PT_REQUIRE(errno != 0);  \
+    } while (0)
+    REQUIRE_NONE(real->reopen(-1));
+    REQUIRE_NONE(real->info(-1, &info));
+    REQUIRE_NONE(real->room(-1, &number));
+    REQUIRE_NONE(real->read(-1, &byte, 1, 0));
+    REQUIRE_NONE(real->write(-1, &byte, 1, 0));
+    REQUIRE_NONE(real->write_durable(-1, &byte, 1, 0));
+    REQUIRE_NONE(real->allocate(-1, 0, 4 * KIB));
+    REQUIRE_NONE(real->truncate(-1, 0));
+    REQUIRE_NONE(real->punch(-1, 0, 4 * KIB));
+    REQUIRE_NONE(real->sync(-1));
+    REQUIRE_NONE(real->lock(-1, 0, 1, true));
+    REQUIRE_NONE(real->unlock(-1, 0, 1));
+    REQUIRE_NONE(real->lock_query(-1, 0, 1, &locked, &number));
+#undef REQUIRE_NONE
 }
 
 static void what_a_system_does_not_have_is_done_without(void **state)
@@ -954,6 +1007,7 @@ int main(void)
         cmocka_unit_test(the_directory_of_a_file_is_synced_through_links_too),
         cmocka_unit_test(a_file_takes_a_name_that_is_free_or_may_be_replaced),
         cmocka_unit_test(every_call_goes_on_after_signals_and_tells_of_failures),
+        cmocka_unit_test(each_real_call_tells_of_a_descriptor_that_is_none),
         cmocka_unit_test(what_a_system_does_not_have_is_done_without),
         cmocka_unit_test(a_lock_is_refused_with_words_when_nothing_tells_its_holder),
         cmocka_unit_test(zeros_that_find_the_disk_full_and_writes_that_do_nothing_are_errors),

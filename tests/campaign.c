@@ -52,6 +52,7 @@ enum {
     SEQUENCES = LETTERS + LETTERS * LETTERS + LETTERS * LETTERS * LETTERS,
     SEQUENCE_SCRIPTS = 2 * SEQUENCES, /* with both ways to write the log */
     FAULTS_MIXING = 1000003,
+    SUPERBLOCKS_ONE_IN = 64,
     HANG_S = 120, /* seconds: no script takes so long in between */
     MIXING = 1009 /* prime: neighbours in time are not neighbours in kind */
 };
@@ -117,6 +118,20 @@ static void kills_run(struct pt_power_cut *power_cut, const struct pt_campaign *
                        (campaign->seed % kill_places + number) * FAULTS_MIXING % kill_places);
 }
 
+/* Where there is no time for all, some are of a superblock: they are few bytes, and much hangs on them. */
+static void damage_run(struct pt_power_cut *power_cut, const struct pt_campaign *campaign,
+                       uint64_t number)
+{
+    uint64_t mixed = (campaign->seed % damage_runs.count + number) * FAULTS_MIXING;
+    uint64_t chosen = damage_runs.first + mixed % damage_runs.count;
+
+    if (campaign->single)
+        chosen = campaign->seed;
+    else if (campaign->seconds != 0 && campaign->base == NULL && number % SUPERBLOCKS_ONE_IN == 0)
+        chosen = pt_damage_of_superblocks(campaign->seed + number / SUPERBLOCKS_ONE_IN);
+    pt_damage_run(power_cut, &shared->counts.damage, chosen);
+}
+
 /* Script @p number. Of all: two sequences, while there are any, then two random ones. */
 static void script_run(struct pt_power_cut *power_cut, const struct pt_campaign *campaign,
                        uint64_t number)
@@ -125,9 +140,7 @@ static void script_run(struct pt_power_cut *power_cut, const struct pt_campaign 
     uint64_t sequence = campaign->single ? campaign->seed : number;
 
     if (scripts == PT_SCRIPTS_DAMAGE) {
-        number = (campaign->seed % damage_runs.count + number) * FAULTS_MIXING % damage_runs.count;
-        pt_damage_run(power_cut, &shared->counts.damage,
-                      campaign->single ? campaign->seed : damage_runs.first + number);
+        damage_run(power_cut, campaign, number);
         return;
     }
     if (scripts == PT_SCRIPTS_PLACES || scripts == PT_SCRIPTS_KILLS) {

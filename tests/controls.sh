@@ -36,7 +36,7 @@ for source in core/*/*.c wal/*.c; do
     compile "$source" "$work/objects/$(basename "$source" .c).o" || exit 1
 done
 for name in $helpers torture log_harness test_log_crash test_faults test_power_cut test_processes \
-    test_apply reader_process oracle compare; do
+    test_apply test_file test_superblock reader_process oracle compare; do
     compile "tests/$name.c" "$work/objects/tests_$name.o" || exit 1
 done
 
@@ -60,7 +60,8 @@ build() {
     done
     together "$1" torture "$helpers" && together "$1" test_log_crash 'log_harness support' &&
         together "$1" test_faults "$helpers" && together "$1" test_power_cut "$helpers" &&
-        together "$1" test_apply support &&
+        together "$1" test_apply support && together "$1" test_file support &&
+        together "$1" test_superblock support &&
         together "$1" test_processes 'reader_process oracle compare support'
 }
 
@@ -78,8 +79,8 @@ together() {
 caught() {
     share=$((CONTROL_SECONDS / 8))
     begin=$(date +%s)
-    for campaign in all test_power_cut test_apply faults damage test_log_crash kills test_faults \
-        test_processes; do
+    for campaign in all test_superblock test_file test_faults damage test_power_cut test_apply \
+        test_log_crash kills test_processes; do
         log=$work/$1/$campaign.log
         case $campaign in
         test_faults) "$work/$1/$campaign" $share ;;
@@ -90,7 +91,7 @@ caught() {
         end=$(date +%s)
         case $campaign in
         all) what='power cuts' after=$(tail -n 1 "$log") ;;
-        faults) what=faults after=$(grep -o '[0-9]* fault runs' "$log") ;;
+        test_faults) what=$campaign after=$(grep -o '[0-9]* fault runs' "$log") ;;
         kills) what=kills after=$(tail -n 1 "$log") ;;
         damage) what=damage after=$(grep -o '[0-9]* damaged opens' "$log") ;;
         *) what=$campaign after= ;;

@@ -14,10 +14,12 @@
 
 enum {
     SUPERBLOCK_SIZE = 4096,
-    TAIL_SIZE = 4096, /* bytes at the end of the file, each of which it is cut at */
-    APPENDINGS = 64,  /* ways to append garbage */
-    PAIRS = 512,      /* ways to damage both superblocks */
-    SWAPS = 4,        /* partners that each sector is swapped with */
+    SUPERBLOCK_USED = 96, /* bytes of it that say something */
+    WAYS_MIXING = 61,     /* prime, so that all ways come */
+    TAIL_SIZE = 4096,     /* bytes at the end of the file, each of which it is cut at */
+    APPENDINGS = 64,      /* ways to append garbage */
+    PAIRS = 512,          /* ways to damage both superblocks */
+    SWAPS = 4,            /* partners that each sector is swapped with */
     ZEROS_ONE_IN = 61,
     WRITABLE_ONE_IN = 4, /* opens: the others are read-only */
     MEMORY_SLACK = 64 << 20,
@@ -163,7 +165,7 @@ static bool damage_do(struct damaging *damaging)
         return garbage > 0;
     case DAMAGE_PAIR:
         for (unsigned i = 0; i < 2; i++)
-            damaging->bytes[i * SUPERBLOCK_SIZE + pt_dice_below(&dice, 96)] ^=
+            damaging->bytes[i * SUPERBLOCK_SIZE + pt_dice_below(&dice, SUPERBLOCK_USED)] ^=
                 (uint8_t)(1 + pt_dice_below(&dice, 255));
         return true;
     case DAMAGE_KIND_COUNT:
@@ -308,12 +310,21 @@ static bool only_a_segment(const struct damaging *damaging)
     return false;
 }
 
+/* Whether the damage is within one superblock's page: the other one has the same generation. */
+static bool only_one_superblock(const struct damaging *damaging)
+{
+    uint64_t unit =
+        damaging->kind == DAMAGE_ZEROS || damaging->kind == DAMAGE_OLDER ? PT_SECTOR : 1;
+
+    return damaging->kind <= DAMAGE_OLDER && damaging->place * unit < 2 * SUPERBLOCK_SIZE;
+}
+
 /* Statuses that say that a file is damaged, or was never a whole store. */
 static bool refusal_allowed(const struct damaging *damaging, enum peat_status status)
 {
     switch ((int)status) {
     case PEAT_CORRUPT:
-        return !only_a_segment(damaging);
+        return !only_a_segment(damaging) && !only_one_superblock(damaging);
     case PEAT_INVALID: /* nothing is left that says whose it was */
     case PEAT_NOT_FOUND:
         return damaging->kind == DAMAGE_CUT || damaging->kind == DAMAGE_CUT_TAIL ||
@@ -411,6 +422,19 @@ static void memory_bound(uint64_t file_size)
     limit.rlim_cur = 2 * file_size + MEMORY_SLACK + MEMORY_OF_OPTIONS;
     if (limit.rlim_max == RLIM_INFINITY || limit.rlim_cur <= limit.rlim_max)
         (void)setrlimit(RLIMIT_DATA, &limit);
+}
+
+uint64_t pt_damage_of_superblocks(uint64_t number)
+{
+    size_t base = number % pt_damage_base_count();
+    uint64_t way = number / pt_damage_base_count() * WAYS_MIXING % (4 * SUPERBLOCK_USED);
+    uint64_t first = 0;
+
+    for (size_t i = 0; i < base; i++)
+        first += ways_count(i);
+    if (way >= 2 * SUPERBLOCK_USED) /* a bit, not a byte */
+        first += counts_of[base][DAMAGE_BYTE];
+    return first + (way / SUPERBLOCK_USED % 2) * SUPERBLOCK_SIZE + way % SUPERBLOCK_USED;
 }
 
 void pt_damage_run(struct pt_power_cut *campaign, struct pt_damage_counts *counts, uint64_t number)

@@ -24,6 +24,8 @@ struct pt_damage_runs {
 /* Make the files, once for all workers. Which numbers damage the one called @p name (NULL: any); none, if there is
  * no such file. */
 struct pt_damage_runs pt_damage_prepare(const char *name);
+/* The number of a damaged byte or bit of a superblock: @p number goes through them, file by file. */
+uint64_t pt_damage_of_superblocks(uint64_t number);
 /* Damage number @p number, whichever was asked for. What is wrong is printed, and counted as failed. */
 void pt_damage_run(struct pt_power_cut *campaign, struct pt_damage_counts *counts, uint64_t number);
 

@@ -79,10 +79,11 @@ together() {
 caught() {
     share=$((CONTROL_SECONDS / 8))
     begin=$(date +%s)
-    for campaign in all test_superblock test_file test_faults damage test_power_cut test_apply \
-        test_log_crash kills test_processes; do
+    for campaign in test_superblock test_file all test_faults damage test_log_crash test_power_cut \
+        test_apply kills test_processes; do
         log=$work/$1/$campaign.log
         case $campaign in
+        test_superblock | test_file) PEAT_TIMEOUT=30 "$work/$1/$campaign" ;; # they take no time
         test_faults) "$work/$1/$campaign" $share ;;
         test_power_cut) PEAT_STATES=500 "$work/$1/$campaign" ;;
         test_*) PEAT_ROUNDS=4 "$work/$1/$campaign" ;;

@@ -58,7 +58,10 @@ static void state_write(struct follow_work *work, const struct peat_follower_sta
     (void)snprintf(work->words, sizeof(work->words), "%s", status->words);
     pt_output_format("%s at commit %" PRIu64, peat_follower_state_name(status->state),
                      status->position.commit);
-    if (status->state != PEAT_FOLLOWER_FOLLOWING && status->words[0] != '\0')
+    if (status->state == PEAT_FOLLOWER_SEEDING)
+        pt_output_format(": %" PRIu64 " of %" PRIu64 " bytes of a state have not come yet",
+                         status->seed_missing, status->seed_size);
+    else if (status->state != PEAT_FOLLOWER_FOLLOWING && status->words[0] != '\0')
         pt_output_format(": %s", status->words);
     pt_output_byte('\n');
     pt_output_flush();

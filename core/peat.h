@@ -854,6 +854,28 @@ PEAT_API enum peat_status peat_identity_get(struct peat_db *db, struct peat_iden
 PEAT_API enum peat_status peat_identity_adopt(struct peat_db *db,
                                               const struct peat_identity *identity);
 
+#define PEAT_EPOCHS_MAX ((size_t)128) /* that a store remembers: the newest ones */
+
+/** An epoch: what was committed from one promotion to the next. It never gets more fields. */
+struct peat_epoch {
+    uint64_t epoch;
+    uint64_t first_commit; /* the first one in it, which may be yet to come */
+    uint64_t position;     /* where it begins: bytes of log before it, since the store was made */
+    uint8_t chain[16];     /* over the history before it */
+};
+
+/**
+ * The epochs that the history of @p db has come through, oldest first, the last one being that of its
+ * position; in a read-only store as of the last refresh. Two histories have parted if one of them has a
+ * record at a position that is of another epoch in the other one.
+ *
+ * @param epochs_out  NULL if @p capacity is 0; set as far as that allows, PEAT_EPOCHS_MAX do for all
+ * @param count_out   how many there are, 1 at least
+ * @retval PEAT_OK, PEAT_INVALID
+ */
+PEAT_API enum peat_status peat_epochs_get(struct peat_db *db, struct peat_epoch *epochs_out,
+                                          size_t capacity, size_t *count_out);
+
 /**
  * Wait until readers in this process see @p commit, which may have been made elsewhere: on a follower, whoever was told the number of
  * a commit by the primary reads what it wrote. A read-only store is refreshed meanwhile.

@@ -19,7 +19,8 @@ static void forge(const struct pt_fuzz_base *base, uint8_t *block, uint64_t size
 
     if ((flags & FIX_HEADER) != 0 && size >= sizeof(*header)) {
         header->magic = pt_le64(PT_MANIFEST_MAGIC);
-        if (pt_le32_value(header->version) != PT_MANIFEST_VERSION)
+        if (pt_le32_value(header->version) > PT_MANIFEST_VERSION ||
+            pt_le32_value(header->version) < PT_MANIFEST_VERSION_PLAIN)
             header->version = pt_le32(PT_MANIFEST_VERSION_PLAIN);
         header->size = pt_le64(size);
         header->store_id = base->page.store_id;

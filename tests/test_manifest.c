@@ -173,9 +173,6 @@ static void feeds_fill(struct pt_dice *dice, struct sample *sample, size_t count
     struct pt_manifest *manifest = &sample->manifest;
     uint64_t offset = UINT64_C(1) << 41;
 
-    manifest->log.epoch >>= 1; /* below 2^63 */
-    manifest->log.commit >>= 1;
-    manifest->log.position >>= 1;
     for (size_t i = 0; i < count; i++) {
         struct pt_log_point *start = &sample->held[i].start;
 
@@ -211,6 +208,30 @@ static void feeds_fill(struct pt_dice *dice, struct sample *sample, size_t count
     manifest->feed_count = pt_dice_one_in(dice, 2) ? count : count / 2;
 }
 
+/* Epochs up to the log's, some of them of one commit number, which only seals keep apart; and a role. */
+static void roles_fill(struct pt_dice *dice, struct pt_manifest *manifest)
+{
+    static const unsigned roles[] = {0, PT_ROLE_FOLLOWER, PT_ROLE_FENCED};
+    size_t count = pt_dice_one_in(dice, 4) ? PEAT_EPOCHS_MAX : 1 + (size_t)pt_dice_below(dice, 5);
+    struct peat_epoch row = {.first_commit = 1 + pt_dice_below(dice, 2)};
+
+    for (size_t i = 0; i < count; i++) {
+        row.epoch += 1 + pt_dice_below(dice, 3);
+        manifest->lineage.epochs[i] = row;
+        row.first_commit += pt_dice_below(dice, 9);
+        row.position += 1 + pt_dice_below(dice, 900);
+        pt_value_fill(pt_dice_next(dice), row.chain, sizeof(row.chain));
+    }
+    manifest->lineage.count = count;
+    manifest->log.epoch = pt_lineage_newest(&manifest->lineage);
+    manifest->log.commit = row.first_commit - 1 + pt_dice_below(dice, 9);
+    manifest->log.position = row.position + pt_dice_below(dice, 9);
+    manifest->role = roles[pt_dice_below(dice, 3)];
+    manifest->met_epoch = pt_dice_one_in(dice, 2) ? 0 : 1 + pt_dice_below(dice, row.epoch);
+    if (manifest->role == PT_ROLE_FENCED)
+        manifest->met_epoch = row.epoch + 1;
+}
+
 static void sample_fill(struct pt_dice *dice, struct sample *sample)
 {
     struct pt_manifest *manifest = &sample->manifest;
@@ -227,6 +248,8 @@ static void sample_fill(struct pt_dice *dice, struct sample *sample)
         manifest->log.commit = pt_dice_next(dice) >> 1; /* and no region */
     else
         log_fill(dice, &manifest->log);
+    if (pt_dice_one_in(dice, 2))
+        roles_fill(dice, manifest);
     segments_fill(dice, sample, segment_count);
     runs_fill(dice, sample, 1 + (size_t)pt_dice_below(dice, RUNS_MAX));
     kept_fill(dice, sample, (size_t)pt_dice_below(dice, KEPT_MAX + 1));
@@ -313,6 +336,10 @@ static void require_same(const struct pt_manifest *a, const struct pt_manifest *
         PT_REQUIRE(a->held[i].has_start == b->held[i].has_start);
         PT_REQUIRE(memcmp(&a->held[i].start, &b->held[i].start, sizeof(a->held[i].start)) == 0);
     }
+    PT_REQUIRE(a->role == b->role && a->met_epoch == b->met_epoch);
+    for (size_t i = 0; i < a->lineage.count; i++)
+        PT_REQUIRE(memcmp(&a->lineage.epochs[i], &b->lineage.epochs[i],
+                          sizeof(a->lineage.epochs[i])) == 0);
     PT_REQUIRE(a->feed_count == b->feed_count);
     for (size_t i = 0; i < a->feed_count; i++) {
         PT_REQUIRE(a->feeds[i].acknowledged == b->feeds[i].acknowledged);
@@ -381,6 +408,31 @@ static void what_knows_no_feeds_is_of_the_version_before_them(void **state)
     assert_int_equal(block.size, plain.size + sizeof(struct pt_manifest_feed_header) +
                                      sizeof(struct pt_manifest_feed_row) + 4);
     free(block.data);
+    free(plain.data);
+}
+
+static void what_is_of_one_epoch_and_no_role_is_of_a_version_before_them(void **state)
+{
+    struct pt_manifest manifest = {.generation = 1, .next_collection_id = 2};
+    struct block plain = encode(&manifest);
+    (void)state;
+
+    pt_lineage_begin(&manifest.lineage, 0);
+    require_encodes_to(&manifest, &plain);
+    for (unsigned i = 0; i < 3; i++) {
+        struct pt_manifest other = manifest;
+        struct block block;
+
+        other.lineage.epochs[0].chain[15] = i == 0;
+        other.role = i == 1 ? PT_ROLE_FOLLOWER : 0;
+        other.met_epoch = i == 2;
+        block = encode(&other);
+        assert_int_equal(pt_le32_value(((struct pt_manifest_header *)block.data)->version), 4);
+        assert_int_equal(block.size, plain.size + sizeof(struct pt_manifest_feed_header) +
+                                         sizeof(struct pt_manifest_role_header) +
+                                         sizeof(struct pt_manifest_epoch_row));
+        free(block.data);
+    }
     free(plain.data);
 }
 
@@ -655,6 +707,7 @@ static void a_false_claim_behind_a_right_checksum_is_damage(void **state)
 
 static const struct lie feed_lies[] = {
     {"a version without feeds", HEADER(version), 2, 4},
+    {"a version with epochs", HEADER(version), 4, 4},
     {"more held rows than fit", FEED_HEADER(held_count), UINT64_C(1) << 60, 8},
     {"fewer held rows than there are", FEED_HEADER(held_count), 3, 8},
     {"more feeds than fit", FEED_HEADER(feed_count), UINT64_C(1) << 62, 8},
@@ -724,6 +777,60 @@ static void a_false_claim_about_feeds_is_damage(void **state)
     plain = encode(&manifest);
     PT_REQUIRE(FEED_NAMES + 4 + PT_CHECKSUM_SIZE == plain.size);
     require_lies_refused(&plain, &manifest, feed_lies, sizeof(feed_lies) / sizeof(feed_lies[0]));
+    free(plain.data);
+}
+
+#define ROLE_HEADER(field)                                              \
+    (PT_MANIFEST_HEADER_SIZE + sizeof(struct pt_manifest_feed_header) + \
+     offsetof(struct pt_manifest_role_header, field))
+#define EPOCH(i, field)                                                                    \
+    (PT_MANIFEST_HEADER_SIZE + sizeof(struct pt_manifest_feed_header) +                    \
+     sizeof(struct pt_manifest_role_header) + (i) * sizeof(struct pt_manifest_epoch_row) + \
+     offsetof(struct pt_manifest_epoch_row, field))
+
+static const struct lie epoch_lies[] = {
+    {"a version without epochs", HEADER(version), 3, 4},
+    {"a version without feeds", HEADER(version), 2, 4},
+    {"no epochs", ROLE_HEADER(epoch_count), 0, 8},
+    {"fewer epochs than there are", ROLE_HEADER(epoch_count), 2, 8},
+    {"more epochs than fit", ROLE_HEADER(epoch_count), 4, 8},
+    {"more epochs than there may be", ROLE_HEADER(epoch_count), PEAT_EPOCHS_MAX + 1, 8},
+    {"epochs whose bytes overflow", ROLE_HEADER(epoch_count), UINT64_C(1) << 61, 8},
+    {"a role that is none", ROLE_HEADER(role), 4, 8},
+    {"a role above all", ROLE_HEADER(role), UINT64_C(1) << 32, 8},
+    {"two roles", ROLE_HEADER(role), PT_ROLES, 8},
+    {"fenced by no newer epoch", ROLE_HEADER(met_epoch), 5, 8},
+    {"fenced by an epoch that no number is above", ROLE_HEADER(met_epoch), UINT64_C(1) << 63, 8},
+    {"no first commit", EPOCH(0, first_commit), 0, 8},
+    {"first commits that descend", EPOCH(1, first_commit), 1, 8},
+    {"a first commit beyond the next one's", EPOCH(1, first_commit), 21, 8},
+    {"a first commit beyond the log's next", EPOCH(2, first_commit), 32, 8},
+    {"one epoch twice", EPOCH(1, epoch), 1, 8},
+    {"epochs that descend", EPOCH(1, epoch), 6, 8},
+    {"an epoch beyond the log's", EPOCH(2, epoch), 6, 8},
+    {"another epoch than the log's", HEADER(log.epoch), 6, 8},
+    {"two epochs at one position", EPOCH(1, position), 100, 8},
+    {"positions that descend", EPOCH(1, position), 3001, 8},
+    {"a position beyond the log's", EPOCH(2, position), 4001, 8},
+};
+
+static void a_false_claim_about_epochs_is_damage(void **state)
+{
+    struct pt_manifest manifest = {.generation = 9, .role = PT_ROLE_FENCED, .met_epoch = 7};
+    struct block plain;
+    (void)state;
+
+    manifest.log = (struct pt_log_point){.epoch = 5, .commit = 30, .position = 4000};
+    manifest.lineage.epochs[0] =
+        (struct peat_epoch){.epoch = 1, .first_commit = 2, .position = 100, .chain = "a"};
+    manifest.lineage.epochs[1] =
+        (struct peat_epoch){.epoch = 3, .first_commit = 20, .position = 2000, .chain = "b"};
+    manifest.lineage.epochs[2] =
+        (struct peat_epoch){.epoch = 5, .first_commit = 20, .position = 3000, .chain = "c"};
+    manifest.lineage.count = 3;
+    plain = encode(&manifest);
+    PT_REQUIRE(EPOCH(3, epoch) + PT_CHECKSUM_SIZE == plain.size);
+    require_lies_refused(&plain, &manifest, epoch_lies, sizeof(epoch_lies) / sizeof(epoch_lies[0]));
     free(plain.data);
 }
 
@@ -924,11 +1031,13 @@ int main(void)
         cmocka_unit_test(a_manifest_comes_back_as_it_was),
         cmocka_unit_test(a_store_without_segments_has_a_manifest),
         cmocka_unit_test(what_knows_no_feeds_is_of_the_version_before_them),
+        cmocka_unit_test(what_is_of_one_epoch_and_no_role_is_of_a_version_before_them),
         cmocka_unit_test(every_flipped_byte_is_damage),
         cmocka_unit_test(a_block_of_another_place_or_size_is_damage),
         cmocka_unit_test(a_newer_version_is_told_from_damage),
         cmocka_unit_test(a_false_claim_behind_a_right_checksum_is_damage),
         cmocka_unit_test(a_false_claim_about_feeds_is_damage),
+        cmocka_unit_test(a_false_claim_about_epochs_is_damage),
         cmocka_unit_test(sealed_nonsense_is_refused_or_means_what_it_says),
         cmocka_unit_test(sealed_noise_is_refused),
         cmocka_unit_test(without_memory_decoding_fails_and_leaks_nothing),

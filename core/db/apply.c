@@ -101,7 +101,7 @@ static enum peat_status check_next(const struct applying *applying,
         return pt_fail(PEAT_CORRUPT, "commit %" PRIu64 " cannot follow commit %" PRIu64,
                        record->commit, point->commit);
     behind = pt_log_point_behind(point, &next, applying->scratch);
-    if (!pt_log_point_can_go_on(&behind))
+    if (!pt_log_point_can_go_on(&behind) || behind.epoch > PT_EPOCH_MAX)
         return pt_fail(PEAT_CORRUPT,
                        "commit %" PRIu64 ", epoch %" PRIu64 ": numbers are about to run out",
                        record->commit, record->epoch);
@@ -177,8 +177,10 @@ static struct group group_form(const struct applying *applying)
 
 static enum peat_status append(struct peat_db *db, const struct peat_record *record)
 {
+    struct pt_log_point point = pt_log_point(db->log);
     enum peat_status status;
 
+    pt_epochs_note(db, record->epoch, &point);
     pt_log_begin_epoch(db->log, record->epoch);
     status = pt_log_append(db->log, kind_of(record), record->commit, record->time_us,
                            &record->payload, record->payload.size > 0);

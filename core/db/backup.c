@@ -106,13 +106,16 @@ static enum peat_status backup_snapshot(const struct peat_snapshot *snapshot,
     struct pt_backup_job job = {
         .meter = {.progress = options->progress, .context = options->context}};
     struct pt_log_point log;
+    struct pt_lineage lineage;
     enum peat_status status = PEAT_OK;
 
     if (options->since_count > 0)
         status = pt_backup_chain_open(&since, options->since, options->since_count);
     if (status == PEAT_OK) {
         pt_moment_find(snapshot->db, snapshot->pin.stack, snapshot->commit, &log);
-        status = pt_backup_job_init(&job, snapshot, options->since_count > 0 ? &since : NULL, &log);
+        lineage = pt_epochs_copy(snapshot->db); /* after the point: it is never behind it */
+        status = pt_backup_job_init(&job, snapshot, options->since_count > 0 ? &since : NULL, &log,
+                                    &lineage);
     }
     if (status == PEAT_OK)
         status = check_since(&job);
@@ -185,6 +188,7 @@ enum peat_status peat_restore(const char *path, const char *const *backups, size
     struct pt_backup_chain chain = {.parts = NULL};
     struct peat_snapshot *snapshot = NULL;
     struct pt_log_point log;
+    struct pt_lineage lineage;
     enum peat_status status = check_info(info_out);
 
     if (status == PEAT_OK && (path == NULL || backups == NULL || backup_count == 0))
@@ -197,7 +201,8 @@ enum peat_status peat_restore(const char *path, const char *const *backups, size
         status = peat_snapshot_open(chain.parts[0], &snapshot);
     if (status == PEAT_OK) {
         log = chain_point(&chain);
-        status = pt_backup_job_init(&job, snapshot, NULL, &log);
+        lineage = pt_epochs_copy(chain.parts[chain.count - 1]);
+        status = pt_backup_job_init(&job, snapshot, NULL, &log, &lineage);
     }
     if (status == PEAT_OK) {
         take_ids(&job, &chain);

@@ -10,7 +10,8 @@ enum {
 
 enum peat_status pt_backup_job_init(struct pt_backup_job *job, const struct peat_snapshot *snapshot,
                                     const struct pt_backup_chain *since,
-                                    const struct pt_log_point *log)
+                                    const struct pt_log_point *log,
+                                    const struct pt_lineage *lineage)
 {
     struct peat_db *db = snapshot->db;
     struct pt_id store_id;
@@ -33,6 +34,8 @@ enum peat_status pt_backup_job_init(struct pt_backup_job *job, const struct peat
     job->manifest.log.region = (struct pt_extent){0, 0}; /* there is no log in a backup */
     memset(&job->manifest.log.nonce, 0, sizeof(job->manifest.log.nonce));
     job->manifest.log.offset = 0;
+    if (log->position > 0) /* else it has no place in the history, see pt_moment_find() */
+        pt_epochs_describe(lineage, &job->manifest);
     job->header = (struct pt_backup_header){.kind = job->manifest.kind,
                                             .store_id = store_id,
                                             .commit = log->commit,

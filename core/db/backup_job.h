@@ -35,17 +35,20 @@ struct pt_backup_job {
     /* As in struct pt_state_walk. */
     enum peat_status (*lost)(void *context, const struct peat_range *keys);
     void *lost_context;
-    const struct pt_state_walk *extras; /* entries to write besides, ascending, of keys that are free */
+    const struct pt_state_walk
+        *extras; /* entries to write besides, ascending, of keys that are free */
     size_t extra_count;
 };
 
 /*
  * @p log is the state's place in the history, @p since what an increment is made to (NULL: a full
- * backup). Both and @p snapshot outlive the job. PEAT_NO_MEMORY. Release with pt_backup_job_fini().
+ * backup), @p lineage its epochs up to there or beyond, which are not looked at if it has no
+ * place. All and @p snapshot outlive the job. PEAT_NO_MEMORY. Release with pt_backup_job_fini().
  */
 enum peat_status pt_backup_job_init(struct pt_backup_job *job, const struct peat_snapshot *snapshot,
                                     const struct pt_backup_chain *since,
-                                    const struct pt_log_point *log);
+                                    const struct pt_log_point *log,
+                                    const struct pt_lineage *lineage);
 void pt_backup_job_fini(struct pt_backup_job *job);
 
 /*

@@ -10,6 +10,7 @@
  *   feeds.c     the log that is kept for feeds       feed.c, feed_places.c   reading on in it
  *   apply.c     a follower takes another's records   feed_list.c   what feeds tell of themselves
  *   position.c  where the store stands; waiting      replicas.c   waiting for followers
+ *   epochs.c    the epochs of its history
  *   catalogue.c, snapshot.c, iterator.c  reading
  *
  * core/README.md has the order of the locks.
@@ -161,6 +162,9 @@ struct peat_db {
     struct pt_run **installed_runs; /* owned, pinned: what the ruling manifest names */
     size_t installed_count;
     struct pt_log_point log_start; /* as the manifest says */
+    struct pt_mutex lineage_mutex;
+    /* Up to the end of the log, and so perhaps beyond what the manifest says. */
+    struct pt_lineage lineage PT_GUARDED_BY(lineage_mutex);
     struct pt_history history;
     struct pt_feeds feeds;
 
@@ -244,6 +248,29 @@ uint64_t pt_groups_led(struct peat_db *db);
  * condition "led" is broadcast. */
 void pt_wait_for_group(struct peat_db *db, uint64_t seen, uint64_t until_us,
                        const _Atomic bool *cancelled);
+
+/* ---- epochs.c ---- */
+
+enum {
+    PT_FIRST_EPOCH = 1,
+    PT_EPOCH_SHIFT = 48, /* a segment's id carries the epoch in its upper bits */
+    PT_EPOCH_MAX = 8191  /* so that ids stay below 2^62, see open.c */
+};
+
+void pt_epochs_init(struct peat_db *db);
+void pt_epochs_fini(struct peat_db *db);
+/* The lineage as it is now. */
+struct pt_lineage pt_epochs_copy(struct peat_db *db);
+/* A record of @p epoch comes behind @p point. The leader, or who replays. */
+void pt_epochs_note(struct peat_db *db, uint64_t epoch, const struct pt_log_point *point);
+/* An install took @p lineage on. */
+void pt_epochs_set(struct peat_db *db, const struct pt_lineage *lineage);
+/* What a manifest says that is taken over: @p lineage, behind which this process may know of more.
+ * */
+void pt_epochs_take(struct peat_db *db, const struct pt_lineage *lineage);
+/* What @p manifest, which begins its log at its log's point, is to say of @p lineage: sets its
+ * lineage, and its log's epoch, which may be newer than the point knew. */
+void pt_epochs_describe(const struct pt_lineage *lineage, struct pt_manifest *manifest);
 
 /* ---- open.c ---- */
 

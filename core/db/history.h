@@ -56,6 +56,7 @@ struct pt_history_change {
     struct pt_log_jump *jump; /* the log goes on there; NULL: where it is */
     bool lets_log_go;         /* what is kept of the log for feeds does not lead to the state */
     const struct pt_identity *identity; /* the store takes it on; NULL: it keeps its own */
+    const struct pt_lineage *lineage;   /* the same */
 };
 
 /* What is kept after an install, as it is planned. */

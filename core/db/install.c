@@ -22,9 +22,10 @@
 
 enum { MANIFEST_SIZE_MAX = 1 << 30 }; /* bytes: what a superblock may claim */
 
-/* Encode the manifest and write it to a new region; *plan_out: what it keeps. */
+/* Encode the manifest and write it to a new region; *plan_out: what it keeps. Sets the epoch of
+ * the log's beginning, see epochs.c (3). */
 static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const *runs,
-                                       size_t run_count, const struct pt_log_point *log_start,
+                                       size_t run_count, struct pt_log_point *log_start,
                                        uint64_t generation, const struct pt_history_change *change,
                                        struct pt_history_plan *plan_out,
                                        struct pt_feeds_plan *feeds_out,
@@ -34,6 +35,7 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
     struct pt_identity identity =
         change->identity != NULL ? *change->identity : pt_identity_get(db);
     struct pt_manifest manifest;
+    struct pt_lineage lineage;
     uint8_t *block = NULL;
     uint64_t size = 0;
     enum peat_status status = pt_manifest_describe(runs, run_count, &manifest);
@@ -53,6 +55,10 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
             atomic_load_explicit(&db->catalogue->next_id, memory_order_relaxed);
         manifest.hash_seed = identity.hash_seed;
         manifest.log = *log_start;
+        lineage = change->lineage == NULL ? pt_epochs_copy(db) : *change->lineage;
+        pt_epochs_describe(&lineage, &manifest);
+        PT_ASSERT(manifest.log.epoch >= log_start->epoch);
+        log_start->epoch = manifest.log.epoch;
         size = pt_manifest_size(&manifest);
         block = pt_malloc(size);
         if (block == NULL)
@@ -180,6 +186,8 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
     atomic_store_explicit(&db->generation, generation, memory_order_release);
     pt_installed_set(db, copy, run_count);
     pt_history_take(db, &plan, superblock.manifest_offset, superblock.manifest_size);
+    if (change->lineage != NULL)
+        pt_epochs_set(db, change->lineage);
     if (change->jump != NULL && !PT_BUG(JUMP_IGNORED))
         pt_log_jump(db->log, change->jump);
     pt_feeds_take(db, &feeds, generation);
@@ -260,6 +268,7 @@ void pt_manifest_take(struct peat_db *db, const struct pt_manifest *manifest)
     atomic_store_explicit(&db->hash_seed, manifest->hash_seed, memory_order_relaxed);
     db->log_start = manifest->log;
     atomic_store_explicit(&db->next_segment_id, manifest->next_segment_id, memory_order_relaxed);
+    pt_epochs_take(db, &manifest->lineage);
     if (manifest->next_collection_id >
         atomic_load_explicit(&db->catalogue->next_id, memory_order_relaxed))
         atomic_store_explicit(&db->catalogue->next_id, manifest->next_collection_id,

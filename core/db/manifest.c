@@ -11,6 +11,7 @@
 
 /* Where the parts of a block begin, in bytes. */
 struct layout {
+    uint64_t roles; /* the role header; where the segments are, if there is none */
     uint64_t segments;
     uint64_t runs;
     uint64_t slices;
@@ -36,21 +37,29 @@ struct counts {
     uint64_t key_size;       /* bytes */
     uint64_t name_size;      /* bytes */
     uint64_t feed_name_size; /* bytes */
+    uint64_t epochs;         /* 0: there is no role header */
 };
 
-/* Whether it takes a version that has feeds. */
-static bool counts_have_feeds(const struct counts *counts)
+/* The version that it takes. */
+static uint32_t counts_version(const struct counts *counts)
 {
-    return counts->held > 0 || counts->feeds > 0;
+    if (counts->epochs > 0)
+        return PT_MANIFEST_VERSION;
+    return counts->held > 0 || counts->feeds > 0 ? PT_MANIFEST_VERSION_FEEDS
+                                                 : PT_MANIFEST_VERSION_PLAIN;
 }
 
 static struct layout layout_of(const struct counts *counts)
 {
     struct layout layout;
 
-    layout.segments = PT_MANIFEST_HEADER_SIZE;
-    if (counts_have_feeds(counts))
-        layout.segments += sizeof(struct pt_manifest_feed_header);
+    layout.roles = PT_MANIFEST_HEADER_SIZE;
+    if (counts_version(counts) >= PT_MANIFEST_VERSION_FEEDS)
+        layout.roles += sizeof(struct pt_manifest_feed_header);
+    layout.segments = layout.roles;
+    if (counts_version(counts) >= PT_MANIFEST_VERSION)
+        layout.segments += sizeof(struct pt_manifest_role_header) +
+                           counts->epochs * sizeof(struct pt_manifest_epoch_row);
     layout.runs = layout.segments + counts->segments * sizeof(struct pt_manifest_segment_row);
     layout.slices = layout.runs + counts->runs * sizeof(struct pt_manifest_run_row);
     layout.kept = layout.slices + counts->slices * sizeof(struct pt_manifest_slice_row);
@@ -64,6 +73,14 @@ static struct layout layout_of(const struct counts *counts)
     return layout;
 }
 
+/* Epoch rows that it takes; 0: it has nothing to say of epochs and roles. */
+static size_t epoch_row_count(const struct pt_manifest *manifest)
+{
+    if (pt_lineage_is_plain(&manifest->lineage) && manifest->role == 0 && manifest->met_epoch == 0)
+        return 0;
+    return manifest->lineage.count == 0 ? 1 : manifest->lineage.count;
+}
+
 static struct layout manifest_layout(const struct pt_manifest *manifest)
 {
     struct counts counts = {.segments = manifest->segment_count,
@@ -71,7 +88,8 @@ static struct layout manifest_layout(const struct pt_manifest *manifest)
                             .slices = manifest->slice_count,
                             .kept = manifest->kept_count,
                             .held = manifest->held_count,
-                            .feeds = manifest->feed_count};
+                            .feeds = manifest->feed_count,
+                            .epochs = epoch_row_count(manifest)};
 
     for (size_t i = 0; i < manifest->slice_count; i++)
         counts.key_size += manifest->slices[i].low.size + manifest->slices[i].high.size;
@@ -133,7 +151,8 @@ static struct pt_manifest_log log_encode(const struct pt_log_point *log)
 static void header_encode(const struct pt_manifest *manifest, const struct layout *layout,
                           uint8_t *place)
 {
-    bool has_feeds = layout->segments > PT_MANIFEST_HEADER_SIZE;
+    bool has_feeds = layout->roles > PT_MANIFEST_HEADER_SIZE;
+    bool has_roles = layout->segments > layout->roles;
     struct pt_manifest_feed_header feed_header = {
         .held_count = pt_le64(manifest->held_count),
         .feed_count = pt_le64(manifest->feed_count),
@@ -141,7 +160,9 @@ static void header_encode(const struct pt_manifest *manifest, const struct layou
     };
     struct pt_manifest_header header = {
         .magic = pt_le64(PT_MANIFEST_MAGIC),
-        .version = pt_le32(has_feeds ? PT_MANIFEST_VERSION : PT_MANIFEST_VERSION_PLAIN),
+        .version = pt_le32(has_roles   ? PT_MANIFEST_VERSION
+                           : has_feeds ? PT_MANIFEST_VERSION_FEEDS
+                                       : PT_MANIFEST_VERSION_PLAIN),
         .kind = pt_le32((uint32_t)manifest->kind),
         .size = pt_le64(layout->size),
         .store_id = manifest->store_id,
@@ -162,6 +183,38 @@ static void header_encode(const struct pt_manifest *manifest, const struct layou
     memcpy(place, &header, sizeof(header));
     if (has_feeds)
         memcpy(place + sizeof(header), &feed_header, sizeof(feed_header));
+}
+
+/* Rule 7, but for the epochs. */
+static bool role_is_valid(const struct pt_manifest *manifest)
+{
+    return (manifest->role & ~(unsigned)PT_ROLES) == 0 && manifest->role != PT_ROLES &&
+           manifest->met_epoch <= INT64_MAX &&
+           (manifest->role != PT_ROLE_FENCED || manifest->met_epoch > manifest->log.epoch);
+}
+
+/* The role header and the epochs; of an empty lineage one from the beginning on. */
+static void roles_encode(const struct pt_manifest *manifest, uint8_t *place)
+{
+    struct pt_lineage lineage = manifest->lineage;
+    struct pt_manifest_role_header header = {.role = pt_le64(manifest->role),
+                                             .met_epoch = pt_le64(manifest->met_epoch)};
+
+    if (lineage.count == 0)
+        pt_lineage_begin(&lineage, manifest->log.epoch);
+    PT_ASSERT(pt_lineage_is_valid(&lineage, &manifest->log) && role_is_valid(manifest));
+    header.epoch_count = pt_le64(lineage.count);
+    memcpy(place, &header, sizeof(header));
+    place += sizeof(header);
+    for (size_t i = 0; i < lineage.count; i++) {
+        const struct peat_epoch *epoch = &lineage.epochs[i];
+        struct pt_manifest_epoch_row row = {.epoch = pt_le64(epoch->epoch),
+                                            .first_commit = pt_le64(epoch->first_commit),
+                                            .position = pt_le64(epoch->position)};
+
+        memcpy(row.chain.bytes, epoch->chain, sizeof(row.chain));
+        memcpy(place + i * sizeof(row), &row, sizeof(row));
+    }
 }
 
 static void segments_encode(const struct pt_manifest *manifest, uint8_t *place)
@@ -347,6 +400,8 @@ void pt_manifest_encode(const struct pt_manifest *manifest, uint8_t *block)
     struct pt_checksum checksum;
 
     header_encode(manifest, &layout, block);
+    if (layout.segments > layout.roles)
+        roles_encode(manifest, block + layout.roles);
     segments_encode(manifest, block + layout.segments);
     slices_encode(manifest, block + layout.runs, block + layout.slices, block + layout.keys);
     kept_encode(manifest, block + layout.kept, block + layout.names);
@@ -392,17 +447,21 @@ static enum peat_status block_check(struct peat_bytes block, const struct pt_id 
     return PEAT_OK;
 }
 
-/* What a version that has feeds says of them: 0 of each where the block ends before. */
-static void feed_counts_decode(const struct pt_manifest_header *header, struct counts *counts)
+/* What a version says that has feeds, or roles: 0 of each where the block ends before. */
+static void later_counts_decode(const struct pt_manifest_header *header, struct counts *counts)
 {
     const struct pt_manifest_feed_header *feeds = (const void *)(header + 1);
+    const struct pt_manifest_role_header *roles = (const void *)(feeds + 1);
+    uint32_t version = pt_le32_value(header->version);
+    uint64_t room = pt_le64_value(header->size) - sizeof(*header) - PT_CHECKSUM_SIZE;
 
-    if (pt_le32_value(header->version) == PT_MANIFEST_VERSION_PLAIN ||
-        pt_le64_value(header->size) < sizeof(*header) + sizeof(*feeds) + PT_CHECKSUM_SIZE)
+    if (version < PT_MANIFEST_VERSION_FEEDS || room < sizeof(*feeds))
         return;
     counts->held = pt_le64_value(feeds->held_count);
     counts->feeds = pt_le64_value(feeds->feed_count);
     counts->feed_name_size = pt_le64_value(feeds->feed_name_size);
+    if (version >= PT_MANIFEST_VERSION && room >= sizeof(*feeds) + sizeof(*roles))
+        counts->epochs = pt_le64_value(roles->epoch_count);
 }
 
 /* Counts against the size, before anything is allocated by them. */
@@ -417,14 +476,15 @@ static enum peat_status layout_decode(const struct pt_manifest_header *header,
                             .key_size = pt_le64_value(header->key_size),
                             .name_size = pt_le64_value(header->name_size)};
 
-    feed_counts_decode(header, &counts);
+    later_counts_decode(header, &counts);
     if (counts.segments > size / sizeof(struct pt_manifest_segment_row) ||
         counts.runs > size / sizeof(struct pt_manifest_run_row) ||
         counts.slices > size / sizeof(struct pt_manifest_slice_row) ||
         counts.kept > size / sizeof(struct pt_manifest_kept_row) || counts.key_size > size ||
         counts.name_size > size || counts.held > size / sizeof(struct pt_manifest_log) ||
         counts.feeds > size / sizeof(struct pt_manifest_feed_row) || counts.feed_name_size > size ||
-        counts_have_feeds(&counts) != (pt_le32_value(header->version) > PT_MANIFEST_VERSION_PLAIN))
+        counts.epochs > PEAT_EPOCHS_MAX ||
+        counts_version(&counts) != pt_le32_value(header->version))
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": a count exceeds its size",
                        manifest->generation);
     *layout_out = layout_of(&counts);
@@ -438,6 +498,7 @@ static enum peat_status layout_decode(const struct pt_manifest_header *header,
     manifest->kept_count = counts.kept;
     manifest->held_count = counts.held;
     manifest->feed_count = counts.feeds;
+    manifest->lineage.count = counts.epochs;
     return PEAT_OK;
 }
 
@@ -512,6 +573,37 @@ static enum peat_status header_decode(const struct pt_manifest_header *header,
                        manifest->generation);
     if (manifest->next_collection_id > PT_COLLECTION_ID_MAX)
         return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": collection ids have run out",
+                       manifest->generation);
+    return PEAT_OK;
+}
+
+/* Rule 7; and what a version says that has no epochs. */
+static enum peat_status roles_decode(const uint8_t *place, struct pt_manifest *manifest)
+{
+    const struct pt_manifest_role_header *header = (const void *)place;
+    const struct pt_manifest_epoch_row *rows = (const void *)(header + 1);
+    struct pt_lineage *lineage = &manifest->lineage;
+    uint64_t role;
+
+    if (lineage->count == 0) {
+        pt_lineage_begin(lineage, manifest->log.epoch);
+        return PEAT_OK;
+    }
+    role = pt_le64_value(header->role);
+    manifest->role = (unsigned)(role & PT_ROLES);
+    manifest->met_epoch = pt_le64_value(header->met_epoch);
+    for (size_t i = 0; i < lineage->count; i++) {
+        struct peat_epoch *epoch = &lineage->epochs[i];
+
+        epoch->epoch = pt_le64_value(rows[i].epoch);
+        epoch->first_commit = pt_le64_value(rows[i].first_commit);
+        epoch->position = pt_le64_value(rows[i].position);
+        memcpy(epoch->chain, rows[i].chain.bytes, sizeof(epoch->chain));
+    }
+    /* One that says nothing is of an older version. */
+    if (role > PT_ROLES || !role_is_valid(manifest) ||
+        !pt_lineage_is_valid(lineage, &manifest->log) || epoch_row_count(manifest) == 0)
+        return pt_fail(PEAT_CORRUPT, "manifest %" PRIu64 ": its epochs or its role are wrong",
                        manifest->generation);
     return PEAT_OK;
 }
@@ -835,6 +927,8 @@ enum peat_status pt_manifest_decode(struct peat_bytes block, const struct pt_id 
     if (status == PEAT_OK)
         status = header_decode(header, manifest_out);
     if (status == PEAT_OK)
+        status = roles_decode(bytes + layout.roles, manifest_out);
+    if (status == PEAT_OK)
         status = segments_decode(bytes + layout.segments, manifest_out);
     if (status == PEAT_OK)
         status = runs_decode(bytes + layout.runs, manifest_out);
@@ -931,6 +1025,9 @@ enum peat_status pt_manifest_describe(struct pt_run *const *runs, size_t run_cou
     manifest_out->held_count = 0;
     manifest_out->feeds = NULL;
     manifest_out->feed_count = 0;
+    manifest_out->lineage.count = 0;
+    manifest_out->role = 0;
+    manifest_out->met_epoch = 0;
     manifest_out->run_count = run_count;
     manifest_out->slice_count = 0;
     for (size_t i = 0; i < run_count; i++)

@@ -7,6 +7,7 @@
 #ifndef PEAT_CORE_DB_MANIFEST_H
 #define PEAT_CORE_DB_MANIFEST_H
 
+#include "core/db/lineage.h"
 #include "core/db/manifest_format.h"
 #include "core/db/run.h"
 
@@ -65,6 +66,9 @@ struct pt_manifest {
     size_t held_count;
     struct pt_manifest_feed *feeds; /* ascending by name */
     size_t feed_count;
+    struct pt_lineage lineage; /* decoded it is never empty */
+    unsigned role;             /* PT_ROLE_..., or 0 */
+    uint64_t met_epoch;        /* 0: none */
 };
 
 /* Bytes that @p manifest takes. */
@@ -86,8 +90,9 @@ void pt_manifest_fini(struct pt_manifest *manifest);
 
 /* Whether row number @p index of what is held is the region in which the log begins: the last may be. */
 bool pt_manifest_held_is_log(const struct pt_manifest *manifest, size_t index);
-/* Describe @p runs: sets segments (each once), runs and slices, and nothing kept or held; the rest is the
- * caller's and is not touched. The keys are borrowed from the runs. Release with pt_manifest_fini(). PEAT_NO_MEMORY. */
+/* Describe @p runs: sets segments (each once), runs and slices, and nothing kept, held or of
+ * epochs and roles; the rest is the caller's and is not touched. The keys are borrowed from the
+ * runs. Release with pt_manifest_fini(). PEAT_NO_MEMORY. */
 enum peat_status pt_manifest_describe(struct pt_run *const *runs, size_t run_count,
                                       struct pt_manifest *manifest_out);
 

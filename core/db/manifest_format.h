@@ -2,7 +2,9 @@
  * The manifest as it lies in the file: one block, written once, named by a superblock.
  *
  *   header             PT_MANIFEST_HEADER_SIZE bytes
- *   feed header        24 bytes; version 3 alone has it
+ *   feed header        24 bytes; from version 3 on
+ *   role header        24 bytes; from version 4 on
+ *   epoch rows         epoch_count x 40 bytes, oldest first; from version 4 on
  *   segment rows       segment_count x 88 bytes, ascending by segment id
  *   run rows           run_count x 8 bytes, newest run first
  *   slice rows         slice_count x 16 bytes: the first run's in key order, then the next run's
@@ -33,8 +35,19 @@
  *  6. feed names are 1 to PEAT_NAME_SIZE_MAX bytes without NUL and ascend. What a feed has acknowledged may
  *     be any number.
  *
- * What has neither held rows nor feed rows is of version 2, which peats open that know no feeds; there the
- * parts of (5) and (6) and the feed header are not there. Changing any of this needs a new PT_MANIFEST_VERSION.
+ *  7. there are 1 to PEAT_EPOCHS_MAX epoch rows; epoch and position ascend, first_commit does not
+ *     descend and is 1 at least. The last row's epoch is that of log, and it begins at or before
+ *     log. The role is of PT_ROLE_..., and what is fenced has met an epoch above its newest; what
+ *     is not fenced may have.
+ *
+ * A version is never newer than what is in it needs, so that older peats open what they know:
+ *
+ *   version 2   neither held rows nor feed rows: the feed header is not there, nor what (7) is about
+ *   version 3   one epoch, that of log, from the beginning on (first_commit 1, position and chain 0),
+ *               no role, and no met_epoch: what (7) is about is not there
+ *   version 4   anything else
+ *
+ * Changing any of this needs a new PT_MANIFEST_VERSION.
  */
 #ifndef PEAT_CORE_DB_MANIFEST_FORMAT_H
 #define PEAT_CORE_DB_MANIFEST_FORMAT_H
@@ -46,7 +59,8 @@
 
 enum {
     PT_MANIFEST_VERSION_PLAIN = 2, /* without feeds */
-    PT_MANIFEST_VERSION = 3        /* the newest there is */
+    PT_MANIFEST_VERSION_FEEDS = 3, /* without a role, and of one epoch */
+    PT_MANIFEST_VERSION = 4        /* the newest there is */
 };
 
 /* What the file is of which this is the manifest. */
@@ -90,7 +104,7 @@ _Static_assert(offsetof(struct pt_manifest_log, chain) == 72, "on-disk offset");
  *
  *   OFFSET  SIZE  FIELD
  *        0     8  magic               PT_MANIFEST_MAGIC
- *        8     4  version             PT_MANIFEST_VERSION_PLAIN or PT_MANIFEST_VERSION
+ *        8     4  version             PT_MANIFEST_VERSION_PLAIN to PT_MANIFEST_VERSION
  *       12     4  kind                enum pt_manifest_kind
  *       16     8  size                bytes of the block, checksum included
  *       24    16  store_id
@@ -132,7 +146,7 @@ _Static_assert(offsetof(struct pt_manifest_header, segment_count) == 160, "on-di
 _Static_assert(offsetof(struct pt_manifest_header, kept_count) == 192, "on-disk offset");
 
 /*
- * The feed header, right behind the header, in version 3.
+ * The feed header, right behind the header, from version 3 on.
  *
  *   OFFSET  SIZE  FIELD
  *        0     8  held_count
@@ -145,6 +159,47 @@ struct pt_manifest_feed_header {
     struct pt_le64 feed_name_size;
 };
 _Static_assert(sizeof(struct pt_manifest_feed_header) == 24, "on-disk size");
+
+/* What a store is in replication. None of these: it takes commits of its own. */
+enum {
+    PT_ROLE_FOLLOWER = 1, /* it takes another store's commits alone */
+    PT_ROLE_FENCED = 2,   /* its history goes on elsewhere: it takes none */
+    PT_ROLES = 3          /* all that there are; never both */
+};
+
+/*
+ * The role header, right behind the feed header, in version 4.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  epoch_count  1 to PEAT_EPOCHS_MAX
+ *        8     8  role         PT_ROLE_..., or 0
+ *       16     8  met_epoch    the newest epoch of its history that it knows to be elsewhere; 0:
+ *       none; below 2^63
+ */
+struct pt_manifest_role_header {
+    struct pt_le64 epoch_count;
+    struct pt_le64 role;
+    struct pt_le64 met_epoch;
+};
+_Static_assert(sizeof(struct pt_manifest_role_header) == 24, "on-disk size");
+
+/*
+ * One epoch.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  epoch
+ *        8     8  first_commit
+ *       16     8  position  bytes of records before it, since the store began
+ *       24    16  chain     over these records
+ */
+struct pt_manifest_epoch_row {
+    struct pt_le64 epoch;
+    struct pt_le64 first_commit;
+    struct pt_le64 position;
+    struct pt_id chain;
+};
+_Static_assert(sizeof(struct pt_manifest_epoch_row) == 40, "on-disk size");
+_Static_assert(offsetof(struct pt_manifest_epoch_row, chain) == 24, "on-disk offset");
 
 /*
  * One segment.

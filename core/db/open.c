@@ -28,8 +28,6 @@ enum {
     WRITE_BUFFER_SIZE_MIN = 64 << 10,
     LOG_SIZE_MIN = 1 << 20,
     RECOVERY_BUFFER_SIZE = 16 << 20, /* bytes: flushed while the next one fills */
-    EPOCH_SHIFT = 48,                /* a segment's id carries the epoch in its upper bits */
-    FIRST_EPOCH = 1,
     FILE_SIZE_MAX_MIN = 1 << 20
 };
 
@@ -126,6 +124,7 @@ static struct peat_db *db_new(const struct peat_options *options)
     pt_mutex_init(&db->refresh_mutex);
     pt_history_init(&db->history);
     pt_feeds_init(&db->feeds);
+    pt_epochs_init(db);
     return db;
 }
 
@@ -136,6 +135,7 @@ static void db_free(struct peat_db *db)
     pt_installed_set(db, NULL, 0);
     pt_history_fini(&db->history);
     pt_feeds_fini(&db->feeds);
+    pt_epochs_fini(db);
     pt_mutex_lock(&db->refresh_mutex);
     pt_log_reader_close(db->tail);
     pt_free(db->held_generations);
@@ -195,15 +195,14 @@ static enum peat_status start_log(struct peat_db *db, const struct pt_log_point 
 static enum peat_status make_store(struct peat_db *db, const char *path)
 {
     static const struct pt_history_change none = {.name = NULL};
-    struct pt_log_point start = {.epoch = FIRST_EPOCH};
+    struct pt_log_point start = {.epoch = PT_FIRST_EPOCH};
     uint64_t hash_seed;
     enum peat_status status;
 
     pt_random(&db->store_id, sizeof(db->store_id));
     pt_random(&hash_seed, sizeof(hash_seed));
     atomic_store_explicit(&db->hash_seed, hash_seed, memory_order_relaxed);
-    atomic_store_explicit(&db->next_segment_id, (UINT64_C(1) * FIRST_EPOCH << EPOCH_SHIFT) | 1,
-                          memory_order_relaxed);
+    pt_epochs_note(db, PT_FIRST_EPOCH, &start);
     status = start_log(db, &start);
     if (status < 0)
         return status;
@@ -360,8 +359,10 @@ static enum peat_status replay_log(struct peat_db *db, struct recovery *recovery
     status = pt_log_reader_open(db->arena, &db->log_start, false, &reader);
     while (status == PEAT_OK) {
         status = pt_log_reader_next(reader, &record);
-        if (status == PEAT_OK)
+        if (status == PEAT_OK) {
+            pt_epochs_note(db, record.epoch, &recovery->end);
             status = replay_record(db, &recovery->end, &record);
+        }
         recovery->end = pt_log_reader_point(reader);
     }
     if (status == PEAT_DONE) {
@@ -414,8 +415,8 @@ static enum peat_status check_numbers(struct peat_db *db, const struct pt_log_po
     uint64_t generation = atomic_load_explicit(&db->generation, memory_order_relaxed);
     uint64_t segment_id = atomic_load_explicit(&db->next_segment_id, memory_order_relaxed);
 
-    if (pt_log_point_can_go_on(end) && generation <= PT_GENERATION_END / 2 &&
-        segment_id <= PT_SEGMENT_ID_GO_ON_MAX)
+    if (pt_log_point_can_go_on(end) && end->epoch <= PT_EPOCH_MAX &&
+        generation <= PT_GENERATION_END / 2 && segment_id <= PT_SEGMENT_ID_GO_ON_MAX)
         return PEAT_OK;
     return pt_fail(PEAT_CORRUPT,
                    "%s: its numbers are about to run out (commit %" PRIu64 ", generation %" PRIu64

@@ -122,6 +122,7 @@ static enum peat_status seal_full(struct peat_db *db, struct peat_bytes payload)
 static enum peat_status drain_locked(struct peat_db *db) PT_REQUIRES(db->refresh_mutex)
 {
     struct pt_record record;
+    struct pt_log_point before;
     enum peat_status status = PEAT_OK;
 
     while (db->tail != NULL && status == PEAT_OK) {
@@ -129,6 +130,8 @@ static enum peat_status drain_locked(struct peat_db *db) PT_REQUIRES(db->refresh
         if (status != PEAT_OK)
             continue;
         note_nonce_locked(db);
+        before = pt_log_reader_begin(db->tail);
+        pt_epochs_note(db, record.epoch, &before);
         if (record.kind != PT_RECORD_BATCH ||
             record.commit <= pt_write_buffer_commit(db->queue.active->buffer)) /* regained: (4) */
             continue;

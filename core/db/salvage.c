@@ -145,7 +145,7 @@ static enum peat_status write_file(struct salvage *salvage, const struct peat_sn
     struct pt_backup_job job = {
         .meter = {.progress = salvage->options.progress, .context = salvage->options.context}};
     struct pt_log_point log = {.epoch = 1, .commit = snapshot->commit};
-    enum peat_status status = pt_backup_job_init(&job, snapshot, NULL, &log);
+    enum peat_status status = pt_backup_job_init(&job, snapshot, NULL, &log, NULL);
 
     if (status == PEAT_OK) {
         take_identity(&job, &salvage->places);

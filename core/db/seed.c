@@ -1,7 +1,8 @@
 /*
  * Seeds: a state of the store as its parts, for a follower that has none that the log goes on from.
  *
- *  1. Part 0 is a manifest without log and history, as backups have it: it names segments, runs and slices. Part 1 and
+ *  1. Part 0 is a manifest without log, history and role, as backups have it: it names segments,
+ *     runs and slices, and the epochs that led there. Part 1 and
  *     those behind it are the segments that it names, in its order.
  *  2. The state is the one that the ruling manifest installed: from there on the log is there until the next install, and
  *     from then on for the seed's own feed, within feed_log_size_max.
@@ -83,8 +84,10 @@ static enum peat_status pin_state(struct peat_db *db, struct peat_seed *seed,
 static enum peat_status describe(struct peat_seed *seed, struct pt_manifest *manifest)
 {
     struct pt_identity identity = pt_identity_get(seed->db);
+    struct pt_lineage lineage = pt_epochs_copy(seed->db);
     enum peat_status status = pt_manifest_describe(seed->runs, seed->run_count, manifest);
 
+    pt_epochs_describe(&lineage, manifest);
     manifest->store_id = identity.store_id;
     manifest->hash_seed = identity.hash_seed;
     if (status == PEAT_OK) {

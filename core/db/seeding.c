@@ -11,7 +11,8 @@
  *     state it was part of. So a state that is begun anew, perhaps a newer one, costs what is different in it.
  *  3. Nothing that comes is believed: the manifest is decoded as one in a file is, and a segment must verify and have the
  *     digest that the manifest says.
- *  4. It only goes forward: the state is behind the store's, in the log of one history.
+ *  4. It only goes forward: the state is behind the store's, and the store's last commit is of the
+ *     epoch that the state's history has there. The epochs are the state's then.
  */
 #include "core/base/alloc.h"
 #include "core/db/db.h"
@@ -238,6 +239,7 @@ static enum peat_status check_manifest(struct peat_db *db, const struct pt_manif
     if (manifest->kind != PT_MANIFEST_STORE || manifest->hash_seed != pt_hash_seed(db) ||
         manifest->kept_count > 0 || manifest->held_count > 0 || manifest->feed_count > 0 ||
         manifest->log.region.size > 0 || !pt_log_point_can_go_on(&manifest->log) ||
+        manifest->log.epoch > PT_EPOCH_MAX || manifest->role != 0 || manifest->met_epoch != 0 ||
         manifest->next_segment_id > PT_SEGMENT_ID_GO_ON_MAX)
         return pt_fail(PEAT_CORRUPT, "what describes the state is no seed's");
     status = peat_position_get(db, &ours);
@@ -448,6 +450,19 @@ static void number_raise(_Atomic uint64_t *number, uint64_t least)
         atomic_store_explicit(number, least, memory_order_relaxed);
 }
 
+/* Whether our last record is of another epoch in the state's history, as far as that is
+ * remembered. */
+static bool has_parted(struct peat_db *db, const struct pt_log_point *end,
+                       const struct pt_lineage *theirs)
+{
+    struct pt_lineage ours = pt_epochs_copy(db);
+    uint64_t last = end->position == 0 ? 0 : end->position - 1;
+    uint64_t epoch = pt_lineage_at(theirs, last);
+
+    return end->position > 0 && epoch > 0 && pt_lineage_at(&ours, last) > 0 &&
+           pt_lineage_at(&ours, last) != epoch;
+}
+
 static enum peat_status find_state(struct peat_db *db, void *context,
                                    struct pt_replacement *replacement)
 {
@@ -459,6 +474,10 @@ static enum peat_status find_state(struct peat_db *db, void *context,
 
     if (status < 0)
         return status;
+    if (has_parted(db, &end, &manifest->lineage))
+        return pt_fail(PEAT_CORRUPT,
+                       "the store has commits of another epoch than the state's history there: the "
+                       "histories have parted");
     status = pt_manifest_build(manifest, seeding->now.held, &replacement->runs);
     if (status < 0)
         return status;
@@ -468,6 +487,7 @@ static enum peat_status find_state(struct peat_db *db, void *context,
     number_raise(&db->next_segment_id, manifest->next_segment_id);
     number_raise(&db->catalogue->next_id, manifest->next_collection_id);
     replacement->change.lets_log_go = true;
+    replacement->change.lineage = &manifest->lineage;
     return PEAT_OK;
 }
 

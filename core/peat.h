@@ -100,7 +100,8 @@ struct peat_feed;
 #define PEAT_READ_ONLY 2u  /* no writing; other processes may write meanwhile */
 #define PEAT_EXCLUSIVE 4u  /* with PEAT_CREATE: PEAT_EXISTS if the file is there already */
 #define PEAT_LOG_PWRITE 8u /* the log is written with pwrite, never through the mapping */
-#define PEAT_FOLLOWER 32u  /* it takes the commits of another store alone, from peat_apply() */
+#define PEAT_FOLLOWER 32u  /* it takes the commits of another store alone, from peat_apply(): the file
+                             remembers that until peat_promote() */
 
 struct peat_options {
     size_t struct_size; /* set by peat_options_init() */
@@ -183,6 +184,9 @@ PEAT_API void peat_options_init(struct peat_options *options);
  * @retval PEAT_CORRUPT       both superblocks, the manifest or acknowledged log records are damaged; damage
  *                            elsewhere is met by those who read there
  * @retval PEAT_DENIED        the file's permissions do not allow it
+ * @retval PEAT_NOT_WRITABLE  it is a follower's, and neither PEAT_FOLLOWER nor PEAT_READ_ONLY is
+ * set: see
+ *                            peat_promote()
  * @retval PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_IO
  */
 PEAT_API enum peat_status peat_open(const char *path, const struct peat_options *options,
@@ -209,7 +213,8 @@ PEAT_API enum peat_status peat_abort(struct peat_db *db);
  * PEAT_NOT_WRITABLE. */
 PEAT_API enum peat_status peat_sync(struct peat_db *db);
 
-/** The flags that @p db was opened with: PEAT_READ_ONLY, PEAT_FOLLOWER and so on; 0 of NULL. */
+/** The flags that @p db was opened with: PEAT_READ_ONLY and so on, PEAT_FOLLOWER only as long as
+ * it is one; 0 of NULL. */
 PEAT_API unsigned peat_flags(const struct peat_db *db);
 
 /**
@@ -811,7 +816,9 @@ PEAT_API enum peat_status peat_feed_drop(struct peat_db *db, const char *name);
  * @retval PEAT_OK
  * @retval PEAT_GAP           something is missing before a record: nothing was applied
  * @retval PEAT_CORRUPT       a record is damaged, or the histories have parted: nothing was applied
- * @retval PEAT_INVALID       not opened with PEAT_FOLLOWER, or no records: nothing was applied
+ * @retval PEAT_INVALID       not opened with PEAT_FOLLOWER, or promoted since, or no records:
+ * nothing was
+ *                            applied
  * @retval PEAT_NO_SPACE      as peat_write(): what only deletes is let in longer
  * @retval PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED, PEAT_UNSUPPORTED
  */
@@ -875,6 +882,39 @@ struct peat_epoch {
  */
 PEAT_API enum peat_status peat_epochs_get(struct peat_db *db, struct peat_epoch *epochs_out,
                                           size_t capacity, size_t *count_out);
+
+/** What a store is in replication. */
+enum peat_role {
+    PEAT_ROLE_PRIMARY = 0, /* it takes commits of its own, whether anybody follows it or not */
+    PEAT_ROLE_FOLLOWER = 1 /* it takes those of another store alone */
+};
+
+/** What @p db is, as its file remembers it; in a read-only store as of the last refresh. PEAT_OK,
+ * PEAT_INVALID. */
+PEAT_API enum peat_status peat_role_get(struct peat_db *db, enum peat_role *role_out);
+
+/**
+ * Have a follower take commits of its own, from the newest that it shows on: peat_write() works
+ * when this returns, and peat_apply() does not any more. What it commits is of a new epoch, one
+ * above all that its history has come through, so that it can be told from what the old primary
+ * may have committed since. Durable when this returns; a crash before leaves a follower, or what
+ * this makes of it.
+ *
+ * It asks nobody: see to it that the old primary takes no more commits, or they are lost to this
+ * history. Other followers may follow it, if they have nothing that it has not. End a running
+ * follower before (peat_follower_promote() does).
+ *
+ * @param flags      0
+ * @param epoch_out  NULL, or set on PEAT_OK to the new epoch
+ * @retval PEAT_OK
+ * @retval PEAT_INVALID       it is no follower: it was not opened with PEAT_FOLLOWER, or has been
+ * promoted; or there
+ *                            have been 8,191 epochs
+ * @retval PEAT_NOT_WRITABLE  opened read-only
+ * @retval PEAT_CORRUPT, PEAT_NO_SPACE, PEAT_NO_MEMORY  it is a follower as before
+ * @retval PEAT_IO, PEAT_POISONED  whether it was done shows when the store is reopened
+ */
+PEAT_API enum peat_status peat_promote(struct peat_db *db, unsigned flags, uint64_t *epoch_out);
 
 /**
  * Wait until readers in this process see @p commit, which may have been made elsewhere: on a follower, whoever was told the number of

@@ -96,7 +96,7 @@ dump_of() {
 
 # ---- help and usage --------------------------------------------------------------------------
 
-commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff feed keygen serve follow torture help"
+commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff feed keygen serve follow promote torture help"
 
 prints "peat $("$peat" --version | cut -d' ' -f2)\n" "--version names the version" --version
 run help
@@ -939,6 +939,18 @@ wait "$server"
 [ $? -eq 0 ]
 ok "serving ends as before"
 exits 2 "no follower waits for replicas" follow --from "$url" --durability replicas follow.db
+exits 3 "a store that follows is not written to" put follow.db c 3
+grep -q 'peat promote' err
+ok "and the remedy is told"
+exits 3 "a store that follows nobody is not promoted" promote serve.db
+grep -q 'follows no other store' err && "$peat" put serve.db e 5
+ok "and is as before"
+exits 3 "a store that is not there is not promoted" promote nowhere.db
+exits 2 "promote takes one store" promote follow.db serve.db
+run promote follow.db
+[ "$code" -eq 0 ] && grep -q '^promoted: epoch 2 begins after commit [0-9]' out && "$peat" put follow.db c 3
+ok "a store that followed is promoted, and written to"
+exits 3 "once is enough" promote follow.db
 exits 2 "serve without an address is wrong usage" serve serve.db
 exits 2 "follow without an address is wrong usage" follow follow.db
 exits 3 "without a key only this machine is served" serve --listen tcp://0.0.0.0:0 serve.db

@@ -46,6 +46,8 @@ static void an_epoch_is_noted_once_and_an_older_one_never(void **state)
     for (uint64_t epoch = 0; epoch <= 3; epoch++)
         assert_false(pt_lineage_note(&lineage, epoch, &point));
     assert_int_equal(lineage.count, 2);
+    assert_int_equal(pt_lineage_at(&lineage, 999), 1);
+    assert_int_equal(pt_lineage_at(&lineage, 1000), 3);
     assert_int_equal(lineage.epochs[1].first_commit, 11);
     assert_int_equal(lineage.epochs[1].position, 1000);
 }
@@ -126,6 +128,7 @@ static void beyond_the_limit_the_oldest_is_forgotten(void **state)
     }
     assert_int_equal(lineage.count, PEAT_EPOCHS_MAX);
     assert_int_equal(lineage.epochs[0].epoch, 11);
+    assert_int_equal(pt_lineage_at(&lineage, 9999), 0);
     assert_int_equal(lineage.epochs[0].first_commit, 101);
 }
 

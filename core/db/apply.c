@@ -4,8 +4,8 @@
  *  1. A record is applied only where its history goes on: position and chain are those of the follower's log, and
  *     its own chain is what follows. So both logs say the same, byte for byte, but for what is local to a
  *     file; and whatever is wrong with a record is seen before anything is written.
- *  2. What is there already is passed over. The last of it must have the chain that the log has: else the
- *     histories have parted.
+ *  2. What is there already is passed over. It must be of the epoch that it has here, and the last of it must
+ *     have the chain that the log has: else the histories have parted.
  *  3. Seals are the primary's: a follower writes none of its own, since they are in the chain. It may end a
  *     write buffer where it likes, without a word in the log.
  *  4. As in commit.c, a group of batches has its room first, then is in the log at its level, then visible, all at
@@ -74,11 +74,18 @@ static bool has_chain(const struct peat_record *record, const struct pt_log_poin
 }
 
 /* (2): @p record begins before @p point, where the log ends. */
-static enum peat_status check_there(const struct peat_record *record,
+static enum peat_status check_there(struct peat_db *db, const struct peat_record *record,
                                     const struct pt_log_point *point)
 {
+    struct pt_lineage lineage = pt_epochs_copy(db);
+    uint64_t epoch = pt_lineage_at(&lineage, record->position);
     uint64_t end = record->position + pt_log_payload_extent(record->payload.size);
 
+    if (epoch > 0 && record->epoch != epoch)
+        return pt_fail(PEAT_CORRUPT,
+                       "commit %" PRIu64 " is of epoch %" PRIu64 ", and here of epoch %" PRIu64
+                       ": the histories have parted",
+                       record->commit, record->epoch, epoch);
     if (end > point->position || (end == point->position && !has_chain(record, point)))
         return pt_fail(PEAT_CORRUPT,
                        "commit %" PRIu64 " is another one here: the histories have parted",
@@ -130,7 +137,7 @@ static enum peat_status check_all(struct peat_db *db, struct applying *applying)
                            ", which is the last one here: %" PRIu64 " bytes of log are missing",
                            record->commit, point.commit, record->position - point.position);
         if (record->position < point.position && i == applying->done) {
-            status = check_there(record, &point);
+            status = check_there(db, record, &point);
             applying->done += status == PEAT_OK;
         } else if (record->position < point.position) {
             return pt_fail(PEAT_INVALID, "record %zu is out of order", i);
@@ -292,6 +299,15 @@ static enum peat_status seal_apply(struct peat_db *db, struct applying *applying
     return status < 0 ? status : pt_group_seal(db, &point, 0, 0);
 }
 
+static enum peat_status check_follows(const struct peat_db *db)
+{
+    if (pt_role_is(db, PT_ROLE_FOLLOWER) && !db->read_only)
+        return PEAT_OK;
+    return pt_fail(PEAT_INVALID,
+                   "the store was not opened with PEAT_FOLLOWER, or was promoted since: it has "
+                   "commits of its own");
+}
+
 /* As the leader of the commit queue. */
 static enum peat_status apply_alone(struct peat_db *db, void *context)
 {
@@ -300,7 +316,9 @@ static enum peat_status apply_alone(struct peat_db *db, void *context)
 
     if (atomic_load_explicit(&db->poisoned, memory_order_acquire))
         return pt_fail(PEAT_POISONED, "an earlier write or sync failed: reopen the store");
-    status = check_all(db, applying);
+    status = check_follows(db);
+    if (status == PEAT_OK)
+        status = check_all(db, applying);
     while (status == PEAT_OK && applying->done < applying->count) {
         struct group group = group_form(applying);
 
@@ -345,13 +363,12 @@ static enum peat_status retry(struct peat_db *db, struct applying *applying)
 
 static enum peat_status check_call(const struct peat_db *db, enum peat_durability durability)
 {
-    if ((db->options.flags & PEAT_FOLLOWER) == 0)
-        return pt_fail(PEAT_INVALID,
-                       "the store was not opened with PEAT_FOLLOWER: it has commits of its own");
-    if (durability == PEAT_REPLICAS)
-        return pt_fail(PEAT_INVALID,
-                       "what is applied waits for no followers: PEAT_DISK is the highest level");
-    return pt_check_durability(durability);
+    enum peat_status status = check_follows(db);
+
+    if (status == PEAT_OK && durability == PEAT_REPLICAS)
+        status = pt_fail(PEAT_INVALID,
+                         "what is applied waits for no followers: PEAT_DISK is the highest level");
+    return status < 0 ? status : pt_check_durability(durability);
 }
 
 /* What checking the records needs. Mostly they are small: to map and unmap a large piece takes longer than to apply them. */

@@ -204,8 +204,11 @@ enum peat_status pt_group_seal(struct peat_db *db, const struct pt_log_point *po
     return PEAT_OK;
 }
 
-/* End the active buffer here: the log says so, and what follows goes to a new one. A follower's log says what its
- * primary's does, so there nothing is said. */
+/*
+ * End the active buffer here: the log says so, and what follows goes to a new one. A follower's
+ * log says what its primary's does, so there nothing is said; nor by who closes the store: its
+ * followers are gone, and would have it to get before one of them may be promoted.
+ */
 static enum peat_status seal_active(struct peat_db *db, size_t count, size_t size)
 {
     struct pt_log_point point;
@@ -213,7 +216,7 @@ static enum peat_status seal_active(struct peat_db *db, size_t count, size_t siz
 
     if (status < 0)
         return status;
-    if ((db->options.flags & PEAT_FOLLOWER) == 0)
+    if (!pt_role_is(db, PT_ROLE_FOLLOWER) && !db->is_closing)
         status =
             pt_log_append(db->log, PT_RECORD_SEAL, db->queue.commit, db->queue.time_us, NULL, 0);
     /* A backup may say that it stands behind the seal: the process may not take it with it. */
@@ -565,12 +568,9 @@ enum peat_status pt_check_durability(enum peat_durability durability)
 
 static enum peat_status check_writable(struct peat_db *db, enum peat_durability durability)
 {
-    if (db->read_only)
-        return pt_fail(PEAT_NOT_WRITABLE, "the store was opened read-only");
-    if ((db->options.flags & PEAT_FOLLOWER) != 0)
-        return pt_fail(PEAT_NOT_WRITABLE,
-                       "the store was opened as a follower: it takes peat_apply() alone");
-    return pt_check_durability(durability);
+    enum peat_status status = pt_role_check_commits(db);
+
+    return status < 0 ? status : pt_check_durability(durability);
 }
 
 /* There was no space for it. Try once more, if anything may be different then. */

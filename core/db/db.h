@@ -10,7 +10,7 @@
  *   feeds.c     the log that is kept for feeds       feed.c, feed_places.c   reading on in it
  *   apply.c     a follower takes another's records   feed_list.c   what feeds tell of themselves
  *   position.c  where the store stands; waiting      replicas.c   waiting for followers
- *   epochs.c    the epochs of its history
+ *   epochs.c    the epochs of its history            promote.c   what it is in replication
  *   catalogue.c, snapshot.c, iterator.c  reading
  *
  * core/README.md has the order of the locks.
@@ -133,6 +133,7 @@ struct peat_db {
     struct peat_options options; /* with the defaults filled in */
     bool read_only;
     bool in_memory;
+    bool is_closing; /* set by who closes it, when nobody else is left */
     bool is_backup; /* opened as one by pt_open_backup(): an increment is fine */
     /* What a refresh, and an empty follower that takes on its primary's identity, set anew: the id under
      * refresh_mutex, which all but its writer take to read it. */
@@ -165,6 +166,10 @@ struct peat_db {
     struct pt_mutex lineage_mutex;
     /* Up to the end of the log, and so perhaps beyond what the manifest says. */
     struct pt_lineage lineage PT_GUARDED_BY(lineage_mutex);
+    /* PT_ROLE_..., or 0. Set by open; then changed in a leader's turn. In a reader, by a refresh.
+     * */
+    _Atomic unsigned role;
+    _Atomic uint64_t met_epoch; /* as the manifest says */
     struct pt_history history;
     struct pt_feeds feeds;
 
@@ -271,6 +276,21 @@ void pt_epochs_take(struct peat_db *db, const struct pt_lineage *lineage);
 /* What @p manifest, which begins its log at its log's point, is to say of @p lineage: sets its
  * lineage, and its log's epoch, which may be newer than the point knew. */
 void pt_epochs_describe(const struct pt_lineage *lineage, struct pt_manifest *manifest);
+
+/* The manifest rules that begins @p epoch at @p point, in which the store takes commits of its
+ * own. */
+void pt_epochs_promoted(struct peat_db *db, uint64_t epoch, const struct pt_log_point *point);
+
+/* ---- promote.c ---- */
+
+static inline bool pt_role_is(const struct peat_db *db, unsigned role)
+{
+    return atomic_load_explicit(&db->role, memory_order_acquire) == role;
+}
+/* Opening: the role is the manifest's; make it what the options ask for. PEAT_NOT_WRITABLE. */
+enum peat_status pt_role_open(struct peat_db *db);
+/* Whether it takes commits of its own. PEAT_NOT_WRITABLE. */
+enum peat_status pt_role_check_commits(const struct peat_db *db);
 
 /* ---- open.c ---- */
 

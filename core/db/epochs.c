@@ -80,6 +80,13 @@ void pt_epochs_describe(const struct pt_lineage *lineage, struct pt_manifest *ma
     manifest->log.epoch = pt_lineage_newest(&manifest->lineage); /* (3) */
 }
 
+void pt_epochs_promoted(struct peat_db *db, uint64_t epoch, const struct pt_log_point *point)
+{
+    pt_epochs_note(db, epoch, point);
+    /* Release pairs with pt_role_is(): who finds that it takes commits finds its epoch. */
+    atomic_store_explicit(&db->role, 0, memory_order_release);
+}
+
 enum peat_status peat_epochs_get(struct peat_db *db, struct peat_epoch *epochs_out, size_t capacity,
                                  size_t *count_out)
 {

@@ -114,7 +114,7 @@ enum peat_status peat_identity_adopt(struct peat_db *db, const struct peat_ident
 
     if (db == NULL || identity == NULL)
         return pt_fail_null();
-    if ((db->options.flags & PEAT_FOLLOWER) == 0)
+    if (!pt_role_is(db, PT_ROLE_FOLLOWER))
         return pt_fail(PEAT_INVALID, "the store was not opened with PEAT_FOLLOWER");
     wanted = pt_identity_decode(identity);
     ours = pt_identity_get(db);

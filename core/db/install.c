@@ -55,7 +55,14 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
             atomic_load_explicit(&db->catalogue->next_id, memory_order_relaxed);
         manifest.hash_seed = identity.hash_seed;
         manifest.log = *log_start;
+        manifest.role = atomic_load_explicit(&db->role, memory_order_relaxed);
+        manifest.met_epoch = atomic_load_explicit(&db->met_epoch, memory_order_relaxed);
         lineage = change->lineage == NULL ? pt_epochs_copy(db) : *change->lineage;
+        if (change->promote_epoch > 0) {
+            PT_ASSERT(manifest.role == PT_ROLE_FOLLOWER);
+            manifest.role = 0;
+            (void)pt_lineage_note(&lineage, change->promote_epoch, log_start);
+        }
         pt_epochs_describe(&lineage, &manifest);
         PT_ASSERT(manifest.log.epoch >= log_start->epoch);
         log_start->epoch = manifest.log.epoch;
@@ -188,6 +195,8 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
     pt_history_take(db, &plan, superblock.manifest_offset, superblock.manifest_size);
     if (change->lineage != NULL)
         pt_epochs_set(db, change->lineage);
+    if (change->promote_epoch > 0)
+        pt_epochs_promoted(db, change->promote_epoch, &start);
     if (change->jump != NULL && !PT_BUG(JUMP_IGNORED))
         pt_log_jump(db->log, change->jump);
     pt_feeds_take(db, &feeds, generation);
@@ -269,6 +278,8 @@ void pt_manifest_take(struct peat_db *db, const struct pt_manifest *manifest)
     db->log_start = manifest->log;
     atomic_store_explicit(&db->next_segment_id, manifest->next_segment_id, memory_order_relaxed);
     pt_epochs_take(db, &manifest->lineage);
+    atomic_store_explicit(&db->role, manifest->role, memory_order_relaxed);
+    atomic_store_explicit(&db->met_epoch, manifest->met_epoch, memory_order_relaxed);
     if (manifest->next_collection_id >
         atomic_load_explicit(&db->catalogue->next_id, memory_order_relaxed))
         atomic_store_explicit(&db->catalogue->next_id, manifest->next_collection_id,

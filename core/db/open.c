@@ -202,6 +202,7 @@ static enum peat_status make_store(struct peat_db *db, const char *path)
     pt_random(&db->store_id, sizeof(db->store_id));
     pt_random(&hash_seed, sizeof(hash_seed));
     atomic_store_explicit(&db->hash_seed, hash_seed, memory_order_relaxed);
+    (void)pt_role_open(db); /* a new one is what is asked for */
     pt_epochs_note(db, PT_FIRST_EPOCH, &start);
     status = start_log(db, &start);
     if (status < 0)
@@ -445,7 +446,9 @@ static enum peat_status recover(struct peat_db *db)
         &db->reserve.manifest_size,
         pt_manifest_extent(superblock.manifest_offset, superblock.manifest_size).size,
         memory_order_relaxed);
-    status = claim_manifest(db, &superblock, &manifest);
+    status = pt_role_open(db);
+    if (status == PEAT_OK)
+        status = claim_manifest(db, &superblock, &manifest);
     if (status == PEAT_OK)
         status = claim_log(db, &recovery);
     if (status == PEAT_OK)
@@ -617,6 +620,7 @@ static enum peat_status close_clean(struct peat_db *db)
     if (atomic_load_explicit(&db->poisoned, memory_order_acquire))
         return pt_fail(PEAT_POISONED, "an earlier write or sync failed: what was acknowledged "
                                       "comes back from the log at the next open");
+    db->is_closing = true;
     status = pt_log_push(db->log);                      /* if what follows fails, this is kept */
     if (status == PEAT_OK && pt_shelf_full(&db->shelf)) /* the merger, who makes room, is no more */
         status = pt_flush_step(db);
@@ -685,5 +689,8 @@ enum peat_status peat_abort(struct peat_db *db)
 
 unsigned peat_flags(const struct peat_db *db)
 {
-    return db == NULL ? 0 : db->options.flags;
+    if (db == NULL)
+        return 0;
+    return pt_role_is(db, PT_ROLE_FOLLOWER) ? db->options.flags
+                                            : db->options.flags & ~PEAT_FOLLOWER;
 }

@@ -38,11 +38,16 @@ static enum peat_status log_end(struct peat_db *db, void *context)
 /* How far a reader has come with the last refresh. */
 static struct pt_log_point reader_end(struct peat_db *db)
 {
+    struct pt_lineage lineage;
     struct pt_log_point point;
 
     pt_mutex_lock(&db->refresh_mutex);
+    lineage = pt_epochs_copy(db);
     point = db->tail == NULL ? db->log_start : pt_log_reader_point(db->tail);
     pt_mutex_unlock(&db->refresh_mutex);
+    pt_lineage_cut(&lineage, &point); /* an epoch that has no record yet is in the manifest alone */
+    if (pt_lineage_newest(&lineage) > point.epoch)
+        point.epoch = pt_lineage_newest(&lineage);
     return point;
 }
 

@@ -68,10 +68,9 @@ enum peat_status peat_revert(struct peat_db *db, const char *name, uint64_t gene
 
     if (db == NULL)
         return pt_fail_null();
-    if (db->read_only)
-        return pt_fail(PEAT_NOT_WRITABLE, "the store was opened read-only");
-    if ((db->options.flags & PEAT_FOLLOWER) != 0)
-        return pt_fail(PEAT_NOT_WRITABLE, "the store was opened as a follower");
+    status = pt_role_check_commits(db);
+    if (status < 0)
+        return status;
     status = pt_merger_flush(db); /* most of the work, while others still commit */
     if (status == PEAT_OK)
         status = pt_replace(db, find_state, &revert);

@@ -69,7 +69,7 @@ enum peat_status peat_seeding_open(struct peat_db *db, struct peat_seeding **see
     if (db == NULL || seeding_out == NULL)
         return pt_fail_null();
     *seeding_out = NULL;
-    if ((db->options.flags & PEAT_FOLLOWER) == 0)
+    if (!pt_role_is(db, PT_ROLE_FOLLOWER))
         return pt_fail(PEAT_INVALID,
                        "the store was not opened with PEAT_FOLLOWER: it has commits of its own");
     *seeding_out = pt_calloc(1, sizeof(**seeding_out));
@@ -474,6 +474,8 @@ static enum peat_status find_state(struct peat_db *db, void *context,
 
     if (status < 0)
         return status;
+    if (!pt_role_is(db, PT_ROLE_FOLLOWER))
+        return pt_fail(PEAT_INVALID, "the store was promoted: it has commits of its own");
     if (has_parted(db, &end, &manifest->lineage))
         return pt_fail(PEAT_CORRUPT,
                        "the store has commits of another epoch than the state's history there: the "

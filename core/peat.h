@@ -72,7 +72,8 @@ enum peat_status {
     PEAT_EXISTS = -11,
     PEAT_GAP = -12,
     PEAT_UNSUPPORTED = -13,
-    PEAT_DENIED = -14
+    PEAT_DENIED = -14,
+    PEAT_FENCED = -15 /* its history goes on elsewhere, in a newer epoch: see peat_fence() */
 };
 
 /** How much a commit must survive before it is acknowledged. */
@@ -325,6 +326,7 @@ PEAT_API enum peat_status peat_batch_merge(struct peat_batch *batch,
  * @retval PEAT_TIMEOUT       at PEAT_REPLICAS alone: it is committed, as at PEAT_DISK, but too few followers
  *                            have it yet; see peat_wait_replicas()
  * @retval PEAT_NOT_WRITABLE  opened read-only, or as a follower
+ * @retval PEAT_FENCED        its history goes on elsewhere, in a newer epoch; nothing was committed
  * @retval PEAT_NOT_FOUND     a collection of the batch has been dropped; nothing was committed
  * @retval PEAT_NO_SPACE      the disk is full, or file_size_max or RLIMIT_FSIZE is reached; nothing was
  *                            committed, the store goes on; batches that only delete are let in longer
@@ -596,7 +598,7 @@ PEAT_API enum peat_status peat_history_drop(struct peat_db *db, const char *name
  * @retval PEAT_OK
  * @retval PEAT_NOT_FOUND  no such state
  * @retval PEAT_CORRUPT    it is damaged, or so is what must be flushed first; nothing has changed
- * @retval PEAT_NOT_WRITABLE, PEAT_NO_SPACE, PEAT_NO_MEMORY  nothing has changed
+ * @retval PEAT_NOT_WRITABLE, PEAT_FENCED, PEAT_NO_SPACE, PEAT_NO_MEMORY  nothing has changed
  * @retval PEAT_IO, PEAT_POISONED  whether it was done shows when the store is reopened
  */
 PEAT_API enum peat_status peat_revert(struct peat_db *db, const char *name, uint64_t generation,
@@ -886,7 +888,8 @@ PEAT_API enum peat_status peat_epochs_get(struct peat_db *db, struct peat_epoch 
 /** What a store is in replication. */
 enum peat_role {
     PEAT_ROLE_PRIMARY = 0, /* it takes commits of its own, whether anybody follows it or not */
-    PEAT_ROLE_FOLLOWER = 1 /* it takes those of another store alone */
+    PEAT_ROLE_FOLLOWER = 1, /* it takes those of another store alone */
+    PEAT_ROLE_FENCED = 2    /* it takes none: its history goes on elsewhere, see peat_fence() */
 };
 
 /** What @p db is, as its file remembers it; in a read-only store as of the last refresh. PEAT_OK,
@@ -915,6 +918,24 @@ PEAT_API enum peat_status peat_role_get(struct peat_db *db, enum peat_role *role
  * @retval PEAT_IO, PEAT_POISONED  whether it was done shows when the store is reopened
  */
 PEAT_API enum peat_status peat_promote(struct peat_db *db, unsigned flags, uint64_t *epoch_out);
+
+/**
+ * The history of @p db goes on elsewhere, in the epoch @p epoch, which is newer than all of its
+ * own: another store has been promoted. From now on it takes no commits (PEAT_FENCED), in this
+ * process and in all that open it, until it is opened with PEAT_FOLLOWER. It can still be read,
+ * offered to followers and maintained; what it has committed stays. When this returns, whatever it
+ * returns but PEAT_INVALID and PEAT_NOT_WRITABLE, no commit is under way any more.
+ *
+ * peat_primary_start() has it called when a follower tells of such an epoch.
+ *
+ * @retval PEAT_OK            fenced, and durable; or it was fenced before
+ * @retval PEAT_INVALID       it is a follower, or @p epoch is not newer than its own, or above
+ * 8,191
+ * @retval PEAT_NOT_WRITABLE  opened read-only
+ * @retval PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED  fenced, and durable with the next
+ *         manifest
+ */
+PEAT_API enum peat_status peat_fence(struct peat_db *db, uint64_t epoch);
 
 /**
  * Wait until readers in this process see @p commit, which may have been made elsewhere: on a follower, whoever was told the number of

@@ -2,15 +2,18 @@
  * The property: a follower that is promoted takes commits of its own from the newest that it shows
  * on, in a newer epoch, and does not go back to being a follower by itself; what is no follower is
  * not promoted, and a follower is not written to by mistake. Whatever fails meanwhile, and whoever
- * dies, the file is a follower as before, or a primary.
+ * dies, the file is a follower as before, or a primary. What is fenced takes no commits until it
+ * follows.
  */
 #include "tests/failing_calls.h"
 #include "tests/support.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -352,6 +355,112 @@ static void a_backup_has_the_epochs_and_no_role(void **state)
     PT_REQUIRE_OK(peat_close(primary));
 }
 
+/* ---- Fencing ---- */
+
+static void a_fenced_store_takes_no_commits_until_it_follows(void **state)
+{
+    struct peat_db *db = pt_test_store_make("fenced", 0);
+    struct peat_collection *collection;
+    struct peat_position before;
+    struct peat_position after;
+    uint64_t epoch;
+    (void)state;
+
+    put(db, "a", "1");
+    PT_REQUIRE_OK(peat_snapshot_persist(db, "state", NULL));
+    put(db, "b", "2");
+    before = position_of(db);
+    PT_REQUIRE_STATUS(peat_fence(db, 1), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_fence(db, 8192), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_fence(NULL, 2), PEAT_INVALID);
+    require_role(db, PEAT_ROLE_PRIMARY);
+    PT_REQUIRE_OK(peat_fence(db, 4));
+    for (unsigned i = 0; i < 3; i++) {
+        require_role(db, PEAT_ROLE_FENCED);
+        PT_REQUIRE_OK(peat_fence(db, 3)); /* it is */
+        PT_REQUIRE_STATUS(peat_put(db, NULL, pt_text("c"), pt_text("3")), PEAT_FENCED);
+        PT_REQUIRE(strstr(peat_last_error(), "epoch 4") != NULL);
+        PT_REQUIRE_STATUS(peat_collection_open(db, NULL, "name", PEAT_CREATE, &collection),
+                          PEAT_FENCED);
+        PT_REQUIRE_STATUS(peat_revert(db, "state", 0, NULL), PEAT_FENCED);
+        PT_REQUIRE_STATUS(peat_promote(db, 0, NULL), PEAT_INVALID);
+        PT_REQUIRE_STATUS(peat_apply(db, NULL, 0, PEAT_OS, NULL), PEAT_INVALID);
+        require_value(db, "b", "2");
+        PT_REQUIRE_OK(peat_flush(db)); /* not even a seal is added */
+        after = position_of(db);
+        assert_memory_equal(&before, &after, sizeof(before));
+        PT_REQUIRE_OK(i == 0 ? peat_abort(db) : peat_close(db));
+        db = store_open("fenced", 0);
+    }
+    PT_REQUIRE_OK(peat_close(db));
+    db = store_open("fenced", PEAT_READ_ONLY);
+    require_role(db, PEAT_ROLE_FENCED);
+    PT_REQUIRE_STATUS(peat_fence(db, 5), PEAT_NOT_WRITABLE);
+    PT_REQUIRE_OK(peat_close(db));
+    db = store_open("fenced", PEAT_FOLLOWER);
+    require_role(db, PEAT_ROLE_FOLLOWER);
+    PT_REQUIRE_STATUS(peat_fence(db, 5), PEAT_INVALID);
+    PT_REQUIRE_OK(peat_promote(db, 0, &epoch)); /* above what it has met */
+    assert_int_equal(epoch, 5);
+    put(db, "c", "3");
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+enum { WRITERS = 3 };
+
+struct writer {
+    struct peat_db *db;
+    uint64_t commit; /* the last one that was acknowledged */
+    _Atomic bool begun;
+};
+
+static void *write_until_fenced(void *context)
+{
+    struct writer *writer = context;
+    struct peat_batch *batch = peat_batch_new(0);
+    enum peat_status status;
+
+    PT_REQUIRE(batch != NULL);
+    PT_REQUIRE_OK(peat_batch_put(batch, NULL, pt_text("key"), pt_text("value")));
+    do {
+        status = peat_write(writer->db, batch, PEAT_OS, &writer->commit);
+        atomic_store(&writer->begun, true);
+    } while (status == PEAT_OK);
+    PT_REQUIRE_STATUS(status, PEAT_FENCED);
+    peat_batch_free(batch);
+    return NULL;
+}
+
+/* Commits that are under way are made, or fail as those that come later do; flushes go on. */
+static void no_commit_comes_after_the_fence(void **state)
+{
+    struct writer writers[WRITERS];
+    pthread_t threads[WRITERS];
+    struct peat_position position;
+    struct peat_db *db = pt_test_store_make("fenced", 0);
+    uint64_t newest = 0;
+    (void)state;
+
+    for (unsigned i = 0; i < WRITERS; i++) {
+        writers[i] = (struct writer){.db = db};
+        PT_REQUIRE(pthread_create(&threads[i], NULL, write_until_fenced, &writers[i]) == 0);
+    }
+    for (unsigned i = 0; i < WRITERS; i++)
+        while (!atomic_load(&writers[i].begun))
+            PT_REQUIRE_OK(peat_flush(db));
+    PT_REQUIRE_OK(peat_fence(db, 2));
+    position = position_of(db);
+    PT_REQUIRE_OK(peat_flush(db));
+    for (unsigned i = 0; i < WRITERS; i++) {
+        PT_REQUIRE(pthread_join(threads[i], NULL) == 0);
+        newest = writers[i].commit > newest ? writers[i].commit : newest;
+    }
+    assert_int_equal(newest, position.commit);
+    assert_int_equal(position_of(db).commit, position.commit);
+    PT_REQUIRE_OK(peat_flush(db));
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 /* ---- Failures ---- */
 
 /* What is left is a follower, or a primary in the next epoch: *promoted_out. Either shows all that
@@ -434,6 +543,8 @@ int main(void)
         cmocka_unit_test(what_was_committed_beyond_the_fork_does_not_go_on),
         cmocka_unit_test(a_promotion_without_a_commit_leaves_no_trace_in_the_next),
         cmocka_unit_test(a_backup_has_the_epochs_and_no_role),
+        cmocka_unit_test(a_fenced_store_takes_no_commits_until_it_follows),
+        cmocka_unit_test(no_commit_comes_after_the_fence),
         cmocka_unit_test(whatever_fails_it_is_a_follower_or_a_primary),
     };
     int failed;

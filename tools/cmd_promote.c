@@ -17,7 +17,11 @@ static enum pt_exit check(const char *store)
     }
     if (outcome != PT_EXIT_DONE || role == PEAT_ROLE_FOLLOWER)
         return outcome;
-    pt_complain(store, "it follows no other store: it takes commits of its own already");
+    pt_complain(
+        store, "%s",
+        role == PEAT_ROLE_FENCED
+            ? "it is fenced: its history goes on in another store; have it follow that first"
+            : "it follows no other store: it takes commits of its own already");
     return PT_EXIT_ERROR;
 }
 

@@ -17,6 +17,7 @@ static const struct {
     {PEAT_CORRUPT, "'peat check' says what is hit; the rest can still be read"},
     {PEAT_VERSION, "use a newer peat"},
     {PEAT_POISONED, "look at the disk, then run this again"},
+    {PEAT_FENCED, "have it follow the store that goes on: 'peat follow'"},
     {PEAT_NO_MEMORY, "make memory available, or use smaller batches"},
 };
 

@@ -168,6 +168,8 @@ const char *peat_status_name(enum peat_status status)
         return "PEAT_UNSUPPORTED";
     case PEAT_DENIED:
         return "PEAT_DENIED";
+    case PEAT_FENCED:
+        return "PEAT_FENCED";
     }
     return "unknown status";
 }

@@ -216,7 +216,7 @@ static enum peat_status seal_active(struct peat_db *db, size_t count, size_t siz
 
     if (status < 0)
         return status;
-    if (!pt_role_is(db, PT_ROLE_FOLLOWER) && !db->is_closing)
+    if (pt_role_is(db, 0) && !db->is_closing)
         status =
             pt_log_append(db->log, PT_RECORD_SEAL, db->queue.commit, db->queue.time_us, NULL, 0);
     /* A backup may say that it stands behind the seal: the process may not take it with it. */
@@ -304,10 +304,13 @@ static enum peat_status append(struct peat_db *db, const struct pt_held_buffer *
                                struct pt_commit_request *request)
 {
     struct pt_commit_queue *queue = &db->queue;
-    enum peat_status status = check_collections(request);
+    enum peat_status status;
 
     if (request->count == 0) /* a wish to seal, no batch */
         return PEAT_OK;
+    status = pt_role_check_commits(db); /* it may have been fenced while this one waited */
+    if (status == PEAT_OK)
+        status = check_collections(request);
     prefetch_first(db, active, request->payload);
     if (status == PEAT_OK)
         status = pt_log_append(db->log, PT_RECORD_BATCH, queue->commit + 1, queue->time_us,
@@ -424,7 +427,8 @@ static void lead(struct peat_db *db, const struct commit_group *group)
             fail_request(request, appended);
         if (status == PEAT_OK && (appended == PEAT_IO || appended == PEAT_POISONED))
             atomic_store_explicit(&db->poisoned, true, memory_order_release); /* the log failed */
-        if (appended < 0) /* the log is full or broken: what follows fails alike */
+        /* The log is full or broken: what follows fails alike. Who is fenced lets seals through. */
+        if (appended < 0 && appended != PEAT_FENCED)
             status = appended;
     }
     pt_log_use_reserve(db->log, PT_KEEP_ALL);

@@ -2,7 +2,8 @@
  * What a store is in replication, and how that changes.
  *
  *      follower  --- peat_promote() --->  primary, in a newer epoch
- *      primary   --- opened with PEAT_FOLLOWER --->  follower
+ *      primary   --- peat_fence() --->  fenced
+ *      primary, fenced   --- opened with PEAT_FOLLOWER --->  follower
  *
  *  1. The manifest has the role. Whoever opens the file for writing says what it is to be: a
  *     follower is not opened as anything else, since a commit of its own would part it from its
@@ -12,8 +13,11 @@
  *     beginning that is not in segments, a newer epoch begins there, and the store is no follower.
  *     So the superblock decides, and a crash at any point leaves a follower of the old epoch or a
  *     primary of the new one. No record is written for it.
- *  3. The role changes where the manifest that says so begins to rule (pt_epochs_promoted()),
- *     before another can be written; the log's epoch after that, in the same turn.
+ *  3. With a promotion the role changes where the manifest that says so begins to rule
+ *     (pt_epochs_promoted()), before another can be written; the log's epoch after that, in the
+ *     same turn.
+ *  4. Fencing takes effect in a turn among the commits, at once; the manifest has it after that.
+ *     What is fenced writes no seals either: they would be of an epoch that is over.
  */
 #include "core/db/commit_parts.h"
 
@@ -45,6 +49,11 @@ enum peat_status pt_role_check_commits(const struct peat_db *db)
         return pt_fail(PEAT_NOT_WRITABLE, "the store was opened read-only");
     if (pt_role_is(db, PT_ROLE_FOLLOWER))
         return pt_fail(PEAT_NOT_WRITABLE, "the store is a follower: it takes peat_apply() alone");
+    if (pt_role_is(db, PT_ROLE_FENCED))
+        return pt_fail(PEAT_FENCED,
+                       "the store's history goes on elsewhere, in epoch %" PRIu64
+                       ": it takes no commits until it has been opened as a follower",
+                       atomic_load_explicit(&db->met_epoch, memory_order_relaxed));
     return PEAT_OK;
 }
 
@@ -55,6 +64,8 @@ static enum peat_status check_promotable(const struct peat_db *db)
 {
     if (db->read_only)
         return pt_fail(PEAT_NOT_WRITABLE, "the store was opened read-only");
+    if (pt_role_is(db, PT_ROLE_FENCED))
+        return pt_fail(PEAT_INVALID, "the store is fenced: have it follow first");
     if (!pt_role_is(db, PT_ROLE_FOLLOWER))
         return pt_fail(PEAT_INVALID, "the store follows no other one: there is nothing to promote");
     return PEAT_OK;
@@ -150,6 +161,53 @@ enum peat_status peat_promote(struct peat_db *db, unsigned flags, uint64_t *epoc
     return status;
 }
 
+/* ---- Fencing ---- */
+
+/* As the leader of the commit queue: no commit is under way, and none will be. */
+static enum peat_status fence_alone(struct peat_db *db, void *context)
+{
+    uint64_t epoch = *(const uint64_t *)context;
+    uint64_t met = atomic_load_explicit(&db->met_epoch, memory_order_relaxed);
+    struct pt_lineage lineage = pt_epochs_copy(db);
+
+    if (pt_role_is(db, PT_ROLE_FOLLOWER))
+        return pt_fail(PEAT_INVALID, "the store is a follower: it takes no commits of its own");
+    if (epoch <= pt_lineage_newest(&lineage) || epoch > PT_EPOCH_MAX)
+        return pt_fail(PEAT_INVALID,
+                       "epoch %" PRIu64 " is none that is newer than the store's, %" PRIu64, epoch,
+                       pt_lineage_newest(&lineage));
+    if (epoch <= met && pt_role_is(db, PT_ROLE_FENCED))
+        return PEAT_DONE;
+    if (epoch > met)
+        atomic_store_explicit(&db->met_epoch, epoch, memory_order_relaxed);
+    atomic_store_explicit(&db->role, PT_ROLE_FENCED, memory_order_release);
+    return PEAT_OK;
+}
+
+/* Any manifest has the role as it is. */
+static enum peat_status no_choice(struct peat_db *db, void *context,
+                                  struct pt_history_change *change)
+{
+    (void)db;
+    (void)context;
+    (void)change;
+    return PEAT_OK;
+}
+
+enum peat_status peat_fence(struct peat_db *db, uint64_t epoch)
+{
+    enum peat_status status;
+
+    if (db == NULL)
+        return pt_fail_null();
+    if (db->read_only)
+        return pt_fail(PEAT_NOT_WRITABLE, "the store was opened read-only");
+    status = pt_commit_alone(db, fence_alone, &epoch);
+    if (status == PEAT_DONE)
+        return PEAT_OK;
+    return status == PEAT_OK ? pt_checkpoint_change(db, no_choice, NULL) : status;
+}
+
 /* ---- Looking ---- */
 
 enum peat_status peat_role_get(struct peat_db *db, enum peat_role *role_out)
@@ -159,5 +217,7 @@ enum peat_status peat_role_get(struct peat_db *db, enum peat_role *role_out)
     *role_out = PEAT_ROLE_PRIMARY;
     if (pt_role_is(db, PT_ROLE_FOLLOWER))
         *role_out = PEAT_ROLE_FOLLOWER;
+    if (pt_role_is(db, PT_ROLE_FENCED))
+        *role_out = PEAT_ROLE_FENCED;
     return PEAT_OK;
 }

@@ -49,6 +49,9 @@ static enum peat_status find_state(struct peat_db *db, void *context,
     uint64_t now_us = pt_clock_wall_us();
     enum peat_status status;
 
+    status = pt_role_check_commits(db); /* it may have been fenced while this waited */
+    if (status < 0)
+        return status;
     pt_mutex_lock(&db->history.mutex);
     status = find_state_locked(db, revert, replacement);
     pt_mutex_unlock(&db->history.mutex);

@@ -35,6 +35,8 @@ struct peat_follower {
     struct pt_dialer *dialer;
     pthread_t thread;
     _Atomic bool stopping;
+    _Atomic bool promoting;   /* it is not to follow any more */
+    bool joined;              /* the thread is gone: who promotes or stops it alone looks */
     pthread_mutex_t mutex;    /* guards what follows */
     pthread_cond_t changed;   /* it is to stop, or has */
     bool is_over;             /* the thread does nothing any more */
@@ -117,8 +119,9 @@ static void converse(struct peat_follower *follower, struct pt_follower_session 
 
     while (base->end == PT_PEER_GOES_ON) {
         if (atomic_load(&follower->stopping))
-            pt_peer_stop(base, PT_PEER_CLOSED, PT_BYE_CLOSING, pt_now_us(),
-                         "the follower is being stopped");
+            pt_peer_stop(base, PT_PEER_CLOSED,
+                         atomic_load(&follower->promoting) ? PT_BYE_PROMOTED : PT_BYE_CLOSING,
+                         pt_now_us(), "the follower is being stopped");
         status = flush(follower, base->channel);
         if (status != PEAT_OK) /* a part may have gone: nothing can follow it */
             pt_peer_cut(base, "the primary takes nothing");
@@ -352,11 +355,12 @@ enum peat_status peat_follower_start(struct peat_db *db,
     return PEAT_OK;
 }
 
-void peat_follower_stop(struct peat_follower *follower)
+/* Have the thread end. */
+static void follower_end(struct peat_follower *follower)
 {
     struct timespec until;
 
-    if (follower == NULL)
+    if (follower->joined)
         return;
     pt_deadline(LEAVE_MS, &until);
     pthread_mutex_lock(&follower->mutex);
@@ -372,7 +376,44 @@ void peat_follower_stop(struct peat_follower *follower)
         pt_stream_shut(follower->stream);
     pthread_mutex_unlock(&follower->mutex);
     (void)pthread_join(follower->thread, NULL);
+    follower->joined = true;
+}
+
+void peat_follower_stop(struct peat_follower *follower)
+{
+    if (follower == NULL)
+        return;
+    follower_end(follower);
     follower_free(follower);
+}
+
+enum peat_status peat_follower_promote(struct peat_follower *follower, unsigned flags,
+                                       uint64_t *epoch_out, struct peat_repl_error *error_out)
+{
+    struct peat_repl_error unwanted;
+    struct peat_repl_error *error = error_out == NULL ? &unwanted : error_out;
+    enum peat_status status;
+    bool sees_primary;
+
+    if (follower == NULL || (flags & ~PEAT_PROMOTE_FORCED) != 0)
+        return pt_repl_fail(error, PEAT_INVALID, "no follower, or unknown flags 0x%x", flags);
+    if ((peat_flags(follower->db) & PEAT_FOLLOWER) == 0)
+        return pt_repl_fail(error, PEAT_INVALID, "it was promoted: it follows nobody any more");
+    pthread_mutex_lock(&follower->mutex);
+    sees_primary = follower->state == PEAT_FOLLOWER_FOLLOWING;
+    pthread_mutex_unlock(&follower->mutex);
+    if (sees_primary && (flags & PEAT_PROMOTE_FORCED) == 0)
+        return pt_repl_fail(error, PEAT_BUSY,
+                            "the primary is alive, and takes commits: stop it first");
+    atomic_store(&follower->promoting, true);
+    follower_end(follower);
+    status = peat_promote(follower->db, 0, epoch_out);
+    if (status != PEAT_OK) {
+        ended(follower, PEAT_FOLLOWER_FAILED, peat_last_error());
+        return pt_repl_fail(error, status, "%s", peat_last_error());
+    }
+    ended(follower, PEAT_FOLLOWER_PROMOTED, "it was promoted");
+    return PEAT_OK;
 }
 
 /* ---- Status ---- */
@@ -380,7 +421,7 @@ void peat_follower_stop(struct peat_follower *follower)
 const char *peat_follower_state_name(enum peat_follower_state state)
 {
     static const char *const names[] = {"connecting", "following", "seeding", "needs a seed",
-                                        "no space",   "diverged",  "failed"};
+                                        "no space",   "diverged",  "failed",  "promoted"};
 
     return (size_t)state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
 }

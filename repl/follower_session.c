@@ -1,5 +1,6 @@
 #include "repl/follower_session.h"
 
+#include "repl/fork.h"
 #include "repl/joint.h"
 
 #include <stdio.h>
@@ -25,6 +26,7 @@ struct pt_follower_session {
     char unlike
         [PT_PEER_WORDS_MAX]; /* why the primary's states are not for this store; "": they are */
     uint64_t taken;          /* bytes of records that came */
+    struct pt_branch ours;   /* as HELLO has it */
     uint64_t begun;          /* the newest commit that was there before it followed */
     uint64_t received;
     uint64_t applied;
@@ -131,11 +133,13 @@ static void greet(struct pt_follower_session *session, uint64_t now_us)
     /* What it says that it has must be there after a power cut, too: the primary lets go of the log. */
     status = peat_sync(session->base.db);
     if (status == PEAT_OK)
-        status = peat_position_get(session->base.db, &hello.position);
+        status = pt_branch_of(session->base.db, &session->ours);
     if (status != PEAT_OK) {
         store_failed(session, status, now_us);
         return;
     }
+    hello.position = session->ours.end;
+    hello.epochs = session->ours.epochs;
     wrong = pt_hello_encode(&hello, body, sizeof(body), &piece.size);
     if (wrong != NULL) {
         pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", wrong);
@@ -234,11 +238,31 @@ static void chunk_take(struct pt_follower_session *session, const struct pt_fram
 
 /* ---- The answer ---- */
 
+/* The primary lets us follow, but its history is none that ours can go on in: as it has not seen,
+ * or does not know. */
+static void epochs_check(struct pt_follower_session *session, const struct pt_welcome *welcome,
+                         uint64_t now_us)
+{
+    struct pt_branch theirs;
+
+    theirs.epochs = welcome->epochs;
+    theirs.end = welcome->newest;
+    if (theirs.epochs.count == 0)
+        return;
+    if (pt_epochs_newest(&theirs.epochs) < pt_epochs_newest(&session->ours.epochs))
+        pt_peer_stop(&session->base, PT_PEER_REFUSED, PT_BYE_CLOSING, now_us,
+                     "the primary's epoch is over: this store's history is of a newer one");
+    else if (pt_branches_parted(&session->ours, &theirs))
+        pt_peer_stop(&session->base, PT_PEER_DIVERGED, PT_BYE_DIVERGED, now_us,
+                     "the histories have parted: this store has what is of another epoch there");
+}
+
 static void welcome_take(struct pt_follower_session *session, const struct pt_frame *frame,
                          uint64_t now_us)
 {
     struct pt_welcome welcome;
     const char *wrong = pt_welcome_decode(frame->body, &welcome);
+    bool offered; /* a state */
 
     if (wrong == NULL && (session->following || session->seeding))
         wrong = "a second welcome";
@@ -249,11 +273,15 @@ static void welcome_take(struct pt_follower_session *session, const struct pt_fr
     session->base.silence_us = PT_PEER_SILENCE_US;
     session->base.theirs = welcome.newest;
     session->following = welcome.verdict == PT_VERDICT_TAIL;
-    if (welcome.verdict == PT_VERDICT_SEED && session->taker != NULL && welcome.words.size == 0)
-        seed_begin(session, now_us);
-    else if (!session->following)
+    offered =
+        welcome.verdict == PT_VERDICT_SEED && session->taker != NULL && welcome.words.size == 0;
+    if (session->following || offered)
+        epochs_check(session, &welcome, now_us);
+    else
         pt_peer_stop(&session->base, end_of(welcome.verdict), PT_BYE_CLOSING, now_us, "%.*s",
                      (int)welcome.words.size, (const char *)welcome.words.data);
+    if (offered && session->base.end == PT_PEER_GOES_ON)
+        seed_begin(session, now_us);
 }
 
 /* ---- Records ---- */

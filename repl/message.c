@@ -84,29 +84,38 @@ const char *pt_position_wrong(const struct peat_position *position)
     return NULL;
 }
 
-struct pt_epoch pt_epoch_get(const struct pt_wire_epoch *row)
+struct peat_epoch pt_epoch_get(const struct pt_wire_epoch *row)
 {
-    return (struct pt_epoch){pt_wire_u64(row->epoch), pt_wire_u64(row->first_commit)};
+    struct peat_epoch epoch = {.epoch = pt_wire_u64(row->epoch),
+                               .first_commit = pt_wire_u64(row->first_commit),
+                               .position = pt_wire_u64(row->position)};
+
+    memcpy(epoch.chain, row->chain, sizeof(epoch.chain));
+    return epoch;
 }
 
-void pt_epoch_put(struct pt_wire_epoch *row, struct pt_epoch epoch)
+void pt_epoch_put(struct pt_wire_epoch *row, struct peat_epoch epoch)
 {
+    pt_wire_put_u64(row->position, epoch.position);
+    memcpy(row->chain, epoch.chain, sizeof(row->chain));
     pt_wire_put_u64(row->epoch, epoch.epoch);
     pt_wire_put_u64(row->first_commit, epoch.first_commit);
 }
 
 static const char *epochs_wrong(const struct pt_epochs *epochs)
 {
-    struct pt_epoch before = {0, 0};
+    struct peat_epoch before = {.epoch = 0};
 
     if (epochs->count > PT_EPOCH_COUNT_MAX)
         return "it has too many epochs";
     for (uint32_t i = 0; i < epochs->count; i++) {
-        struct pt_epoch epoch = pt_epoch_get(&epochs->rows[i]);
+        struct peat_epoch epoch = pt_epoch_get(&epochs->rows[i]);
 
-        if (epoch.epoch > PT_WIRE_NUMBER_MAX || epoch.first_commit > PT_WIRE_NUMBER_MAX)
+        if (epoch.epoch > PT_WIRE_NUMBER_MAX || epoch.first_commit > PT_WIRE_NUMBER_MAX ||
+            epoch.position > PT_WIRE_NUMBER_MAX)
             return "a number of its epochs is too large";
-        if (i > 0 && (epoch.epoch <= before.epoch || epoch.first_commit < before.first_commit))
+        if (i > 0 && (epoch.epoch <= before.epoch || epoch.first_commit < before.first_commit ||
+                      epoch.position <= before.position))
             return "its epochs do not ascend";
         before = epoch;
     }

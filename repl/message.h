@@ -20,19 +20,14 @@ void pt_position_put(struct pt_wire_position *stored, const struct peat_position
 /* What is wrong with it; NULL: nothing. */
 const char *pt_position_wrong(const struct peat_position *position);
 
-struct pt_epoch {
-    uint64_t epoch;
-    uint64_t first_commit;
-};
-
 /* An epoch history, as it goes over the wire. */
 struct pt_epochs {
     const struct pt_wire_epoch *rows; /* borrowed */
     uint32_t count;
 };
 
-struct pt_epoch pt_epoch_get(const struct pt_wire_epoch *row);
-void pt_epoch_put(struct pt_wire_epoch *row, struct pt_epoch epoch);
+struct peat_epoch pt_epoch_get(const struct pt_wire_epoch *row);
+void pt_epoch_put(struct pt_wire_epoch *row, struct peat_epoch epoch);
 
 struct pt_hello {
     struct peat_position position;

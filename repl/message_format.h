@@ -62,7 +62,7 @@ enum pt_bye_code {
 #define PT_HELLO_FLAGS 7u /* all that there are */
 
 enum {
-    PT_EPOCH_COUNT_MAX = 1024,
+    PT_EPOCH_COUNT_MAX = 128, /* PEAT_EPOCHS_MAX */
     PT_WORDS_SIZE_MAX = 200 /* bytes */
 };
 
@@ -99,12 +99,19 @@ _Static_assert(offsetof(struct pt_wire_position, chain) == 32, "offset on the wi
  *        0     8  epoch             above that of the row before; below 2^63
  *        8     8  first_commit      not below that of the row before (the same: the one before
  *                                   has no commit); below 2^63
+ *       16     8  position          where it begins: above that of the row before; below 2^63
+ *       24    16  chain             over the history before it
  */
 struct pt_wire_epoch {
     uint8_t epoch[8];
     uint8_t first_commit[8];
+    uint8_t position[8];
+    uint8_t chain[16];
 };
-_Static_assert(sizeof(struct pt_wire_epoch) == 16, "size on the wire");
+_Static_assert(sizeof(struct pt_wire_epoch) == 40, "size on the wire");
+_Static_assert(offsetof(struct pt_wire_epoch, position) == 16, "offset on the wire");
+_Static_assert(offsetof(struct pt_wire_epoch, chain) == 24, "offset on the wire");
+_Static_assert((size_t)PT_EPOCH_COUNT_MAX == PEAT_EPOCHS_MAX, "all that a store has");
 _Static_assert(offsetof(struct pt_wire_epoch, first_commit) == 8, "offset on the wire");
 
 /*

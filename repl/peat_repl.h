@@ -163,6 +163,27 @@ PEAT_API enum peat_status peat_follower_start(struct peat_db *db,
 /** Stop following, within two seconds: the store keeps what it has. NULL is allowed. */
 PEAT_API void peat_follower_stop(struct peat_follower *follower);
 
+#define PEAT_PROMOTE_FORCED 1u /* although the primary is there */
+
+/**
+ * Stop following, as peat_follower_stop() does, and have the store take commits of its own:
+ * peat_promote(). It waits for nothing that the primary may still have. @p follower stays, to be
+ * stopped in the end.
+ *
+ * @param flags      PEAT_PROMOTE_FORCED, or 0
+ * @param epoch_out  NULL, or set on PEAT_OK to the new epoch
+ * @param error_out  NULL, or set to words unless PEAT_OK is returned
+ * @retval PEAT_OK
+ * @retval PEAT_BUSY  it is following: its primary is alive, and it goes on following. With
+ * PEAT_PROMOTE_FORCED it
+ *                    is promoted all the same
+ * @retval PEAT_INVALID  it was promoted before, or an argument is wrong
+ * @retval PEAT_NO_SPACE and all else that peat_promote() returns: it has stopped following
+ */
+PEAT_API enum peat_status peat_follower_promote(struct peat_follower *follower, unsigned flags,
+                                                uint64_t *epoch_out,
+                                                struct peat_repl_error *error_out);
+
 enum peat_follower_state {
     PEAT_FOLLOWER_CONNECTING, /* it dials, or waits until it dials again */
     PEAT_FOLLOWER_FOLLOWING,
@@ -172,7 +193,8 @@ enum peat_follower_state {
                                  of a backup. It goes on trying */
     PEAT_FOLLOWER_NO_SPACE, /* the disk is full; it goes on trying */
     PEAT_FOLLOWER_DIVERGED, /* the histories have parted: it has stopped */
-    PEAT_FOLLOWER_FAILED    /* the store cannot be written to: it has stopped */
+    PEAT_FOLLOWER_FAILED,   /* the store cannot be written to: it has stopped */
+    PEAT_FOLLOWER_PROMOTED  /* it follows nobody any more */
 };
 
 PEAT_API const char *peat_follower_state_name(enum peat_follower_state state);

@@ -1,5 +1,6 @@
 #include "repl/primary_session.h"
 
+#include "repl/fork.h"
 #include "repl/records.h"
 #include "repl/seed_giver.h"
 
@@ -21,11 +22,11 @@ struct pt_primary_session {
     struct pt_seed_giver giver;
     uint32_t flags; /* HELLO's */
     char name[PEAT_NAME_SIZE_MAX + 1];
-    struct peat_position ours; /* when HELLO came */
-    struct pt_ack ack;         /* the last one */
-    uint64_t spent;            /* bytes of what was granted */
-    uint64_t sent_commit;      /* the newest that went out whole */
-    struct peat_record next;   /* borrowed from the feed, until it is sent */
+    struct pt_branch ours;   /* when HELLO came */
+    struct pt_ack ack;       /* the last one */
+    uint64_t spent;          /* bytes of what was granted */
+    uint64_t sent_commit;    /* the newest that went out whole */
+    struct peat_record next; /* borrowed from the feed, until it is sent */
     bool has_next;
     uint64_t part_offset;      /* bytes of next that went out in parts */
     struct pt_records records; /* of the frame that is being made */
@@ -95,11 +96,13 @@ static void welcome(struct pt_primary_session *session, enum pt_verdict verdict,
 {
     char room[PT_WORDS_SIZE_MAX];
     struct pt_welcome welcome = {
-        .verdict = verdict, .newest = session->ours, .words = pt_peer_words(words, room)};
+        .verdict = verdict, .newest = session->ours.end, .words = pt_peer_words(words, room)};
     uint8_t body[PT_WELCOME_SIZE_MAX];
     struct peat_bytes piece = {body, 0};
-    const char *wrong = pt_welcome_encode(&welcome, body, sizeof(body), &piece.size);
+    const char *wrong;
 
+    welcome.epochs = session->ours.epochs;
+    wrong = pt_welcome_encode(&welcome, body, sizeof(body), &piece.size);
     if (wrong != NULL) {
         pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", wrong);
         return;
@@ -161,17 +164,47 @@ static const char *name_wrong(struct pt_primary_session *session)
     return NULL;
 }
 
+/* (5): the follower's history is of a newer epoch than this store's, which takes commits of its
+ * own. */
+static void epoch_is_over(struct pt_primary_session *session, const struct pt_branch *theirs,
+                          uint64_t now_us)
+{
+    struct peat_db *db = session->base.db;
+    const char *words = "the follower's history is of a newer epoch than this store's, and cannot "
+                        "be told to go on from it";
+
+    if (pt_branch_goes_on(db, &session->ours, theirs)) {
+        words = "this store is fenced: its history goes on elsewhere, in the follower's epoch";
+        if (peat_fence(db, pt_epochs_newest(&theirs->epochs)) != PEAT_OK)
+            words = "this store takes no commits any more: its history goes on elsewhere";
+    }
+    turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED, words, now_us);
+}
+
 /* Whether the follower's history is one that can go on here; if not, it has been told. */
-static bool history_fits(struct pt_primary_session *session, const struct peat_position *theirs,
+static bool history_fits(struct pt_primary_session *session, const struct pt_branch *theirs,
                          uint64_t now_us)
 {
-    if (is_ahead(theirs, &session->ours) && (peat_flags(session->base.db) & PEAT_FOLLOWER) != 0) {
+    bool follows = (peat_flags(session->base.db) & PEAT_FOLLOWER) != 0;
+    bool is_newer = pt_epochs_newest(&theirs->epochs) > pt_epochs_newest(&session->ours.epochs);
+
+    if (is_newer && !follows) {
+        epoch_is_over(session, theirs, now_us);
+        return false;
+    }
+    if (pt_branches_parted(theirs, &session->ours)) {
+        turn_away(session, PT_VERDICT_FORKED, PT_PEER_DIVERGED,
+                  "the histories have parted: the follower has what is of another epoch here",
+                  now_us);
+        return false;
+    }
+    if ((is_newer || is_ahead(&theirs->end, &session->ours.end)) && follows) {
         turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED,
                   "this store follows another one, and has not come as far as the follower yet",
                   now_us);
         return false;
     }
-    if (has_parted(theirs, &session->ours)) {
+    if (has_parted(&theirs->end, &session->ours.end)) {
         turn_away(session, PT_VERDICT_FORKED, PT_PEER_DIVERGED,
                   "the follower has a history that this store has not", now_us);
         return false;
@@ -187,7 +220,7 @@ static bool identity_tell(struct pt_primary_session *session, uint64_t now_us)
 
     if ((session->flags & PT_HELLO_SEEDS) == 0)
         return true;
-    if ((peat_flags(session->base.db) & PEAT_FOLLOWER) != 0 && session->ours.position == 0) {
+    if ((peat_flags(session->base.db) & PEAT_FOLLOWER) != 0 && session->ours.end.position == 0) {
         turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED,
                   "this store follows another one, and has nothing of it yet", now_us);
         return false;
@@ -235,6 +268,7 @@ static void feed_begin(struct pt_primary_session *session, uint64_t commit, uint
 static void hello_take(struct pt_primary_session *session, const struct pt_frame *frame,
                        uint64_t now_us)
 {
+    struct pt_branch theirs;
     struct pt_hello hello;
     const char *wrong = pt_hello_decode(frame->body, &hello);
 
@@ -248,11 +282,13 @@ static void hello_take(struct pt_primary_session *session, const struct pt_frame
     session->sent_commit = hello.position.commit;
     session->ack = (struct pt_ack){hello.position.commit, hello.position.commit,
                                    hello.position.commit, hello.credit};
-    if (peat_position_get(session->base.db, &session->ours) != PEAT_OK) {
+    theirs.epochs = hello.epochs;
+    theirs.end = hello.position;
+    if (pt_branch_of(session->base.db, &session->ours) != PEAT_OK) {
         pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
         return;
     }
-    if (!history_fits(session, &hello.position, now_us))
+    if (!history_fits(session, &theirs, now_us))
         return;
     wrong = name_wrong(session);
     if (wrong != NULL)

@@ -8,8 +8,13 @@
  *  3. A follower that has what this store has not, or the same commit with another chain, has another history: it is told
  *     so, and gets nothing. Where this store follows, too, it may have what is missing later: a follower that is
  *     ahead of it is told to come again.
+ *     What is behind the place where its epochs fork from this store's is another history, too.
  *  4. It moves no feed that is no follower's, and makes names up to a number only: what a follower says of itself
  *     takes no log from the program's own feeds.
+ *  5. A follower of a newer epoch, whose history goes on from this store's, shows that another one
+ *     has been promoted: this one is fenced. It can be told by the log, if that is still there; a
+ *     stranger's epochs fence nobody. The follower is turned away, and is right to come again
+ *     elsewhere.
  */
 #ifndef PEAT_REPL_PRIMARY_SESSION_H
 #define PEAT_REPL_PRIMARY_SESSION_H

@@ -76,7 +76,7 @@ static struct pt_epochs epochs(struct pt_dice *dice)
 {
     static struct pt_wire_epoch rows[PT_EPOCH_COUNT_MAX];
     struct pt_epochs epochs = {rows, 0};
-    struct pt_epoch epoch = {pt_dice_below(dice, 2), pt_dice_below(dice, 2)};
+    struct peat_epoch epoch = {pt_dice_below(dice, 2), pt_dice_below(dice, 2), 0, {0}};
 
     epochs.count = (uint32_t)pt_dice_below(dice, 8);
     if (pt_dice_one_in(dice, 16))
@@ -85,6 +85,8 @@ static struct pt_epochs epochs(struct pt_dice *dice)
         pt_epoch_put(&rows[i], epoch);
         epoch.epoch += 1 + pt_dice_below(dice, 3);
         epoch.first_commit += pt_dice_below(dice, 1 << 20);
+        epoch.position += 1 + pt_dice_below(dice, 1 << 20);
+        pt_value_fill(pt_dice_next(dice), epoch.chain, sizeof(epoch.chain));
     }
     return epochs;
 }

@@ -638,6 +638,54 @@ static void both_ends_start_and_stop_at_any_moment(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
+static enum peat_follower_state state_of(struct peat_follower *follower)
+{
+    struct peat_follower_status status = {.struct_size = sizeof(status)};
+
+    peat_follower_status_get(follower, &status);
+    return status.state;
+}
+
+static void a_follower_is_promoted_only_when_its_primary_is_gone_or_by_force(void **state)
+{
+    struct scene scene;
+    struct peat_repl_error error;
+    uint64_t epoch;
+    (void)state;
+
+    scene_begin(&scene, "tcp://127.0.0.1:0");
+    for (unsigned forced = 0; forced < 2; forced++) {
+        struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
+        struct peat_follower *follower = follow(db, scene.url, scene.key_path, "one");
+
+        PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS, NULL));
+        while (state_of(follower) != PEAT_FOLLOWER_FOLLOWING)
+            (void)usleep(1000);
+        PT_REQUIRE(peat_follower_promote(follower, 0, &epoch, &error) == PEAT_BUSY);
+        PT_REQUIRE(peat_follower_promote(follower, 2, &epoch, &error) == PEAT_INVALID);
+        PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS, NULL));
+        if (forced == 0) {
+            peat_primary_stop(scene.primary);
+            scene.primary = NULL;
+            while (state_of(follower) == PEAT_FOLLOWER_FOLLOWING)
+                (void)usleep(1000);
+        }
+        if (peat_follower_promote(follower, forced == 1 ? PEAT_PROMOTE_FORCED : 0, &epoch,
+                                  &error) != PEAT_OK)
+            pt_test_fail(__FILE__, __LINE__, "%s", error.words);
+        assert_int_equal(epoch, 2);
+        assert_int_equal(state_of(follower), PEAT_FOLLOWER_PROMOTED);
+        write_some(db, 1, 10);
+        PT_REQUIRE(peat_follower_promote(follower, 0, &epoch, &error) == PEAT_INVALID);
+        assert_int_equal(state_of(follower), PEAT_FOLLOWER_PROMOTED);
+        peat_follower_stop(follower);
+        PT_REQUIRE_OK(peat_close(db));
+        if (scene.primary == NULL)
+            primary_start(&scene, "tcp://127.0.0.1:0");
+    }
+    scene_end(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -653,6 +701,7 @@ int main(void)
         cmocka_unit_test(a_follower_that_comes_back_takes_the_place_of_its_dead_connection),
         cmocka_unit_test(options_that_cannot_be_are_refused),
         cmocka_unit_test(strangers_disturb_nobody),
+        cmocka_unit_test(a_follower_is_promoted_only_when_its_primary_is_gone_or_by_force),
         cmocka_unit_test(both_ends_start_and_stop_at_any_moment),
     };
     int failed;

@@ -120,8 +120,8 @@ static struct pt_epochs two_epochs(uint64_t first, uint64_t second, uint64_t fir
 {
     static struct pt_wire_epoch rows[2];
 
-    pt_epoch_put(&rows[0], (struct pt_epoch){first, first_commit});
-    pt_epoch_put(&rows[1], (struct pt_epoch){second, second_commit});
+    pt_epoch_put(&rows[0], (struct peat_epoch){first, first_commit, 70, "before"});
+    pt_epoch_put(&rows[1], (struct peat_epoch){second, second_commit, 71, "later"});
     return (struct pt_epochs){rows, 2};
 }
 
@@ -151,7 +151,7 @@ static void a_hello_says_what_was_put_into_it(void **state)
     (void)state;
 
     assert_null(pt_hello_encode(&hello, body, sizeof(body), &size));
-    assert_int_equal(size, sizeof(struct pt_wire_hello) + 10 + 4 + 2 * 16);
+    assert_int_equal(size, sizeof(struct pt_wire_hello) + 10 + 4 + 2 * 40);
     assert_null(pt_hello_decode((struct peat_bytes){body, size}, &came));
     PT_REQUIRE(same_position(&came.position, &hello.position));
     assert_int_equal(came.credit, 1 << 20);
@@ -160,6 +160,8 @@ static void a_hello_says_what_was_put_into_it(void **state)
     assert_int_equal(came.epochs.count, 2);
     assert_int_equal(pt_epoch_get(&came.epochs.rows[1]).epoch, 3);
     assert_int_equal(pt_epoch_get(&came.epochs.rows[1]).first_commit, 700);
+    assert_int_equal(pt_epoch_get(&came.epochs.rows[1]).position, 71);
+    assert_string_equal(pt_epoch_get(&came.epochs.rows[1]).chain, "later");
 }
 
 static void a_welcome_says_what_was_put_into_it(void **state)
@@ -244,9 +246,11 @@ static size_t hello_forge(const struct pt_hello *hello, uint8_t *body)
     place += hello->name.size;
     pt_wire_put_u32(place, hello->epochs.count);
     place += 4;
-    for (uint32_t i = 0; i < hello->epochs.count; i++, place += 16) {
+    for (uint32_t i = 0; i < hello->epochs.count; i++, place += 40) {
         memcpy(place, hello->epochs.rows[i].epoch, 8);
         memcpy(place + 8, hello->epochs.rows[i].first_commit, 8);
+        memcpy(place + 16, hello->epochs.rows[i].position, 8);
+        memcpy(place + 24, hello->epochs.rows[i].chain, 16);
     }
     return (size_t)(place - body);
 }
@@ -311,13 +315,20 @@ static void epochs_ascend_and_are_no_more_than_the_limit(void **state)
     hello.epochs = two_epochs(2, 3, 2, PT_WIRE_NUMBER_MAX + 1);
     require_hello(&hello, false);
     for (uint32_t i = 0; i <= PT_EPOCH_COUNT_MAX; i++)
-        pt_epoch_put(&rows[i], (struct pt_epoch){i, i});
+        pt_epoch_put(&rows[i], (struct peat_epoch){i, i, i, ""});
     hello.epochs = (struct pt_epochs){rows, PT_EPOCH_COUNT_MAX};
     require_hello(&hello, true);
     hello.epochs.count++;
     require_hello(&hello, false);
     hello.epochs = (struct pt_epochs){NULL, 0};
     require_hello(&hello, true);
+    hello.epochs = (struct pt_epochs){rows, 2};
+    pt_epoch_put(&rows[1], (struct peat_epoch){1, 1, 0, ""});
+    require_hello(&hello, false);
+    pt_epoch_put(&rows[1], (struct peat_epoch){1, 1, PT_WIRE_NUMBER_MAX, ""});
+    require_hello(&hello, true);
+    pt_epoch_put(&rows[1], (struct peat_epoch){1, 1, PT_WIRE_NUMBER_MAX + 1, ""});
+    require_hello(&hello, false);
 }
 
 static void numbers_of_a_position_are_below_2_to_the_63(void **state)

@@ -2,6 +2,8 @@
  * The property (P7): whatever the network does, and whoever dies when, what a follower shows is what its primary showed
  * at some commit, never older than before; and once the network is whole again, all stand where the primary stands. What a
  * follower has told its primary to have on its disk, which PEAT_REPLICAS goes by, no death of its takes.
+ * When a primary is dead a follower may be promoted: from then on the others are what that one is, and whoever has
+ * what it has not is told so, and made anew of a backup.
  *
  * The protocol's state machines get bytes and time from here: a primary, two followers of it, and one of a follower, on
  * one thread, with virtual time. The network delays, cuts, swallows, flips, repeats, leaves out and swaps. Stores lie in real
@@ -39,7 +41,7 @@ enum {
     DIGEST_SIZE = 32
 };
 
-static const int upstream[NODES] = {-1, 0, 0, 2};
+static const int upstream_first[NODES] = {-1, 0, 0, 2};
 static const struct pt_channel_key key = {.id = "simulation", .secret = "known to all nodes of it"};
 
 /* Bytes under way in one direction. */
@@ -59,6 +61,7 @@ struct pipe {
 /* A connection, as long as one of its ends believes in it. */
 struct link {
     int follower;
+    int above;                              /* whom it follows */
     struct pt_primary_session *primary_end; /* NULL: it is gone */
     struct pt_follower_session *follower_end;
     struct pipe up; /* to the primary */
@@ -78,6 +81,7 @@ struct node {
     bool forgets;       /* a death takes what it has not synced */
     uint64_t frozen_us; /* it does nothing until then */
     bool full;
+    bool may_stray;                /* it may have what the new primary has not */
     char words[PT_PEER_WORDS_MAX]; /* why its last session ended */
 };
 
@@ -87,6 +91,9 @@ struct world {
     uint64_t now_us;
     bool healed;
     bool short_log; /* the primary soon lets go of its log */
+    int primary;
+    int upstream[NODES];  /* whom each follows; the primary -1 */
+    uint64_t fork_commit; /* the last one before the newest epoch */
     struct node nodes[NODES];
     struct link links[LINKS_MAX];
     size_t link_count;
@@ -96,7 +103,8 @@ struct world {
 
 /* What happened in all worlds: a test that met nothing proves nothing. */
 static struct {
-    uint64_t commits, links, cuts, damaged, crashes, forgotten, full, states, seeds, looks;
+    uint64_t commits, links, cuts, damaged, crashes, forgotten, full, states, seeds, looks,
+        promotions, parted;
 } totals;
 
 static void require(const struct world *world, bool holds, const char *words)
@@ -135,7 +143,7 @@ static void node_open(struct world *world, int number)
     }
     PT_REQUIRE_OK(status);
     durable_check(world, node);
-    node->takes = number > 0 && !pt_dice_one_in(&world->dice, 4);
+    node->takes = (node->options.flags & PEAT_FOLLOWER) != 0 && !pt_dice_one_in(&world->dice, 4);
     if (node->takes)
         PT_REQUIRE_OK(pt_seed_taker_open(&node->taker, node->db));
     pt_redial_init(&node->redial, pt_dice_next(&world->dice));
@@ -193,6 +201,7 @@ static void commit_some(struct world *world)
     static uint8_t value[300 * KIB];
     struct peat_batch *batch = peat_batch_new(0);
     uint64_t count = 1 + pt_dice_below(&world->dice, 5);
+    uint64_t salt = pt_dice_next(&world->dice);
     uint64_t commit;
 
     if (world->commits == COMMITS_MAX)
@@ -213,9 +222,11 @@ static void commit_some(struct world *world)
         else
             PT_REQUIRE_OK(peat_batch_put(batch, NULL, name, (struct peat_bytes){value, size}));
     }
-    PT_REQUIRE_OK(peat_write(world->nodes[0].db, batch, PEAT_OS, NULL));
+    /* No two commits show the same. */
+    PT_REQUIRE_OK(peat_batch_put(batch, NULL, pt_text("salt"), (struct peat_bytes){&salt, 8}));
+    PT_REQUIRE_OK(peat_write(world->nodes[world->primary].db, batch, PEAT_OS, NULL));
     peat_batch_free(batch);
-    digest_of(world->nodes[0].db, &commit, world->digests[world->commits + 1]);
+    digest_of(world->nodes[world->primary].db, &commit, world->digests[world->commits + 1]);
     require(world, commit == ++world->commits, "the primary counts otherwise");
     totals.commits++;
 }
@@ -230,6 +241,12 @@ static void look(struct world *world, int number)
     if (node->db == NULL)
         return;
     digest_of(node->db, &commit, digest);
+    if (node->may_stray) { /* until it shows what was committed since */
+        if (commit <= world->fork_commit || commit > world->commits ||
+            memcmp(digest, world->digests[commit], sizeof(digest)) != 0)
+            return;
+        node->may_stray = false;
+    }
     require(world, commit <= world->commits, "a follower has more than its primary");
     require(world, commit >= node->seen, "a follower went back");
     require(world, commit == 0 || memcmp(digest, world->digests[commit], sizeof(digest)) == 0,
@@ -347,7 +364,7 @@ static struct link *link_of(struct world *world, int number)
 static void dial(struct world *world, int number)
 {
     struct node *node = &world->nodes[number];
-    struct node *above = &world->nodes[upstream[number]];
+    struct node *above = &world->nodes[world->upstream[number]];
     struct link *link = &world->links[world->link_count];
     char name[32];
     struct pt_follower_session_options options = {
@@ -366,7 +383,7 @@ static void dial(struct world *world, int number)
         pt_redial_failed(&node->redial, PT_REDIAL_UNANSWERED, world->now_us);
         return;
     }
-    *link = (struct link){.follower = number};
+    *link = (struct link){.follower = number, .above = world->upstream[number]};
     pipe_clear(&link->up);
     pipe_clear(&link->down);
     PT_REQUIRE_OK(pt_primary_session_open(above->db, &primary, world->now_us, &link->primary_end));
@@ -401,17 +418,17 @@ static void primary_end_close(struct link *link)
 static void seed(struct world *world, int number)
 {
     struct node *node = &world->nodes[number];
-    struct node *above = &world->nodes[upstream[number]];
+    struct node *above = &world->nodes[world->upstream[number]];
     struct peat_backup_options options;
     char path[600];
     const char *const chain[] = {path};
 
-    if (above->db == NULL)
+    if (above->db == NULL || above->may_stray)
         return;
     for (size_t i = 0; i < world->link_count; i++) {
         if (world->links[i].follower == number)
             follower_end_close(world, &world->links[i]);
-        else if (upstream[world->links[i].follower] == number)
+        else if (world->links[i].above == number)
             primary_end_close(&world->links[i]);
     }
     node_close(node, true);
@@ -424,6 +441,7 @@ static void seed(struct world *world, int number)
     PT_REQUIRE_OK(peat_restore(node->path, chain, 1, NULL, NULL, NULL));
     (void)unlink(path);
     node->durable = 0;
+    node->may_stray = false;
     node_open(world, number);
     totals.seeds++;
 }
@@ -471,14 +489,21 @@ static void primary_end_step(struct world *world, struct link *link)
         primary_end_close(link);
 }
 
+/* Whether the histories of both ends may have parted: or the one above may be of the old one. */
+static bool may_part(const struct world *world, const struct link *link)
+{
+    return world->nodes[link->follower].may_stray || world->nodes[link->above].may_stray;
+}
+
 static void follower_end_step(struct world *world, struct link *link)
 {
     const struct node *node = &world->nodes[link->follower];
     struct pt_peer *base;
     struct chunk *chunk;
     enum pt_peer_end end;
+    int number = link->follower;
 
-    if (link->follower_end == NULL || world->nodes[link->follower].frozen_us > world->now_us)
+    if (link->follower_end == NULL || node->frozen_us > world->now_us)
         return;
     base = pt_follower_session_base(link->follower_end);
     while ((chunk = chunk_take(world, &link->down)) != NULL) {
@@ -491,13 +516,14 @@ static void follower_end_step(struct world *world, struct link *link)
     if (end == PT_PEER_GOES_ON)
         return;
     (void)strcpy(world->nodes[link->follower].words, base->words);
-    require(world, end != PT_PEER_DIVERGED, base->words);
+    require(world, end != PT_PEER_DIVERGED || may_part(world, link), base->words);
     require(world, end != PT_PEER_FAILED, base->words);
     require(world, end != PT_PEER_NO_SPACE || world->nodes[link->follower].full, base->words);
     totals.full += end == PT_PEER_NO_SPACE;
     follower_end_close(world, link);
-    if (end == PT_PEER_SEED && !(node->takes && node->taker.wanted))
-        seed(world, link->follower);
+    totals.parted += end == PT_PEER_DIVERGED;
+    if (end == PT_PEER_DIVERGED || (end == PT_PEER_SEED && !(node->takes && node->taker.wanted)))
+        seed(world, number);
 }
 
 static void links_step(struct world *world)
@@ -539,7 +565,7 @@ static void crash(struct world *world, int number)
         if (link->follower == number && link->follower_end != NULL) {
             pt_follower_session_close(link->follower_end);
             link->follower_end = NULL;
-        } else if (upstream[link->follower] == number) {
+        } else if (link->above == number) {
             primary_end_close(link);
         }
     }
@@ -575,21 +601,82 @@ static void trouble(struct world *world)
         break;
     case 6:
         crash(world, number);
-        node->full = number > 0 && pt_dice_one_in(&world->dice, 2);
+        node->full = number != world->primary && pt_dice_one_in(&world->dice, 2);
         break;
     default:
         break;
     }
 }
 
+/* A link's ends are closed, whoever has them. */
+static void follower_leave(struct world *world, int number)
+{
+    for (size_t i = 0; i < world->link_count; i++)
+        if (world->links[i].follower == number)
+            follower_end_close(world, &world->links[i]);
+}
+
+/* @p number is promoted, as an operator would when the primary is dead. What the others have is
+ * looked at, so that it is known who may have parted; the dead are not asked. */
+static void promote(struct world *world, int number)
+{
+    struct node *node = &world->nodes[number];
+    int old = world->primary;
+    struct peat_position fork;
+    struct peat_position other = {.commit = 0};
+
+    look(world, number);
+    follower_leave(world, number);
+    PT_REQUIRE_OK(peat_promote(node->db, 0, NULL));
+    PT_REQUIRE_OK(peat_position_get(node->db, &fork));
+    for (int i = 0; i < NODES; i++) {
+        if (world->nodes[i].db != NULL)
+            PT_REQUIRE_OK(peat_position_get(world->nodes[i].db, &other));
+        if (i != number && (world->nodes[i].db == NULL || world->nodes[i].may_stray ||
+                            other.position > fork.position)) {
+            world->nodes[i].may_stray = true;
+            world->nodes[i].seen = 0;
+        }
+        if (i != number && (i == old || world->upstream[i] == old)) {
+            follower_leave(world, i);
+            world->upstream[i] = number;
+        }
+    }
+    for (int i = 0; i < NODES * NODES; i++) /* and whoever follows such a one */
+        if (i % NODES != number && world->nodes[world->upstream[i % NODES]].may_stray) {
+            world->nodes[i % NODES].may_stray = true;
+            world->nodes[i % NODES].seen = 0;
+        }
+    node->options.flags &= ~PEAT_FOLLOWER;
+    world->nodes[old].options.flags |= PEAT_FOLLOWER;
+    world->upstream[number] = -1;
+    world->primary = number;
+    world->commits = world->fork_commit = fork.commit;
+    totals.promotions++;
+}
+
+/* The primary is dead, and somebody may take its place, who has nothing that is of an old history.
+ * */
+static void promote_perhaps(struct world *world)
+{
+    int number = (int)pt_dice_below(&world->dice, NODES);
+    const struct node *node = &world->nodes[number];
+
+    if (world->healed || world->nodes[world->primary].db != NULL || node->db == NULL ||
+        node->full || node->may_stray || !pt_dice_one_in(&world->dice, 20))
+        return;
+    promote(world, number);
+}
+
 static void nodes_step(struct world *world)
 {
+    promote_perhaps(world);
     for (int i = 0; i < NODES; i++) {
         struct node *node = &world->nodes[i];
 
         if (node->db == NULL && (world->healed || pt_dice_one_in(&world->dice, 10)))
             node_open(world, i);
-        if (node->db != NULL && i > 0 && link_of(world, i) == NULL &&
+        if (node->db != NULL && i != world->primary && link_of(world, i) == NULL &&
             world->now_us >= node->redial.due_us)
             dial(world, i);
     }
@@ -599,13 +686,13 @@ static void step(struct world *world)
 {
     world->now_us += 1 + pt_dice_below(&world->dice, STEP_US_MAX);
     if (!world->healed) {
-        if (world->nodes[0].db != NULL && pt_dice_one_in(&world->dice, 2))
+        if (world->nodes[world->primary].db != NULL && pt_dice_one_in(&world->dice, 2))
             commit_some(world);
         trouble(world);
     }
     nodes_step(world);
     links_step(world);
-    look(world, 1 + (int)pt_dice_below(&world->dice, NODES - 1));
+    look(world, (int)pt_dice_below(&world->dice, NODES));
 }
 
 /* ---- Coming together ---- */
@@ -619,7 +706,8 @@ static bool is_together(struct world *world)
         if (world->nodes[i].db == NULL)
             return false;
         PT_REQUIRE_OK(peat_position_get(world->nodes[i].db, &position));
-        if (position.commit != world->commits)
+        look(world, i);
+        if (position.commit != world->commits || world->nodes[i].may_stray)
             return false;
     }
     return true;
@@ -648,6 +736,9 @@ static void heal(struct world *world)
     uint64_t end_us = world->now_us + HEALED_US;
 
     world->healed = true;
+    if (world->nodes[world->primary].db == NULL)
+        node_open(world, world->primary);
+    commit_some(world); /* whoever has it has the newest epoch */
     for (int i = 0; i < NODES; i++) {
         world->nodes[i].frozen_us = 0;
         if (world->nodes[i].full) {
@@ -664,7 +755,7 @@ static void heal(struct world *world)
         require(world, world->now_us < end_us, "they have not come together");
         step(world);
     }
-    for (int i = 1; i < NODES; i++) {
+    for (int i = 0; i < NODES; i++) {
         look(world, i);
         require(world, world->nodes[i].seen == world->commits, "a follower is behind");
     }
@@ -700,6 +791,7 @@ static void P7_whatever_the_network_does_a_follower_shows_its_primarys_history(v
         world->dice = (struct pt_dice){pt_mix(world->seed)};
         world->now_us = 1000000;
         world->short_log = pt_dice_one_in(&world->dice, 3);
+        memcpy(world->upstream, upstream_first, sizeof(upstream_first));
         for (int k = 0; k < NODES; k++)
             node_make(world, k);
         for (unsigned k = 0; k < STEPS; k++)
@@ -711,9 +803,10 @@ static void P7_whatever_the_network_does_a_follower_shows_its_primarys_history(v
     printf("# %" PRIu64 " worlds: %" PRIu64 " commits, %" PRIu64 " connections, %" PRIu64
            " cut, %" PRIu64 " damaged, %" PRIu64 " deaths, %" PRIu64 " that took commits, %" PRIu64
            " times full, %" PRIu64 " states taken, %" PRIu64 " made anew of a backup, %" PRIu64
-           " looks\n",
+           " promotions, %" PRIu64 " parted, %" PRIu64 " looks\n",
            count, totals.commits, totals.links, totals.cuts, totals.damaged, totals.crashes,
-           totals.forgotten, totals.full, totals.states, totals.seeds, totals.looks);
+           totals.forgotten, totals.full, totals.states, totals.seeds, totals.promotions,
+           totals.parted, totals.looks);
 }
 
 int main(void)

@@ -156,16 +156,25 @@ static void scene_end(struct scene *scene)
     free(scene);
 }
 
-static void hello(struct scene *scene, const char *name, struct peat_position position,
-                  uint64_t credit)
+static void hello_of(struct scene *scene, const char *name, struct peat_position position,
+                     uint64_t credit, struct pt_epochs epochs)
 {
-    struct pt_hello message = {
-        .position = position, .credit = credit, .flags = PT_HELLO_SEALS, .name = pt_text(name)};
+    struct pt_hello message = {.position = position,
+                               .credit = credit,
+                               .flags = PT_HELLO_SEALS,
+                               .name = pt_text(name),
+                               .epochs = epochs};
     uint8_t body[PT_HELLO_SIZE_MAX];
     size_t size;
 
     PT_REQUIRE(pt_hello_encode(&message, body, sizeof(body), &size) == NULL);
     say(scene, PT_MESSAGE_HELLO, body, size);
+}
+
+static void hello(struct scene *scene, const char *name, struct peat_position position,
+                  uint64_t credit)
+{
+    hello_of(scene, name, position, credit, (struct pt_epochs){NULL, 0});
 }
 
 static enum pt_verdict verdict_of(const struct scene *scene)
@@ -186,14 +195,20 @@ static void acknowledge(struct scene *scene, struct pt_ack ack)
     say(scene, PT_MESSAGE_ACK, &body, sizeof(body));
 }
 
-static void welcome(struct scene *scene, enum pt_verdict verdict)
+static void welcome_of(struct scene *scene, enum pt_verdict verdict, struct pt_epochs epochs)
 {
-    struct pt_welcome message = {.verdict = verdict, .words = pt_text("so it is")};
+    struct pt_welcome message = {
+        .verdict = verdict, .words = pt_text("so it is"), .epochs = epochs};
     uint8_t body[PT_WELCOME_SIZE_MAX];
     size_t size;
 
     PT_REQUIRE(pt_welcome_encode(&message, body, sizeof(body), &size) == NULL);
     say(scene, PT_MESSAGE_WELCOME, body, size);
+}
+
+static void welcome(struct scene *scene, enum pt_verdict verdict)
+{
+    welcome_of(scene, verdict, (struct pt_epochs){NULL, 0});
 }
 
 /* ---- A primary's ---- */
@@ -362,6 +377,158 @@ static void only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted(
     }
 }
 
+static struct peat_position position_of(struct peat_db *db)
+{
+    struct peat_position position;
+
+    PT_REQUIRE_OK(peat_position_get(db, &position));
+    return position;
+}
+
+static enum peat_role role_of(struct peat_db *db)
+{
+    enum peat_role role;
+
+    PT_REQUIRE_OK(peat_role_get(db, &role));
+    return role;
+}
+
+/* Epoch 1, and a newer one that begins at @p fork. */
+static struct pt_epochs epochs_from(const struct peat_position *fork, uint64_t epoch)
+{
+    static struct pt_wire_epoch rows[2];
+    struct peat_epoch row = {epoch, fork->commit + 1, fork->position, {0}};
+
+    memcpy(row.chain, fork->chain, sizeof(row.chain));
+    pt_epoch_put(&rows[0], (struct peat_epoch){1, 1, 0, {0}});
+    pt_epoch_put(&rows[1], row);
+    return (struct pt_epochs){rows, 2};
+}
+
+/* It is told by its end, or by its log, wherever the newer epoch begins there. */
+static void a_primary_that_learns_of_a_newer_epoch_is_fenced(void **state)
+{
+    (void)state;
+
+    for (unsigned beyond = 0; beyond < 2; beyond++) {
+        struct peat_db *db = pt_test_store_make("primary", 0);
+        struct peat_position fork;
+        struct scene *scene;
+
+        write_some(db, 3);
+        fork = position_of(db);
+        write_some(db, beyond);
+        scene = primary_begin(db);
+        hello_of(scene, "one", fork, WINDOW_SIZE, epochs_from(&fork, 2));
+        assert_int_equal(verdict_of(scene), PT_VERDICT_REFUSED);
+        assert_int_equal(role_of(db), PEAT_ROLE_FENCED);
+        PT_REQUIRE_STATUS(peat_put(db, NULL, pt_text("key"), pt_text("value")), PEAT_FENCED);
+        scene_end(scene);
+        PT_REQUIRE_OK(peat_close(db));
+    }
+}
+
+static void a_strangers_epochs_fence_nobody(void **state)
+{
+    struct peat_db *db = pt_test_store_make("primary", 0);
+    struct peat_position fork;
+    (void)state;
+
+    write_some(db, 3);
+    for (unsigned i = 0; i < 4; i++) {
+        struct scene *scene = primary_begin(db);
+
+        fork = position_of(db);
+        if (i == 0)
+            fork.chain[5] ^= 1;
+        else if (i == 1)
+            fork.position++;
+        else if (i == 2)
+            fork.position--;
+        else
+            fork = (struct peat_position){.commit = 7, .position = fork.position + 700};
+        hello_of(scene, "one", fork, WINDOW_SIZE, epochs_from(&fork, 9));
+        assert_int_equal(verdict_of(scene), PT_VERDICT_REFUSED);
+        assert_int_equal(role_of(db), PEAT_ROLE_PRIMARY);
+        scene_end(scene);
+    }
+    write_some(db, 1);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static struct peat_db *reopen(struct peat_db *db, unsigned flags)
+{
+    struct peat_options options = pt_test_options(flags);
+
+    PT_REQUIRE_OK(peat_close(db));
+    PT_REQUIRE_OK(peat_open(pt_test_path("primary"), &options, &db));
+    return db;
+}
+
+/* A primary in epoch 2 from commit 4 on, with two commits in it; *fork_out: where that begins. */
+static struct peat_db *promoted_make(struct peat_position *fork_out)
+{
+    struct peat_db *db = pt_test_store_make("primary", 0);
+
+    write_some(db, 3);
+    db = reopen(db, PEAT_FOLLOWER);
+    *fork_out = position_of(db);
+    PT_REQUIRE_OK(peat_promote(db, 0, NULL));
+    write_some(db, 2);
+    return db;
+}
+
+static void who_has_anything_beyond_the_fork_has_parted_and_who_has_not_follows(void **state)
+{
+    struct peat_position fork;
+    struct peat_db *db = promoted_make(&fork);
+    (void)state;
+
+    for (unsigned i = 0; i < 3; i++) {
+        struct scene *scene = primary_begin(db);
+        struct peat_position theirs = fork;
+        struct pt_epochs epochs = epochs_from(&fork, 2);
+
+        if (i < 2)
+            epochs.count = 1;
+        if (i == 1)
+            theirs.position += 72; /* a seal */
+        hello_of(scene, "one", theirs, WINDOW_SIZE, epochs);
+        assert_int_equal(verdict_of(scene), i == 1 ? PT_VERDICT_FORKED : PT_VERDICT_TAIL);
+        assert_int_equal(scene->base->end, i == 1 ? PT_PEER_DIVERGED : PT_PEER_GOES_ON);
+        scene_end(scene);
+    }
+    assert_int_equal(role_of(db), PEAT_ROLE_PRIMARY);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void a_follower_follows_nobody_whose_epoch_is_over(void **state)
+{
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
+    struct peat_position fork;
+    struct scene *scene;
+    (void)state;
+
+    scene = follower_begin(db); /* its history is a beginning of that */
+    fork = (struct peat_position){.commit = 5, .position = 500};
+    welcome_of(scene, PT_VERDICT_TAIL, epochs_from(&fork, 2));
+    assert_int_equal(scene->base->end, PT_PEER_GOES_ON);
+    scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+
+    db = reopen(promoted_make(&fork), PEAT_FOLLOWER);
+    for (unsigned i = 0; i < 2; i++) {
+        struct pt_epochs epochs = epochs_from(&fork, 3);
+
+        scene = follower_begin(db);
+        epochs.count = i == 0 ? 1 : 2;
+        welcome_of(scene, PT_VERDICT_TAIL, epochs);
+        assert_int_equal(scene->base->end, i == 0 ? PT_PEER_REFUSED : PT_PEER_DIVERGED);
+        scene_end(scene);
+    }
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 /* ---- Time ---- */
 
 /* How long a session goes on whose peer sends a frame of 1 MiB, @p size bytes each second. */
@@ -486,6 +653,10 @@ int main(void)
         cmocka_unit_test(nothing_is_sent_beyond_the_credit),
         cmocka_unit_test(a_follower_says_hello_once_and_acknowledges_nothing_before),
         cmocka_unit_test(only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted),
+        cmocka_unit_test(a_primary_that_learns_of_a_newer_epoch_is_fenced),
+        cmocka_unit_test(a_strangers_epochs_fence_nobody),
+        cmocka_unit_test(who_has_anything_beyond_the_fork_has_parted_and_who_has_not_follows),
+        cmocka_unit_test(a_follower_follows_nobody_whose_epoch_is_over),
         cmocka_unit_test(a_large_frame_on_a_slow_line_is_no_silence_but_a_trickle_is),
         cmocka_unit_test(a_follower_dials_again_soon_only_after_what_was_of_use),
         cmocka_unit_test(a_follower_waits_longer_for_its_welcome_than_for_a_ping),

@@ -19,8 +19,13 @@ enum {
 };
 
 static struct pt_fuzz_base bases[PT_FUZZ_BASES] = {
-    {.name = "log"},         {.name = "history"}, {.name = "runs"},
-    {.name = "collections"}, {.name = "full"},    {.name = "feeds", .folder = "format-1.3"},
+    {.name = "log"},
+    {.name = "history"},
+    {.name = "runs"},
+    {.name = "collections"},
+    {.name = "full"},
+    {.name = "feeds", .folder = "format-1.3"},
+    {.name = "epochs", .folder = "format-1.4"},
 };
 
 /* ---- Bases ---- */

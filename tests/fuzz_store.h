@@ -19,7 +19,7 @@ struct pt_fuzz_base {
     uint64_t manifest_size;         /* bytes */
 };
 
-enum { PT_FUZZ_BASES = 6 };
+enum { PT_FUZZ_BASES = 7 };
 
 /* Base number @p number of PT_FUZZ_BASES. */
 const struct pt_fuzz_base *pt_fuzz_base(unsigned number);

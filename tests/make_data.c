@@ -177,13 +177,31 @@ static struct peat_db *make_feeds(const char *name)
     return db;
 }
 
+/* Two promotions, the last epoch in the log alone but for where it begins. */
+static struct peat_db *make_epochs(const char *name)
+{
+    struct peat_db *db = store_open(name, 1);
+
+    put_many(db, NULL, 0, 10);
+    for (unsigned i = 1; i < 3; i++) {
+        struct peat_options options = pt_test_options(PEAT_FOLLOWER);
+
+        PT_REQUIRE_OK(peat_close(db));
+        PT_REQUIRE_OK(peat_open(pt_test_path(name), &options, &db));
+        PT_REQUIRE_OK(peat_promote(db, 0, NULL));
+        put_many(db, NULL, 10 * i, 10 * i + 10);
+    }
+    return db;
+}
+
 static const struct {
     const char *name;
     struct peat_db *(*make)(const char *name); /* NULL: closed cleanly; else it is abandoned */
     unsigned run_count;                        /* at least so many */
 } stores[] = {{"clean", make_clean, 1},     {"log", make_log, 1},
               {"runs", make_runs, 2},       {"collections", make_collections, 1},
-              {"history", make_history, 1}, {"feeds", make_feeds, 1}};
+              {"history", make_history, 1}, {"feeds", make_feeds, 1},
+              {"epochs", make_epochs, 1}};
 
 /* ---- Files ---- */
 

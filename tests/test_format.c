@@ -248,6 +248,32 @@ static void feeds_go_on_where_they_left_off(void **state)
     }
 }
 
+/* The last of three epochs, of ten commits each, goes on. */
+static void epochs_are_where_they_began(void **state)
+{
+    (void)state;
+
+    unpack("format-1.4", "epochs.thin", "store");
+    for (unsigned i = 0; i < 3; i++) {
+        struct peat_db *db = store_open("store", i == 0 ? PEAT_READ_ONLY : 0);
+        struct peat_epoch epochs[PEAT_EPOCHS_MAX];
+        struct peat_position position;
+        size_t count;
+
+        PT_REQUIRE_OK(peat_epochs_get(db, epochs, PEAT_EPOCHS_MAX, &count));
+        assert_int_equal(count, 3);
+        for (size_t k = 0; k < count; k++) {
+            assert_int_equal(epochs[k].epoch, k + 1);
+            assert_int_equal(epochs[k].first_commit, 10 * k + 1);
+        }
+        if (i > 0)
+            PT_REQUIRE_OK(peat_put(db, NULL, pt_text("more"), pt_text("value")));
+        PT_REQUIRE_OK(peat_position_get(db, &position));
+        assert_int_equal(position.epoch, 3);
+        PT_REQUIRE_OK(peat_close(db));
+    }
+}
+
 /* ---- Newer ones ---- */
 
 /* A store as this peat makes it, in memory. */
@@ -466,6 +492,7 @@ int main(void)
         cmocka_unit_test(every_file_of_every_format_opens_for_writing_and_goes_on),
         cmocka_unit_test(backups_of_every_format_are_restored),
         cmocka_unit_test(feeds_go_on_where_they_left_off),
+        cmocka_unit_test(epochs_are_where_they_began),
         cmocka_unit_test(a_file_of_a_newer_format_is_refused_by_name_and_left_untouched),
         cmocka_unit_test(a_newer_superblock_beside_an_older_one_rules),
         cmocka_unit_test(a_newer_manifest_is_refused_by_name_and_left_untouched),

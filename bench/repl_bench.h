@@ -113,6 +113,7 @@ void pt_repl_relay(struct pt_repl_bench *bench, const void *context);
 void pt_repl_lag(struct pt_repl_bench *bench);
 void pt_repl_load(struct pt_repl_bench *bench);
 void pt_repl_catch_up(struct pt_repl_bench *bench);
+void pt_repl_seed(struct pt_repl_bench *bench);
 void pt_repl_replicas(struct pt_repl_bench *bench);
 void pt_repl_reconnect(struct pt_repl_bench *bench);
 void pt_repl_idle(struct pt_repl_bench *bench);

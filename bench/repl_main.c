@@ -15,11 +15,8 @@ static const struct {
     const char *name;
     void (*run)(struct pt_repl_bench *bench);
 } workloads[] = {
-    {"lag", pt_repl_lag},
-    {"load", pt_repl_load},
-    {"catch-up", pt_repl_catch_up},
-    {"replicas", pt_repl_replicas},
-    {"reconnect", pt_repl_reconnect},
+    {"lag", pt_repl_lag},   {"load", pt_repl_load},         {"catch-up", pt_repl_catch_up},
+    {"seed", pt_repl_seed}, {"replicas", pt_repl_replicas}, {"reconnect", pt_repl_reconnect},
     {"idle", pt_repl_idle},
 };
 
@@ -28,8 +25,9 @@ static const char usage[] =
     "\n"
     "  --dir DIR        where the stores are made (default: .)\n"
     "  --seconds N      of each load (default: 10)\n"
-    "  --megabytes N    of log to catch up with (default: 256)\n"
-    "  --only NAMES     of lag, load, catch-up, replicas, reconnect, idle; with commas\n"
+    "  --megabytes N    of log to catch up with, of entries to take (default: 256)\n"
+    "  --only NAMES     of lag, load, catch-up, seed, replicas, reconnect, idle; with\n"
+    "                   commas\n"
     "  --tsv            for programs\n"
     "\n"
     "Exit code 1: a requirement was missed.\n";

@@ -1056,6 +1056,9 @@ PEAT_API void peat_seeding_close(struct peat_seeding *seeding); /* NULL is allow
  * asked for. Answers that are still under way must not be written any more. */
 PEAT_API void peat_seeding_restart(struct peat_seeding *seeding);
 
+/** Let go what has been taken, which else takes space in the file. */
+PEAT_API void peat_seeding_forget(struct peat_seeding *seeding);
+
 /** Bytes of a part to ask for. */
 struct peat_seed_range {
     uint64_t part;
@@ -1084,7 +1087,7 @@ PEAT_API enum peat_status peat_seeding_write(struct peat_seeding *seeding, uint6
                                              struct peat_bytes bytes);
 
 /**
- * Show the state, durably, in one step: snapshots that are open go on seeing what they saw. Feeds of this store that have
+ * Show the state, durably, in one step, and let go what was taken for it: snapshots that are open go on seeing what they saw. Feeds of this store that have
  * not come as far get PEAT_GAP.
  *
  * @retval PEAT_OK

@@ -282,6 +282,8 @@ static void welcome_take(struct pt_follower_session *session, const struct pt_fr
                      (int)welcome.words.size, (const char *)welcome.words.data);
     if (offered && session->base.end == PT_PEER_GOES_ON)
         seed_begin(session, now_us);
+    else if (session->following && session->taker != NULL)
+        peat_seeding_forget(session->taker->seeding); /* of a state that is not needed any more */
 }
 
 /* ---- Records ---- */

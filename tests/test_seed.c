@@ -344,6 +344,56 @@ static void what_was_taken_before_it_stopped_is_not_asked_for_again(void **state
     pt_pair_close(&pair);
 }
 
+/* Bytes that nothing else can use. */
+static uint64_t used_size(struct peat_db *db)
+{
+    struct peat_stats stats = {.struct_size = sizeof(stats)};
+
+    PT_REQUIRE_OK(peat_wait_idle(db, 60000));
+    PT_REQUIRE_OK(peat_stats_get(db, &stats));
+    return stats.file_size - stats.free_size;
+}
+
+static void what_was_taken_takes_no_space_when_it_is_shown_or_forgotten(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct trouble half = {.stop_after = 2000000, .flip_at = UINT64_MAX};
+    struct peat_seeding *seeding;
+    struct peat_seed *seed;
+    struct pt_pair pair;
+    uint64_t shipped;
+    uint64_t used;
+    (void)state;
+
+    pt_pair_make(&pair);
+    seed_begin(&pair);
+    peat_feed_close(pair.feed); /* so that the log can go */
+    pair.feed = NULL;
+    PT_REQUIRE_OK(peat_feed_drop(pair.primary.db, "follower"));
+    put_many(pair.primary.db, 0, 4000, 0);
+    PT_REQUIRE_OK(peat_flush(pair.primary.db));
+    PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
+    PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
+    used = used_size(pair.follower.db);
+    PT_REQUIRE_STATUS(seed_ship(seed, seeding, &shipped, &half), PEAT_TIMEOUT);
+    PT_REQUIRE(used_size(pair.follower.db) > used + half.stop_after / 2);
+    peat_seeding_forget(seeding);
+    PT_REQUIRE(used_size(pair.follower.db) <= used + half.stop_after / 8);
+    PT_REQUIRE_STATUS(seed_ship(seed, seeding, &shipped, &none), PEAT_DONE);
+    PT_REQUIRE_OK(peat_seeding_finish(seeding));
+    peat_seed_close(seed);
+    feed_anew(&pair, pt_test_newest(pair.follower.db));
+    put_many(pair.primary.db, 0, 4000, 1);
+    pt_pair_follow(&pair, &dice);
+    PT_REQUIRE_OK(peat_compact(pair.follower.db, NULL, NULL, NULL, NULL));
+    used = used_size(pair.follower.db);
+    pt_test_context("%" PRIu64 " bytes used", used);
+    PT_REQUIRE(used <
+               UINT64_C(9) * 4000 * 1000 / 4); /* of the entries: the state is another once */
+    peat_seeding_close(seeding);
+    pt_pair_close(&pair);
+}
+
 static void damaged_bytes_are_refused_and_nothing_is_shown_of_them(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
@@ -492,6 +542,7 @@ int main(void)
         cmocka_unit_test(a_reader_sees_the_state_in_one_step),
         cmocka_unit_test(feeds_of_the_follower_get_a_gap),
         cmocka_unit_test(what_was_taken_before_it_stopped_is_not_asked_for_again),
+        cmocka_unit_test(what_was_taken_takes_no_space_when_it_is_shown_or_forgotten),
         cmocka_unit_test(damaged_bytes_are_refused_and_nothing_is_shown_of_them),
         cmocka_unit_test(bytes_that_were_not_asked_for_are_refused),
         cmocka_unit_test(a_state_that_is_not_newer_is_refused),

@@ -105,6 +105,14 @@ void peat_seeding_close(struct peat_seeding *seeding)
     pt_free(seeding);
 }
 
+void peat_seeding_forget(struct peat_seeding *seeding)
+{
+    partial_drop(seeding);
+    described_free(&seeding->now);
+    peat_seeding_restart(seeding);
+    seeding->missing = 0;
+}
+
 void peat_seeding_restart(struct peat_seeding *seeding)
 {
     seeding->is_described = false;
@@ -503,8 +511,10 @@ enum peat_status peat_seeding_finish(struct peat_seeding *seeding)
         return pt_fail(PEAT_INVALID, "%" PRIu64 " bytes of the state have not come",
                        seeding->missing);
     status = pt_replace(seeding->db, find_state, seeding);
-    if (status == PEAT_OK)
-        pt_arena_reclaim(seeding->db->arena,
-                         atomic_load_explicit(&seeding->db->generation, memory_order_acquire));
-    return status;
+    if (status < 0)
+        return status;
+    peat_seeding_forget(seeding); /* else it would hold segments that merges have replaced */
+    pt_arena_reclaim(seeding->db->arena,
+                     atomic_load_explicit(&seeding->db->generation, memory_order_acquire));
+    return PEAT_OK;
 }

@@ -563,7 +563,7 @@ static void waiting_for_a_commit_ends_when_readers_see_it(void **state)
 static void P7_a_follower_that_has_caught_up_stands_where_its_primary_stands(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
-    struct peat_position positions[3];
+    struct peat_position positions[4];
     struct peat_options options = pt_test_options(PEAT_READ_ONLY);
     struct peat_db *reader;
     struct pt_pair pair;
@@ -586,8 +586,14 @@ static void P7_a_follower_that_has_caught_up_stands_where_its_primary_stands(voi
     }
     PT_REQUIRE_OK(peat_open(pair.follower.path, &options, &reader));
     PT_REQUIRE_OK(peat_position_get(reader, &positions[2]));
+    PT_REQUIRE_OK(peat_wait_commit(reader, positions[2].commit, PEAT_FEED_FOREVER, NULL));
     PT_REQUIRE_OK(peat_close(reader));
-    for (unsigned i = 1; i < 3; i++) {
+    PT_REQUIRE_OK(peat_close(pair.follower.db)); /* then it has no log */
+    PT_REQUIRE_OK(peat_open(pair.follower.path, &options, &reader));
+    PT_REQUIRE_OK(peat_position_get(reader, &positions[3]));
+    PT_REQUIRE_OK(peat_close(reader));
+    pt_side_open(&pair.follower);
+    for (unsigned i = 1; i < 4; i++) {
         assert_int_equal(positions[i].epoch, positions[0].epoch);
         assert_int_equal(positions[i].commit, positions[0].commit);
         assert_int_equal(positions[i].time_us, positions[0].time_us);

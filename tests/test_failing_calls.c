@@ -631,6 +631,14 @@ static enum peat_status put_do(void)
     return peat_put(stage.db, NULL, pt_text("key 0000"), pt_text("new"));
 }
 
+/* Too large for the caller's stack. */
+static enum peat_status put_large_do(void)
+{
+    uint8_t room[SIZE_MAX_VALUE] = {0};
+
+    return peat_put(stage.db, NULL, pt_text("key 0001"), (struct peat_bytes){room, sizeof(room)});
+}
+
 static enum peat_status batch_write_do(void)
 {
     struct peat_batch *batch = peat_batch_new(100);
@@ -988,6 +996,16 @@ static enum peat_status held_feed_do(void)
     return status == PEAT_TIMEOUT ? PEAT_OK : status;
 }
 
+/* A name that was there begins anew: what was kept for it goes with the next install. */
+static enum peat_status move_feed_do(void)
+{
+    struct peat_feed *feed = NULL;
+    enum peat_status status = peat_feed_open(stage.db, PEAT_FEED_NEXT, "held", 0, &feed);
+
+    peat_feed_close(feed);
+    return status;
+}
+
 /* A follower goes on from the store, shows where it has come to, and has what it took in a segment. */
 static enum peat_status apply_do(void)
 {
@@ -997,6 +1015,9 @@ static enum peat_status apply_do(void)
     if (status < 0)
         return status;
     status = peat_apply(stage.db, stage.records, stage.record_count, PEAT_DISK, NULL);
+    if (status <
+        0) /* what failed once may be applied again, or the store says that it is to be reopened */
+        status = peat_apply(stage.db, stage.records, stage.record_count, PEAT_DISK, NULL);
     if (status == PEAT_OK)
         status = peat_position_get(stage.db, &position);
     if (status == PEAT_OK)
@@ -1042,6 +1063,7 @@ static const struct act acts[] = {
     {"read", reader_do, true, false, false, true},
     {"follow a writer", refresh_do, false, false, false, false},
     {"put", put_do, false, false, false, false},
+    {"put a large value", put_large_do, false, false, false, false},
     {"write a batch", batch_write_do, false, true, false, false},
     {"create a collection", create_do, false, false, false, false},
     {"drop a collection", drop_do, false, false, false, false},
@@ -1049,6 +1071,7 @@ static const struct act acts[] = {
     {"feed", feed_do, false, true, false, false},
     {"feed in a reader", reader_feed_do, false, false, false, false},
     {"read what is kept for a feed", held_feed_do, false, false, false, false},
+    {"have a feed begin anew", move_feed_do, false, true, false, false},
     {"apply", apply_do, true, true, false, false},
     {"drop a kept state", history_drop_do, false, true, false, false},
     {"revert", revert_do, false, true, false, false},

@@ -164,21 +164,21 @@ static const char *name_wrong(struct pt_primary_session *session)
     return NULL;
 }
 
-/* (5): the follower's history is of a newer epoch than this store's, which takes commits of its
- * own. */
+static void refuse(struct pt_primary_session *session, const char *words, uint64_t now_us)
+{
+    turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED, words, now_us);
+}
+
+/* The follower's history goes on from this store's, in a newer epoch: (5). */
 static void epoch_is_over(struct pt_primary_session *session, const struct pt_branch *theirs,
                           uint64_t now_us)
 {
-    struct peat_db *db = session->base.db;
-    const char *words = "the follower's history is of a newer epoch than this store's, and cannot "
-                        "be told to go on from it";
+    const char *words =
+        "this store is fenced: its history goes on elsewhere, in the follower's epoch";
 
-    if (pt_branch_goes_on(db, &session->ours, theirs)) {
-        words = "this store is fenced: its history goes on elsewhere, in the follower's epoch";
-        if (peat_fence(db, pt_epochs_newest(&theirs->epochs)) != PEAT_OK)
-            words = "this store takes no commits any more: its history goes on elsewhere";
-    }
-    turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED, words, now_us);
+    if (peat_fence(session->base.db, pt_epochs_newest(&theirs->epochs)) != PEAT_OK)
+        words = peat_last_error();
+    refuse(session, words, now_us);
 }
 
 /* Whether the follower's history is one that can go on here; if not, it has been told. */
@@ -188,7 +188,14 @@ static bool history_fits(struct pt_primary_session *session, const struct pt_bra
     bool follows = (peat_flags(session->base.db) & PEAT_FOLLOWER) != 0;
     bool is_newer = pt_epochs_newest(&theirs->epochs) > pt_epochs_newest(&session->ours.epochs);
 
-    if (is_newer && !follows) {
+    if (follows && (is_newer || (is_ahead(&theirs->end, &session->ours.end) &&
+                                 !pt_branches_parted(theirs, &session->ours)))) {
+        refuse(session,
+               "this store follows another one, and has not come as far as the follower yet",
+               now_us);
+        return false;
+    }
+    if (is_newer && pt_branch_goes_on(session->base.db, &session->ours, theirs)) {
         epoch_is_over(session, theirs, now_us);
         return false;
     }
@@ -198,10 +205,10 @@ static bool history_fits(struct pt_primary_session *session, const struct pt_bra
                   now_us);
         return false;
     }
-    if ((is_newer || is_ahead(&theirs->end, &session->ours.end)) && follows) {
-        turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED,
-                  "this store follows another one, and has not come as far as the follower yet",
-                  now_us);
+    if (is_newer) {
+        refuse(session,
+               "the follower's epoch is newer, and cannot be told to go on from this store's",
+               now_us);
         return false;
     }
     if (has_parted(&theirs->end, &session->ours.end)) {

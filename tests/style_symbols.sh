@@ -24,7 +24,8 @@ library_check() {
     library=$build/.libs/lib$1.so
     verdict "lib$1 has been built" "$([ -e "$library" ] || echo "no $library")"
     exported=$(nm -D --defined-only "$library" | awk '{ print $3 }' | sort -u)
-    declared=$(tr '\n' ' ' <"$source_dir/$2" | tr ';' '\n' | grep PEAT_API |
+    declared=$(tr '\n' ' ' <"$source_dir/$2" |
+        sed 's,/\*[^*]*\*\+\([^/*][^*]*\*\+\)*/,,g' | tr ';' '\n' | grep PEAT_API |
         grep -o 'peat_[a-z0-9_]*(' | tr -d '(' | sort -u)
 
     # Sanitizers and coverage add names of their own, with underscores in front.

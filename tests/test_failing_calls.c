@@ -1109,7 +1109,10 @@ static void digest_afterwards(uint8_t digest[32])
     enum peat_status status;
 
     memset(digest, 0, 32);
-    PT_REQUIRE_OK(store_open(0, &db));
+    status = store_open(0, &db);
+    if (status == PEAT_NOT_WRITABLE) /* it remembers that it was a follower */
+        status = store_open(PEAT_FOLLOWER, &db);
+    PT_REQUIRE_OK(status);
     if (!stage.damaged) {
         PT_REQUIRE_OK(digest_of(db, digest));
         status = peat_history_open(db, "kept", 0, &kept);

@@ -94,6 +94,7 @@ struct world {
     int primary;
     int upstream[NODES];  /* whom each follows; the primary -1 */
     uint64_t fork_commit; /* the last one before the newest epoch */
+    uint64_t epoch;       /* that one */
     struct node nodes[NODES];
     struct link links[LINKS_MAX];
     size_t link_count;
@@ -624,10 +625,17 @@ static void promote(struct world *world, int number)
     int old = world->primary;
     struct peat_position fork;
     struct peat_position other = {.commit = 0};
+    uint64_t epoch;
 
     look(world, number);
     follower_leave(world, number);
-    PT_REQUIRE_OK(peat_promote(node->db, 0, NULL));
+    PT_REQUIRE_OK(peat_promote(node->db, 0, &epoch));
+    while (epoch <= world->epoch) { /* it has not heard of a later one: the operator has */
+        crash(world, number);
+        node_open(world, number);
+        PT_REQUIRE_OK(peat_promote(node->db, 0, &epoch));
+    }
+    world->epoch = epoch;
     PT_REQUIRE_OK(peat_position_get(node->db, &fork));
     for (int i = 0; i < NODES; i++) {
         if (world->nodes[i].db != NULL)
@@ -792,6 +800,7 @@ static void P7_whatever_the_network_does_a_follower_shows_its_primarys_history(v
         world->now_us = 1000000;
         world->short_log = pt_dice_one_in(&world->dice, 3);
         memcpy(world->upstream, upstream_first, sizeof(upstream_first));
+        world->epoch = 1;
         for (int k = 0; k < NODES; k++)
             node_make(world, k);
         for (unsigned k = 0; k < STEPS; k++)

@@ -345,13 +345,14 @@ static bool aftermath_do(struct pt_session *session, const struct run *run)
 static bool session_do(const struct run *run, struct pt_session *session, struct pt_trace *trace,
                        uint64_t *faults_out, bool *broken_out)
 {
-    struct pt_promise none = {.issued = 0};
+    struct pt_promise none = {.may_gap = run->plan->fills || run->plan->error_number == ENOSPC};
     bool right;
 
     pt_session_random(run->script.seed);
     pt_session_init(session, run->script.flags);
     session->may_fail = !run->plan->harmless;
     session->full = run->plan->fills;
+    session->promise = none;
     session->hasty = true;
     pt_disk_load(NULL, 0);
     pt_trace_begin(trace, NULL, 0, NULL, 0, false, none);

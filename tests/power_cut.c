@@ -217,8 +217,12 @@ static void session_begin(const struct cutting *cutting, struct pt_session *sess
     session->history.count = state->promise.issued;
     memcpy(session->history.commits, cutting->history->commits,
            (state->promise.issued + 1) * sizeof(session->history.commits[0]));
-    session->promise = (struct pt_promise){floor, floor, state->promise.issued, state->promise.kept,
-                                           state->promise.feed};
+    session->promise = (struct pt_promise){floor,
+                                           floor,
+                                           state->promise.issued,
+                                           state->promise.kept,
+                                           state->promise.feed,
+                                           state->promise.may_gap};
     pt_disk_load(state->bytes, state->size);
 }
 

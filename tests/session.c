@@ -350,6 +350,8 @@ static bool feed_look(struct pt_session *session, bool acknowledge)
         return true;
     if (difference->status == PEAT_NOT_FOUND && !session->promise.feed)
         return true;
+    if (difference->status == PEAT_GAP && session->promise.may_gap)
+        return true;
     return session->may_fail && difference->status != PEAT_OK && difference->status != PEAT_CORRUPT;
 }
 

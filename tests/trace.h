@@ -26,9 +26,10 @@ struct pt_promise {
     uint64_t os;      /* commits that the death of the process must leave; at least durable */
     uint64_t issued;  /* commits that there may be at all; at least os */
     uint64_t
-        kept;  /* the commit of the state that is kept under a name and must be there; 0: whether
+        kept;     /* the commit of the state that is kept under a name and must be there; 0: whether
                          there is one is not known */
-    bool feed; /* the session's feed must be there */
+    bool feed;    /* the session's feed must be there */
+    bool may_gap; /* but space was short: the log that is kept for it may have been let go */
 };
 
 struct pt_disk_op {

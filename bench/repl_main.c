@@ -1,4 +1,5 @@
 /* The benchmark of replication: options, and one workload after the other. README.md says what each measures. */
+#include "bench/names.h"
 #include "bench/repl_bench.h"
 #include "bench/stopwatch.h"
 
@@ -31,19 +32,6 @@ static const char usage[] =
     "  --tsv            for programs\n"
     "\n"
     "Exit code 1: a requirement was missed.\n";
-
-/* Whether @p name is one of @p names, which have commas between them. */
-static bool is_among(const char *name, const char *names)
-{
-    size_t size = strlen(name);
-
-    for (const char *at = names; at != NULL; at = strchr(at, ',')) {
-        at += *at == ',';
-        if (strncmp(at, name, size) == 0 && (at[size] == ',' || at[size] == 0))
-            return true;
-    }
-    return false;
-}
 
 static bool options_take(struct pt_repl_bench *bench, int argc, char **argv)
 {
@@ -119,7 +107,7 @@ int main(int argc, char **argv)
     pt_report_context(&bench.report, "peat %s, tcp over loopback, encrypted, %ld processors",
                       peat_version(), sysconf(_SC_NPROCESSORS_ONLN));
     for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++)
-        if (bench.only == NULL || is_among(workloads[i].name, bench.only))
+        if (bench.only == NULL || pt_name_is_among(workloads[i].name, bench.only))
             workloads[i].run(&bench);
     files_remove(&bench);
     pt_report_finish(&bench.report);

@@ -6,6 +6,7 @@
  */
 #include "bench/space.h"
 
+#include "bench/names.h"
 #include "bench/stopwatch.h"
 
 #include <getopt.h>
@@ -28,19 +29,6 @@ static const char usage[] =
     "\n"
     "Exit code 1: the file became larger than that, or was larger at rest than 1.6 times what is\n"
     "live (deletion: 2.5 times).\n";
-
-/* Whether @p name is one of @p names, which have commas between them. */
-static bool is_among(const char *name, const char *names)
-{
-    size_t size = strlen(name);
-
-    for (const char *at = names; at != NULL; at = strchr(at, ',')) {
-        at += *at == ',';
-        if (strncmp(at, name, size) == 0 && (at[size] == ',' || at[size] == 0))
-            return true;
-    }
-    return false;
-}
 
 /* Run one and print its row; whether it is within bounds. */
 static bool measure(const struct pt_space_plan *plan, const struct pt_space_workload *workload)
@@ -120,7 +108,7 @@ int main(int argc, char **argv)
         (unsigned long long)(plan.live_size >> 20), plan.value_size, plan.turns);
     for (const struct pt_space_workload *workload = pt_space_workloads; workload->name != NULL;
          workload++)
-        if (only == NULL || is_among(workload->name, only))
+        if (only == NULL || pt_name_is_among(workload->name, only))
             is_within = measure(&plan, workload) && is_within;
     return is_within ? 0 : 1;
 }

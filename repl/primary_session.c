@@ -228,8 +228,7 @@ static bool identity_tell(struct pt_primary_session *session, uint64_t now_us)
     if ((session->flags & PT_HELLO_SEEDS) == 0)
         return true;
     if ((peat_flags(session->base.db) & PEAT_FOLLOWER) != 0 && session->ours.end.position == 0) {
-        turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED,
-                  "this store follows another one, and has nothing of it yet", now_us);
+        refuse(session, "this store follows another one, and has nothing of it yet", now_us);
         return false;
     }
     if (peat_identity_get(session->base.db, &identity) == PEAT_OK)
@@ -299,7 +298,7 @@ static void hello_take(struct pt_primary_session *session, const struct pt_frame
         return;
     wrong = name_wrong(session);
     if (wrong != NULL)
-        turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED, wrong, now_us);
+        refuse(session, wrong, now_us);
     else
         feed_begin(session, hello.position.commit + 1, now_us);
 }

@@ -189,6 +189,17 @@ struct pt_record {
 
 /* Bytes that a payload of @p size takes as records: what it adds to the position. */
 uint64_t pt_log_payload_extent(uint64_t size);
+/* The history that @p point stands for, which lies nowhere: there is no log. */
+static inline struct pt_log_point pt_log_point_nowhere(const struct pt_log_point *point)
+{
+    struct pt_log_point nowhere = {.epoch = point->epoch,
+                                   .commit = point->commit,
+                                   .time_us = point->time_us,
+                                   .position = point->position,
+                                   .chain = point->chain};
+
+    return nowhere;
+}
 /* The history behind @p record, where it is @p point before it: without a place. @p scratch: room for
  * pt_log_payload_extent() of its payload, or PT_LOG_RECORD_SIZE_MAX bytes if that is less. */
 struct pt_log_point pt_log_point_behind(const struct pt_log_point *point,

@@ -187,8 +187,10 @@ static enum peat_status append(struct peat_db *db, const struct peat_record *rec
     struct pt_log_point point = pt_log_point(db->log);
     enum peat_status status;
 
-    pt_epochs_note(db, record->epoch, &point);
-    pt_log_begin_epoch(db->log, record->epoch);
+    if (record->epoch > point.epoch) { /* the lineage is never behind the log */
+        pt_epochs_note(db, record->epoch, &point);
+        pt_log_begin_epoch(db->log, record->epoch);
+    }
     status = pt_log_append(db->log, kind_of(record), record->commit, record->time_us,
                            &record->payload, record->payload.size > 0);
     if (status == PEAT_IO || status == PEAT_POISONED)

@@ -1,6 +1,7 @@
 #include "core/db/backup_job.h"
 
 #include "core/arena/superblock_format.h"
+#include "core/db/identity.h"
 #include "core/db/run_writer.h"
 
 enum {
@@ -14,30 +15,24 @@ enum peat_status pt_backup_job_init(struct pt_backup_job *job, const struct peat
                                     const struct pt_lineage *lineage)
 {
     struct peat_db *db = snapshot->db;
-    struct pt_id store_id;
+    struct pt_identity identity = pt_identity_get(db);
     size_t share = db->options.memory_size_max / SEGMENT_MEMORY_SHARE;
 
-    pt_mutex_lock(&db->refresh_mutex); /* a refresh writes the id anew */
-    store_id = db->store_id;
-    pt_mutex_unlock(&db->refresh_mutex);
     job->snapshot = snapshot;
     job->since = since;
     job->segment_size_max = share < PT_SEGMENT_SIZE_MAX ? share : PT_SEGMENT_SIZE_MAX;
     job->manifest = (struct pt_manifest){
         .kind = since == NULL ? PT_MANIFEST_STORE : PT_MANIFEST_INCREMENT,
-        .store_id = store_id,
+        .store_id = identity.store_id,
         .next_segment_id = atomic_load_explicit(&db->next_segment_id, memory_order_relaxed),
         .next_collection_id = atomic_load_explicit(&db->catalogue->next_id, memory_order_relaxed),
-        .hash_seed = pt_hash_seed(db),
-        .log = *log,
+        .hash_seed = identity.hash_seed,
+        .log = pt_log_point_nowhere(log),
     };
-    job->manifest.log.region = (struct pt_extent){0, 0}; /* there is no log in a backup */
-    memset(&job->manifest.log.nonce, 0, sizeof(job->manifest.log.nonce));
-    job->manifest.log.offset = 0;
     if (log->position > 0) /* else it has no place in the history, see pt_moment_find() */
         pt_epochs_describe(lineage, &job->manifest);
     job->header = (struct pt_backup_header){.kind = job->manifest.kind,
-                                            .store_id = store_id,
+                                            .store_id = identity.store_id,
                                             .commit = log->commit,
                                             .time_us = log->time_us};
     if (since != NULL) {

@@ -16,6 +16,7 @@
 #include "core/base/clock.h"
 #include "core/db/damage_report.h"
 #include "core/db/db.h"
+#include "core/db/identity.h"
 #include "core/db/places.h"
 
 #include <inttypes.h>
@@ -419,15 +420,12 @@ static enum peat_status generation_check(struct check *check)
 {
     const struct pt_superblock *superblock = &check->superblock;
     struct peat_db *db = check->db;
+    struct pt_identity identity = pt_identity_get(db);
     struct pt_manifest manifest;
     uint8_t *block = NULL;
     enum peat_status status;
-    bool ours;
 
-    pt_mutex_lock(&db->refresh_mutex); /* a refresh writes the id anew */
-    ours = memcmp(&superblock->store_id, &db->store_id, sizeof(db->store_id)) == 0;
-    pt_mutex_unlock(&db->refresh_mutex);
-    if (!ours) {
+    if (memcmp(&superblock->store_id, &identity.store_id, sizeof(identity.store_id)) != 0) {
         report_all(check, 0, "the superblocks are those of another store");
         return PEAT_OK;
     }

@@ -134,7 +134,7 @@ struct peat_db {
     bool read_only;
     bool in_memory;
     bool is_closing; /* set by who closes it, when nobody else is left */
-    bool is_backup; /* opened as one by pt_open_backup(): an increment is fine */
+    bool is_backup;  /* opened as one by pt_open_backup(): an increment is fine */
     /* What a refresh, and an empty follower that takes on its primary's identity, set anew: the id under
      * refresh_mutex, which all but its writer take to read it. */
     struct pt_id store_id;
@@ -399,6 +399,9 @@ void pt_held_list_free(struct pt_held_segment **held, size_t count);
 enum peat_status pt_manifest_build(const struct pt_manifest *manifest,
                                    struct pt_held_segment *const *held, struct pt_run ***runs_out);
 void pt_runs_free(struct pt_run **runs, size_t run_count);
+/* A list of its own with a pin on each of @p runs, to be given to pt_runs_free(). PEAT_NO_MEMORY. */
+enum peat_status pt_runs_copy(struct pt_run *const *runs, size_t run_count,
+                              struct pt_run ***copy_out);
 
 /* ---- checkpoint.c ---- */
 
@@ -470,6 +473,10 @@ void pt_syncer_stop(struct peat_db *db);
  * the next region ready now. */
 void pt_syncer_note(struct peat_db *db, bool prepare);
 
+/* A stack of @p runs below one empty buffer, which goes on at @p start. It is the caller's. PEAT_NO_MEMORY. */
+enum peat_status pt_stack_begin(struct peat_db *db, size_t capacity, uint64_t hash_seed,
+                                const struct pt_log_point *start, struct pt_run *const *runs,
+                                size_t run_count, struct pt_stack **stack_out);
 /* The first stack, with one empty buffer. */
 enum peat_status pt_first_stack(struct peat_db *db, struct pt_run *const *runs, size_t run_count,
                                 const struct pt_log_point *start);

@@ -26,15 +26,11 @@ struct pt_kept *pt_kept_new(const struct pt_manifest_kept *row, struct peat_byte
 enum peat_status pt_kept_pin_runs(struct pt_kept *kept, struct pt_run *const *runs,
                                   size_t run_count)
 {
-    kept->runs = pt_calloc(run_count + 1, sizeof(struct pt_run *));
-    if (kept->runs == NULL)
-        return pt_fail(PEAT_NO_MEMORY, "list of %zu runs", run_count);
-    for (size_t i = 0; i < run_count; i++) {
-        kept->runs[i] = runs[i];
-        pt_run_pin(runs[i]);
-    }
-    kept->run_count = run_count;
-    return PEAT_OK;
+    enum peat_status status = pt_runs_copy(runs, run_count, &kept->runs);
+
+    if (status == PEAT_OK)
+        kept->run_count = run_count;
+    return status;
 }
 
 void pt_kept_free(struct pt_kept *kept)

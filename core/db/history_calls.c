@@ -153,18 +153,9 @@ static enum peat_status state_stack(struct peat_db *db, struct pt_run *const *ru
                                     size_t run_count, uint64_t commit, struct pt_stack **stack_out)
 {
     struct pt_log_point start = {.commit = commit};
-    struct pt_held_buffer *buffer = NULL;
-    enum peat_status status;
 
-    *stack_out = NULL;
-    status = pt_held_buffer_open(pt_write_buffer_capacity_for(0, 0), 0, pt_hash_seed(db), &start,
-                                 &db->buffer_memory, &buffer);
-    if (status == PEAT_OK)
-        status =
-            pt_stack_new(&buffer, 1, runs, run_count,
-                         atomic_load_explicit(&db->generation, memory_order_acquire), stack_out);
-    pt_held_buffer_unpin(buffer); /* the stack's now */
-    return status;
+    return pt_stack_begin(db, pt_write_buffer_capacity_for(0, 0), pt_hash_seed(db), &start, runs,
+                          run_count, stack_out);
 }
 
 /* In a reader: the segments that are open in any stack, with refresh_mutex held, so that none goes. */

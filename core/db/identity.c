@@ -63,11 +63,15 @@ enum peat_status peat_identity_get(struct peat_db *db, struct peat_identity *ide
 static enum peat_status check_empty(struct peat_db *db, const struct pt_log_point *end)
 {
     size_t kept_count;
+    size_t run_count;
 
+    pt_mutex_lock(&db->checkpointer.install_mutex);
+    run_count = db->installed_count;
+    pt_mutex_unlock(&db->checkpointer.install_mutex);
     pt_mutex_lock(&db->history.mutex);
     kept_count = db->history.count;
     pt_mutex_unlock(&db->history.mutex);
-    if (end->commit == 0 && end->position == 0 && db->installed_count == 0 && kept_count <= 1)
+    if (end->commit == 0 && end->position == 0 && run_count == 0 && kept_count <= 1)
         return PEAT_OK;
     return pt_fail(PEAT_INVALID,
                    "%s was made by itself and is not empty: make it anew of a backup of the store "
@@ -82,22 +86,18 @@ static enum peat_status adopt_job(struct peat_db *db, void *context)
     const struct pt_identity *identity = context;
     struct pt_history_change change = {.identity = identity};
     struct pt_log_point end = pt_log_point(db->log);
-    struct pt_held_buffer *buffer = NULL;
     struct pt_stack *stack = NULL;
     enum peat_status status = check_empty(db, &end);
 
     if (status == PEAT_OK)
-        status = pt_held_buffer_open(pt_buffer_capacity(db, 0, 0), 0, identity->hash_seed, &end,
-                                     &db->buffer_memory, &buffer);
-    if (status == PEAT_OK)
-        status = pt_stack_new(&buffer, 1, NULL, 0, 0, &stack);
+        status = pt_stack_begin(db, pt_buffer_capacity(db, 0, 0), identity->hash_seed, &end, NULL,
+                                0, &stack);
     if (status == PEAT_OK)
         status = pt_checkpoint_replace(db, stack, &end, &change);
     if (status == PEAT_OK)
-        db->queue.active = buffer;
+        db->queue.active = stack->buffers[0]; /* the stack is the shelf's now */
     else
         pt_stack_free(stack);
-    pt_held_buffer_unpin(buffer); /* the stack's now */
     return status;
 }
 

@@ -84,9 +84,8 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
     return status;
 }
 
-/* A list of its own with a pin on each run. */
-static enum peat_status copy_runs(struct pt_run *const *runs, size_t run_count,
-                                  struct pt_run ***copy_out)
+enum peat_status pt_runs_copy(struct pt_run *const *runs, size_t run_count,
+                              struct pt_run ***copy_out)
 {
     struct pt_run **copy = pt_calloc(run_count + 1, sizeof(struct pt_run *));
 
@@ -156,7 +155,7 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
     status = sync_for_feeds(db);
     if (status < 0)
         return status;
-    status = copy_runs(runs, run_count, &copy);
+    status = pt_runs_copy(runs, run_count, &copy);
     if (status == PEAT_OK)
         status = write_manifest(db, runs, run_count, &start, generation, change, &plan, &feeds,
                                 &superblock, &extent);

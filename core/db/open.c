@@ -157,26 +157,37 @@ static void db_free(struct peat_db *db)
     pt_free(db);
 }
 
+enum peat_status pt_stack_begin(struct peat_db *db, size_t capacity, uint64_t hash_seed,
+                                const struct pt_log_point *start, struct pt_run *const *runs,
+                                size_t run_count, struct pt_stack **stack_out)
+{
+    struct pt_held_buffer *buffer = NULL;
+    enum peat_status status =
+        pt_held_buffer_open(capacity, 0, hash_seed, start, &db->buffer_memory, &buffer);
+
+    *stack_out = NULL;
+    if (status == PEAT_OK)
+        status =
+            pt_stack_new(&buffer, 1, runs, run_count,
+                         atomic_load_explicit(&db->generation, memory_order_acquire), stack_out);
+    pt_held_buffer_unpin(buffer); /* the stack's now */
+    return status;
+}
+
 enum peat_status pt_first_stack(struct peat_db *db, struct pt_run *const *runs, size_t run_count,
                                 const struct pt_log_point *start)
 {
-    struct pt_held_buffer *buffer = NULL;
-    struct pt_stack *stack = NULL;
-    size_t capacity = pt_buffer_capacity(db, 0, 0);
-    enum peat_status status =
-        pt_held_buffer_open(capacity, 0, pt_hash_seed(db), start, &db->buffer_memory, &buffer);
+    struct pt_stack *stack;
+    enum peat_status status = pt_stack_begin(db, pt_buffer_capacity(db, 0, 0), pt_hash_seed(db),
+                                             start, runs, run_count, &stack);
 
-    if (status == PEAT_OK)
-        status = pt_stack_new(&buffer, 1, runs, run_count,
-                              atomic_load_explicit(&db->generation, memory_order_relaxed), &stack);
-    if (status == PEAT_OK) {
-        pt_mutex_lock(&db->shelf.mutex);
-        pt_shelf_publish_locked(&db->shelf, stack);
-        db->queue.active = buffer;
-        pt_mutex_unlock(&db->shelf.mutex);
-    }
-    pt_held_buffer_unpin(buffer); /* the stack's now */
-    return status;
+    if (status < 0)
+        return status;
+    pt_mutex_lock(&db->shelf.mutex);
+    pt_shelf_publish_locked(&db->shelf, stack);
+    db->queue.active = stack->buffers[0];
+    pt_mutex_unlock(&db->shelf.mutex);
+    return PEAT_OK;
 }
 
 /* ---- A new store ---- */

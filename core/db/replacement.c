@@ -18,22 +18,6 @@ static enum peat_status flush_rest(struct peat_db *db)
     return status == PEAT_DONE ? PEAT_OK : status;
 }
 
-/* The stack that is shown afterwards, on top of it an empty buffer that goes on behind the jump. */
-static enum peat_status make_stack(struct peat_db *db, struct pt_replacement *replacement)
-{
-    struct pt_held_buffer *buffer = NULL;
-    enum peat_status status =
-        pt_held_buffer_open(pt_buffer_capacity(db, 0, 0), 0, replacement->hash_seed,
-                            &replacement->jump.point, &db->buffer_memory, &buffer);
-
-    if (status == PEAT_OK)
-        status = pt_stack_new(&buffer, 1, replacement->runs, replacement->run_count, 0,
-                              &replacement->stack);
-    replacement->buffer = buffer;
-    pt_held_buffer_unpin(buffer); /* the stack's now */
-    return status;
-}
-
 /* ---- Collections ---- */
 
 static int id_order(const void *left, const void *right)
@@ -99,7 +83,9 @@ static enum peat_status prepare(struct peat_db *db, struct pt_replacement *repla
     if (status == PEAT_OK)
         status = pt_log_jump_prepare(db->log, &replacement->behind, &replacement->jump);
     if (status == PEAT_OK)
-        status = make_stack(db, replacement);
+        status = pt_stack_begin(db, pt_buffer_capacity(db, 0, 0), replacement->hash_seed,
+                                &replacement->jump.point, replacement->runs, replacement->run_count,
+                                &replacement->stack);
     if (status == PEAT_OK)
         status = read_catalogue(db, replacement);
     return status;
@@ -108,8 +94,8 @@ static enum peat_status prepare(struct peat_db *db, struct pt_replacement *repla
 /* The leader's state, which waits for us: as after a commit. */
 static void go_on(struct peat_db *db, struct pt_replacement *replacement)
 {
+    db->queue.active = replacement->stack->buffers[0];
     replacement->stack = NULL; /* the shelf's now */
-    db->queue.active = replacement->buffer;
     db->queue.commit = replacement->jump.point.commit;
     db->queue.time_us = replacement->jump.point.time_us;
     pt_merge_forget(db);

@@ -31,9 +31,9 @@ struct pt_replacement {
     struct pt_history_change change;
 
     struct pt_log_jump jump;
-    struct pt_held_buffer *buffer; /* the active one afterwards; borrowed from the stack */
-    struct pt_stack *stack;        /* what will be shown; owned until it is published */
-    uint64_t *ids;                 /* owned: the collections that there will be, ascending */
+    /* What will be shown, with the active buffer; owned until it is published. */
+    struct pt_stack *stack;
+    uint64_t *ids; /* owned: the collections that there will be, ascending */
     size_t id_count;
 };
 

@@ -4,7 +4,6 @@
  * After commit C it is commit C+1, which is in no record (replacement.h). What it replaces shows C
  * without a log, and is kept.
  */
-#include "core/base/alloc.h"
 #include "core/base/clock.h"
 #include "core/db/db.h"
 #include "core/db/replacement.h"
@@ -30,15 +29,8 @@ static enum peat_status find_state_locked(struct peat_db *db, const struct rever
     if ((kept->row.flags & PT_KEPT_DAMAGED) != 0)
         return pt_fail(PEAT_CORRUPT, "the kept state of generation %" PRIu64 " is damaged",
                        kept->row.generation);
-    replacement->runs = pt_calloc(kept->run_count + 1, sizeof(struct pt_run *));
-    if (replacement->runs == NULL)
-        return pt_fail(PEAT_NO_MEMORY, "list of %zu runs", kept->run_count);
-    for (size_t i = 0; i < kept->run_count; i++) {
-        replacement->runs[i] = kept->runs[i];
-        pt_run_pin(replacement->runs[i]);
-    }
     replacement->run_count = kept->run_count;
-    return PEAT_OK;
+    return pt_runs_copy(kept->runs, kept->run_count, &replacement->runs);
 }
 
 static enum peat_status find_state(struct peat_db *db, void *context,

@@ -37,30 +37,19 @@ struct peat_seed {
 static enum peat_status pin_installed(struct peat_db *db, struct peat_seed *seed,
                                       struct pt_manifest *rest_out)
 {
-    enum peat_status status = PEAT_OK;
+    enum peat_status status;
 
     pt_mutex_lock(&db->checkpointer.install_mutex);
-    seed->runs = pt_calloc(db->installed_count + 1, sizeof(struct pt_run *));
-    if (seed->runs == NULL) {
-        status = pt_fail(PEAT_NO_MEMORY, "list of %zu runs", db->installed_count);
-    } else {
-        seed->run_count = db->installed_count;
-        for (size_t i = 0; i < seed->run_count; i++) {
-            seed->runs[i] = db->installed_runs[i];
-            pt_run_pin(seed->runs[i]);
-        }
-    }
+    seed->run_count = db->installed_count;
+    status = pt_runs_copy(db->installed_runs, db->installed_count, &seed->runs);
     seed->at = db->log_start;
     *rest_out = (struct pt_manifest){
         .kind = PT_MANIFEST_STORE,
         .generation = PT_SEED_GENERATION,
         .next_segment_id = atomic_load_explicit(&db->next_segment_id, memory_order_relaxed),
         .next_collection_id = atomic_load_explicit(&db->catalogue->next_id, memory_order_relaxed),
-        .log = db->log_start};
+        .log = pt_log_point_nowhere(&db->log_start)};
     pt_mutex_unlock(&db->checkpointer.install_mutex);
-    rest_out->log.region = (struct pt_extent){0, 0};
-    memset(&rest_out->log.nonce, 0, sizeof(rest_out->log.nonce));
-    rest_out->log.offset = 0;
     return status;
 }
 

@@ -5,6 +5,7 @@
 #include "core/db/pinned.h"
 
 #include "core/arena/process_locks.h"
+#include "core/db/identity.h"
 
 enum { STRUCT_SIZE_MAX = 4096 }; /* bytes: above, it is surely not set */
 
@@ -188,6 +189,7 @@ static void fill_counters(struct peat_db *db, struct peat_stats *stats)
 
 enum peat_status peat_stats_get(struct peat_db *db, struct peat_stats *stats)
 {
+    struct pt_identity identity;
     struct peat_stats all;
     size_t size;
 
@@ -197,9 +199,8 @@ enum peat_status peat_stats_get(struct peat_db *db, struct peat_stats *stats)
     all = (struct peat_stats){.struct_size = size};
     if (size < offsetof(struct peat_stats, generation) || size > STRUCT_SIZE_MAX)
         return pt_fail(PEAT_INVALID, "struct_size of the statistics is not set (it is %zu)", size);
-    pt_mutex_lock(&db->refresh_mutex); /* a refresh writes the id anew */
-    memcpy(all.store_id, db->store_id.bytes, sizeof(all.store_id));
-    pt_mutex_unlock(&db->refresh_mutex);
+    identity = pt_identity_get(db);
+    memcpy(all.store_id, identity.store_id.bytes, sizeof(all.store_id));
     all.generation = atomic_load_explicit(&db->generation, memory_order_relaxed);
     fill_stack(db, &all);
     fill_history(db, &all);

@@ -10,7 +10,9 @@
 enum {
     GROUP_MAX = 256, /* records that are applied by one call */
     SYNC_US = 1000000,
-    LASTED_US = 5000000 /* following for so long is of use by itself */
+    ACK_US = 2000,        /* so often what nobody waits for is acknowledged */
+    ACK_LATE_US = 500000, /* and so late, when nothing more comes */
+    LASTED_US = 5000000   /* following for so long is of use by itself */
 };
 
 struct pt_follower_session {
@@ -26,6 +28,10 @@ struct pt_follower_session {
     char unlike
         [PT_PEER_WORDS_MAX]; /* why the primary's states are not for this store; "": they are */
     uint64_t taken;          /* bytes of records that came */
+    uint64_t told_taken;     /* as the last acknowledgement had it */
+    uint64_t told_durable;   /* likewise */
+    uint64_t told_us;        /* when that was */
+    uint64_t ack_due_us;     /* when the next one goes; 0: there is nothing to tell */
     struct pt_branch ours;   /* as HELLO has it */
     uint64_t begun;          /* the newest commit that was there before it followed */
     uint64_t received;
@@ -146,7 +152,7 @@ static void greet(struct pt_follower_session *session, uint64_t now_us)
         return;
     }
     session->begun = session->received = session->applied = session->durable =
-        hello.position.commit;
+        session->told_durable = hello.position.commit;
     pt_peer_send(&session->base, PT_MESSAGE_HELLO, &piece, 1, now_us);
     session->greeted = true;
     /* The primary opens a feed, and cannot say anything meanwhile. */
@@ -299,6 +305,23 @@ static void acknowledge(struct pt_follower_session *session, uint64_t now_us)
 
     if (pt_ack_encode(&ack, &body) == NULL)
         pt_peer_send(&session->base, PT_MESSAGE_ACK, &piece, 1, now_us);
+    session->told_taken = session->taken;
+    session->told_durable = session->durable;
+    session->told_us = now_us;
+    session->ack_due_us = 0;
+}
+
+/* A primary waits for what is durable, and for credit. The rest is told of many frames at once: each acknowledgement
+ * wakes two threads there, beside those that send. Late is not soon, since nng's clock is busy for a millisecond, and
+ * keeps its streams waiting, whenever a time limit that was asked for passes, also one of what has long been done. */
+static void acknowledge_soon(struct pt_follower_session *session, uint64_t now_us)
+{
+    if (session->durable != session->told_durable ||
+        session->taken - session->told_taken >= session->window_size / 4 ||
+        now_us - session->told_us >= ACK_US)
+        acknowledge(session, now_us);
+    else
+        session->ack_due_us = session->told_us + ACK_LATE_US;
 }
 
 /* What became of a call of peat_apply() that failed. */
@@ -372,7 +395,7 @@ static void records_take(struct pt_follower_session *session, const struct pt_fr
         count -= taken;
     }
     session->taken += frame->body.size;
-    acknowledge(session, now_us);
+    acknowledge_soon(session, now_us);
 }
 
 static void part_take(struct pt_follower_session *session, const struct pt_frame *frame,
@@ -391,7 +414,7 @@ static void part_take(struct pt_follower_session *session, const struct pt_frame
     if (status == PEAT_DONE)
         group_apply(session, 1, now_us);
     session->taken += frame->body.size;
-    acknowledge(session, now_us);
+    acknowledge_soon(session, now_us);
 }
 
 /* ---- Receiving ---- */
@@ -425,10 +448,15 @@ void pt_follower_session_receive(struct pt_follower_session *session, const void
 
 uint64_t pt_follower_session_step(struct pt_follower_session *session, uint64_t now_us)
 {
+    uint64_t due_us;
+
     if (!session->greeted && session->base.end == PT_PEER_GOES_ON &&
         pt_channel_is_ready(session->base.channel))
         greet(session, now_us);
     if (pt_follower_session_is_following(session) && now_us >= session->sync_due_us)
         sync_applied(session, now_us);
-    return pt_peer_tick(&session->base, now_us);
+    if (session->ack_due_us != 0 && now_us >= session->ack_due_us)
+        acknowledge(session, now_us);
+    due_us = pt_peer_tick(&session->base, now_us);
+    return session->ack_due_us != 0 && session->ack_due_us < due_us ? session->ack_due_us : due_us;
 }

@@ -182,6 +182,27 @@ static void name_note(struct connection *connection)
 
 static void piece_sent(void *context, enum peat_status status);
 
+static void broken_set(struct connection *connection)
+{
+    connection->broken = true;
+    pt_peer_cut(pt_primary_session_base(connection->session), "nothing could be sent");
+    pt_stream_shut(connection->stream);
+}
+
+/* Send what goes at once, from where it lies: to hand it to another thread takes longer than sending it. */
+static void send_at_once(struct connection *connection)
+{
+    struct pt_channel *channel = pt_primary_session_base(connection->session)->channel;
+    struct peat_bytes output = pt_channel_output(channel);
+    size_t size = 0;
+
+    if (connection->sending || connection->broken || output.size == 0)
+        return;
+    if (pt_stream_try(connection->stream, output.data, output.size, &size) != PEAT_OK)
+        broken_set(connection);
+    pt_channel_output_taken(channel, size);
+}
+
 /* Send what there is, unless something is under way. With the connection's mutex held. */
 static void flush(struct connection *connection)
 {
@@ -213,6 +234,9 @@ static void step(struct connection *connection)
     const struct pt_peer *base = pt_primary_session_base(connection->session);
 
     (void)pt_primary_session_step(connection->session, pt_now_us());
+    send_at_once(connection);
+    /* What comes after that goes a piece at a time, so that a follower that takes much does not keep others waiting. */
+    (void)pt_primary_session_step(connection->session, pt_now_us());
     flush(connection);
     if (!connection->sending && pt_primary_session_has_all(connection->session))
         commit_want(connection->primary);
@@ -229,9 +253,7 @@ static void piece_sent(void *context, enum peat_status status)
     if (status == PEAT_OK) {
         step(connection);
     } else {
-        connection->broken = true;
-        pt_peer_cut(pt_primary_session_base(connection->session), "nothing could be sent");
-        pt_stream_shut(connection->stream);
+        broken_set(connection);
     }
     pthread_cond_broadcast(&connection->idle);
     pthread_mutex_unlock(&connection->mutex);

@@ -6,7 +6,9 @@
  *  3. Closing: first the stream, dialer or listener is closed, then its aios are stopped, which waits for callbacks, then they are
  *     freed, and only then what they worked on. nng's clock may just be about to end an operation whose time is up: stopping
  *     its aio does not wait for that, freeing it does; else the clock finds what is gone, and nng ends the process.
- *  4. nng starts threads, and does not survive fork(): a process that forks does so before.
+ *  4. When a time limit passes, also that of an operation that has long been done, nng's clock is busy for up to a millisecond
+ *     and keeps other operations waiting: so limits are long, and what is due sooner waits for something that comes.
+ *  5. nng starts threads, and does not survive fork(): a process that forks does so before.
  */
 #include "repl/stream.h"
 
@@ -20,6 +22,7 @@ struct pt_stream {
     nng_aio *receiving;
     nng_aio *sending;
     nng_aio *writing;
+    nng_aio *trying;
     const uint8_t *rest; /* of what is being sent */
     size_t rest_size;
     unsigned send_timeout_ms;
@@ -113,6 +116,7 @@ static enum peat_status stream_new(nng_stream *taken, struct pt_stream **stream_
 
     if (stream != NULL && nng_aio_alloc(&stream->receiving, NULL, NULL) == 0 &&
         nng_aio_alloc(&stream->writing, NULL, NULL) == 0 &&
+        nng_aio_alloc(&stream->trying, NULL, NULL) == 0 &&
         nng_aio_alloc(&stream->sending, send_finished, stream) == 0) {
         stream->stream = taken;
         *stream_out = stream;
@@ -121,6 +125,7 @@ static enum peat_status stream_new(nng_stream *taken, struct pt_stream **stream_
     if (stream != NULL) {
         nng_aio_free(stream->receiving);
         nng_aio_free(stream->writing);
+        nng_aio_free(stream->trying);
     }
     free(stream);
     nng_stream_free(taken);
@@ -238,6 +243,25 @@ void pt_stream_send(struct pt_stream *stream, const void *bytes, size_t size, un
     send_rest(stream);
 }
 
+/* nng writes what goes at once on the caller's thread, and an aio without a callback wakes nobody; what does not go at
+ * all is taken back. */
+enum peat_status pt_stream_try(struct pt_stream *stream, const void *bytes, size_t size,
+                               size_t *size_out)
+{
+    nng_iov part = {(void *)(uintptr_t)bytes, size};
+    const char *why = NULL;
+    int error;
+
+    (void)nng_aio_set_iov(stream->trying, 1, &part); /* one part always fits */
+    nng_aio_set_timeout(stream->trying, NNG_DURATION_INFINITE);
+    nng_stream_send(stream->stream, stream->trying);
+    nng_aio_cancel(stream->trying);
+    nng_aio_wait(stream->trying);
+    *size_out = nng_aio_count(stream->trying);
+    error = nng_aio_result(stream->trying);
+    return error == NNG_ECANCELED ? PEAT_OK : status_of(error, &why);
+}
+
 enum peat_status pt_stream_write(struct pt_stream *stream, const void *bytes, size_t size,
                                  unsigned timeout_ms)
 {
@@ -271,9 +295,11 @@ void pt_stream_close(struct pt_stream *stream)
     nng_stream_close(stream->stream);
     nng_aio_stop(stream->receiving);
     nng_aio_stop(stream->writing);
+    nng_aio_stop(stream->trying);
     nng_aio_stop(stream->sending);
     nng_aio_free(stream->receiving);
     nng_aio_free(stream->writing);
+    nng_aio_free(stream->trying);
     nng_aio_free(stream->sending);
     nng_stream_free(stream->stream);
     free(stream);

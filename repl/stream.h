@@ -46,7 +46,11 @@ enum peat_status pt_stream_receive(struct pt_stream *stream, void *bytes, size_t
 /* All of the bytes, which must stay until @p done is called, on another thread. One at a time. */
 void pt_stream_send(struct pt_stream *stream, const void *bytes, size_t size, unsigned timeout_ms,
                     void (*done)(void *context, enum peat_status status), void *context);
-/* The same, and wait until they are gone, or PEAT_TIMEOUT: no other thread is woken for it. Fails as
+/* As many of the bytes as go at once, perhaps none: nobody waits, and no other thread is woken. Not beside
+ * pt_stream_send(). Fails as pt_stream_receive(). */
+enum peat_status pt_stream_try(struct pt_stream *stream, const void *bytes, size_t size,
+                               size_t *size_out);
+/* All of the bytes, and wait until they are gone, or PEAT_TIMEOUT: no other thread is woken for it. Fails as
  * pt_stream_receive(). One thread at a time. */
 enum peat_status pt_stream_write(struct pt_stream *stream, const void *bytes, size_t size,
                                  unsigned timeout_ms);

@@ -225,6 +225,7 @@ static void *follower_run(void *context)
     uint64_t seed;
     bool over = false;
 
+    (void)pthread_setname_np(pthread_self(), "peat-follow");
     randombytes_buf(&seed, sizeof(seed));
     pt_redial_init(&redial, seed);
     while (!over && !atomic_load(&follower->stopping)) {

@@ -302,6 +302,7 @@ static void *reader_run(void *context)
     uint8_t bytes[64 << 10];
     bool goes_on = true;
 
+    (void)pthread_setname_np(pthread_self(), "peat-session");
     while (goes_on) {
         const char *why = "";
         size_t size;
@@ -418,6 +419,7 @@ static void *listener_run(void *context)
     struct listener *listener = context;
     struct peat_primary *primary = listener->primary;
 
+    (void)pthread_setname_np(pthread_self(), "peat-listen");
     while (!atomic_load(&primary->stopping)) {
         const char *why = "";
         struct pt_stream *stream = NULL;
@@ -455,6 +457,7 @@ static void *waker_run(void *context)
     struct connection *pinned[FOLLOWERS_MAX + STRANGERS_MAX];
     uint64_t newest = 0;
 
+    (void)pthread_setname_np(pthread_self(), "peat-ship");
     while (!atomic_load(&primary->stopping)) {
         unsigned wait_ms = is_wanted(primary) ? LOOK_MS : 0;
         /* The newest before anyone looks: what comes later ends the next wait at once. */

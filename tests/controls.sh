@@ -36,7 +36,7 @@ for source in core/*/*.c wal/*.c; do
     compile "$source" "$work/objects/$(basename "$source" .c).o" || exit 1
 done
 for name in $helpers torture log_harness test_log_crash test_faults test_power_cut test_processes \
-    test_apply test_file test_superblock reader_process oracle compare; do
+    test_apply test_file test_superblock reader_process oracle compare pair; do
     compile "tests/$name.c" "$work/objects/tests_$name.o" || exit 1
 done
 
@@ -60,7 +60,7 @@ build() {
     done
     together "$1" torture "$helpers" && together "$1" test_log_crash 'log_harness support' &&
         together "$1" test_faults "$helpers" && together "$1" test_power_cut "$helpers" &&
-        together "$1" test_apply support && together "$1" test_file support &&
+        together "$1" test_apply 'pair support' && together "$1" test_file support &&
         together "$1" test_superblock support &&
         together "$1" test_processes 'reader_process oracle compare support'
 }

@@ -460,6 +460,12 @@ static void require_filled(const struct peat_snapshot *snapshot, uint64_t seed)
     peat_iterator_close(iterator);
 }
 
+/* Bytes of disk but for the log and the reserve, whose sizes at rest depend on when the merger came to look. */
+static uint64_t allocated_of(const struct peat_stats *stats)
+{
+    return stats->allocated_size - stats->log_size - stats->reserve_size;
+}
+
 static void space_is_given_back_after_a_drop(void **state)
 {
     struct pt_fixture *fixture = *state;
@@ -469,7 +475,8 @@ static void space_is_given_back_after_a_drop(void **state)
 
     fill(db, 1);
     PT_REQUIRE_OK(peat_wait_idle(db, 60000));
-    before = stats_of(db).allocated_size;
+    stats = stats_of(db);
+    before = allocated_of(&stats);
     persist(db, "one");
     fill(db, 100000);
     persist(db, "two");
@@ -478,14 +485,14 @@ static void space_is_given_back_after_a_drop(void **state)
     stats = stats_of(db);
     PT_REQUIRE(stats.history_count == 2);
     PT_REQUIRE(stats.history_size >= 2 * KEYS * VALUE_SIZE);
-    PT_REQUIRE(stats.allocated_size >= before + stats.history_size / 2);
+    PT_REQUIRE(allocated_of(&stats) >= before + stats.history_size / 2);
     PT_REQUIRE(list(db)->entries[0].own_size + list(db)->entries[1].own_size == stats.history_size);
     PT_REQUIRE_OK(peat_history_drop(db, "one", 0));
     PT_REQUIRE_OK(peat_history_drop(db, "two", 0));
     PT_REQUIRE_OK(peat_wait_idle(db, 60000));
     stats = stats_of(db);
     PT_REQUIRE(stats.history_count == 0 && stats.history_size == 0 && stats.pending_size == 0);
-    PT_REQUIRE(stats.allocated_size <= before + before / 4);
+    PT_REQUIRE(allocated_of(&stats) <= before + before / 4);
 }
 
 static void what_a_newer_state_shares_costs_nothing(void **state)

@@ -61,6 +61,7 @@ void pt_peer_stop(struct pt_peer *peer, enum pt_peer_end end, enum pt_bye_code c
     va_end(arguments);
     if (!pt_channel_is_ready(peer->channel))
         return;
+    peer->has_last_words = true;
     bye.words = pt_peer_words(peer->words, words);
     if (pt_bye_encode(&bye, body, sizeof(body), &piece.size) == NULL &&
         pt_channel_send(peer->channel, PT_MESSAGE_BYE, &piece, 1, now_us) == PEAT_OK)

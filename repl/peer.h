@@ -43,6 +43,7 @@ struct pt_peer {
     uint64_t ping_due_us;        /* when the next one goes */
     struct peat_position theirs; /* the newest that the peer has told of itself */
     enum pt_peer_end end;
+    bool has_last_words;           /* it ended, and what is left to send still goes out */
     char words[PT_PEER_WORDS_MAX]; /* why it ended */
 };
 

@@ -7,7 +7,8 @@
  *     themselves what was committed meanwhile, and those that wait for credit have enough.
  *  2. A connection's mutex guards its session. The list's mutex comes after it, and nobody who holds it takes another
  *     one: who walks the list pins what it needs, and lets the list go.
- *  3. Whose session has ended, wherever, is shut when its last words have gone: so its reader, who waits for bytes, learns of it.
+ *  3. Whose session has ended, wherever, is shut when its last words have gone, and at once where it has none, as a silent peer's: so its
+ *     reader, who waits for bytes, learns of it.
  *  4. Whoever lets the last pin go frees a connection. Its reader holds one until its session has ended and the stream is shut.
  */
 #include "repl/peat_repl.h"
@@ -240,7 +241,7 @@ static void step(struct connection *connection)
     flush(connection);
     if (!connection->sending && pt_primary_session_has_all(connection->session))
         commit_want(connection->primary);
-    if (base->end != PT_PEER_GOES_ON && !connection->sending) /* (3) */
+    if (base->end != PT_PEER_GOES_ON && (!connection->sending || !base->has_last_words)) /* (3) */
         pt_stream_shut(connection->stream);
 }
 

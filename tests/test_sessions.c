@@ -565,6 +565,29 @@ static void a_large_frame_on_a_slow_line_is_no_silence_but_a_trickle_is(void **s
     assert_in_range(heard_for(1), 3, 4);
 }
 
+static void a_peer_is_told_why_unless_it_has_fallen_silent(void **state)
+{
+    struct peat_db *db = pt_test_store_make("primary", 0);
+    struct scene *scene;
+    (void)state;
+
+    for (unsigned silent = 0; silent < 2; silent++) {
+        scene = primary_begin(db);
+        hello(scene, "one", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+        assert_int_equal(scene->base->end, PT_PEER_GOES_ON);
+        if (silent == 1) {
+            scene->now_us += PT_PEER_SILENCE_US;
+            session_step(scene);
+        } else {
+            say(scene, PT_MESSAGE_WELCOME, "", 0);
+        }
+        assert_int_equal(scene->base->end, PT_PEER_LOST);
+        assert_int_equal(scene->base->has_last_words, silent == 0);
+        scene_end(scene);
+    }
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 /* ---- A follower's ---- */
 
 static void a_follower_dials_again_soon_only_after_what_was_of_use(void **state)
@@ -658,6 +681,7 @@ int main(void)
         cmocka_unit_test(who_has_anything_beyond_the_fork_has_parted_and_who_has_not_follows),
         cmocka_unit_test(a_follower_follows_nobody_whose_epoch_is_over),
         cmocka_unit_test(a_large_frame_on_a_slow_line_is_no_silence_but_a_trickle_is),
+        cmocka_unit_test(a_peer_is_told_why_unless_it_has_fallen_silent),
         cmocka_unit_test(a_follower_dials_again_soon_only_after_what_was_of_use),
         cmocka_unit_test(a_follower_waits_longer_for_its_welcome_than_for_a_ping),
         cmocka_unit_test(a_follower_takes_nothing_before_it_is_welcome),

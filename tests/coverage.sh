@@ -86,7 +86,7 @@ run_all() {
     find . -name '*.gcda' -exec rm -f {} +
     # shellcheck disable=SC2046 # a list
     PEAT_SECONDS=2 PEAT_STEPS=4000 PEAT_ROUNDS=30 PEAT_FLIPS=400 PEAT_TRIALS=100 PEAT_COPIES=20 PEAT_POSITIONS=48 \
-        PEAT_MEGABYTES=16 PEAT_WORLDS=300 run $(programs)
+        PEAT_MEGABYTES=16 PEAT_WORLDS=300 PEAT_CYCLES=40 run $(programs)
     # What is left, for the campaigns, two of which run at a time; the kills go by number.
     share=$(((seconds - $(date +%s) + begin) / 2))
     [ $share -ge 20 ] || share=20

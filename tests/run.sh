@@ -29,6 +29,8 @@ missing_packages() {
     [ -e /usr/include/sodium.h ] || echo libsodium-dev
     [ -e /usr/include/nng/nng.h ] || echo libnng-dev
     [ -e /usr/include/cmocka.h ] || echo libcmocka-dev
+    [ -e /sbin/ip ] || echo iproute2 # for tests/test_network
+    [ -e /usr/sbin/iptables ] || echo iptables
 }
 
 install_missing() {

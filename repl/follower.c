@@ -42,12 +42,61 @@ struct peat_follower {
     bool is_over;             /* the thread does nothing any more */
     struct pt_stream *stream; /* NULL: there is no connection */
     enum peat_follower_state state;
+    uint64_t state_us; /* when it came into that */
+    uint64_t heard_us; /* when the primary was heard last */
     struct peat_position primary;
     uint64_t connections;
     uint64_t seed_count;
     struct peat_seeding_info seeding;
     char words[PT_PEER_WORDS_MAX];
+    uint64_t failed_dials;
+    uint64_t damaged;
+    uint64_t records; /* of the connections before this one */
+    uint64_t session_records;
+    uint64_t sent_size;
+    uint64_t received_size;
+    /* The thread's, then its joiner's: */
+    void (*event)(void *context, const struct peat_follower_event *event);
+    void *event_context;
+    enum peat_follower_state told; /* of the last event */
+    char told_words[PT_PEER_WORDS_MAX];
 };
+
+/* ---- States ---- */
+
+static void state_set_locked(struct peat_follower *follower, enum peat_follower_state state)
+{
+    if (follower->state != state)
+        follower->state_us = pt_now_us();
+    follower->state = state;
+}
+
+static bool is_connected(enum peat_follower_state state)
+{
+    return state == PEAT_FOLLOWER_FOLLOWING || state == PEAT_FOLLOWER_SEEDING;
+}
+
+/* An event, if the state is another one than was told, or has another reason. */
+static void state_tell(struct peat_follower *follower)
+{
+    struct peat_follower_event event = {.struct_size = sizeof(event), .before = follower->told};
+    char words[PT_PEER_WORDS_MAX] = "";
+
+    pthread_mutex_lock(&follower->mutex);
+    event.state = follower->state;
+    if (!is_connected(event.state)) /* else these are the last connection's */
+        (void)strcpy(words, follower->words);
+    pthread_mutex_unlock(&follower->mutex);
+    if (event.state == event.before && strcmp(words, follower->told_words) == 0)
+        return;
+    follower->told = event.state;
+    (void)strcpy(follower->told_words, words);
+    if (follower->event == NULL)
+        return;
+    event.words = words;
+    (void)peat_position_get(follower->db, &event.position);
+    follower->event(follower->event_context, &event);
+}
 
 /* ---- One connection ---- */
 
@@ -61,6 +110,9 @@ static enum peat_status flush(struct peat_follower *follower, struct pt_channel 
         return PEAT_OK;
     status = pt_stream_write(follower->stream, output.data, output.size, SEND_MS);
     pt_channel_output_taken(channel, output.size);
+    pthread_mutex_lock(&follower->mutex);
+    follower->sent_size += output.size;
+    pthread_mutex_unlock(&follower->mutex);
     return status;
 }
 
@@ -70,14 +122,18 @@ static void status_note(struct peat_follower *follower, struct pt_follower_sessi
 
     pthread_mutex_lock(&follower->mutex);
     if (pt_follower_session_is_following(session))
-        follower->state = PEAT_FOLLOWER_FOLLOWING;
+        state_set_locked(follower, PEAT_FOLLOWER_FOLLOWING);
     if (pt_follower_session_is_seeding(session))
-        follower->state = PEAT_FOLLOWER_SEEDING;
+        state_set_locked(follower, PEAT_FOLLOWER_SEEDING);
     peat_seeding_about(follower->taker.seeding, &follower->seeding);
     follower->seed_count = follower->taker.count;
     if (base->theirs.position > 0) /* else what the connection before said is the newest known */
         follower->primary = base->theirs;
+    follower->session_records = base->records;
+    follower->heard_us = base->heard_us;
     pthread_mutex_unlock(&follower->mutex);
+    if (base->end == PT_PEER_GOES_ON)
+        state_tell(follower);
 }
 
 /* How long to wait for bytes. */
@@ -105,6 +161,9 @@ static enum peat_status listen(struct peat_follower *follower, struct pt_followe
         status = PEAT_OK;
     if (status != PEAT_OK)
         pt_peer_cut(pt_follower_session_base(session), why);
+    pthread_mutex_lock(&follower->mutex);
+    follower->received_size += size;
+    pthread_mutex_unlock(&follower->mutex);
     if (size > 0)
         pt_follower_session_receive(session, bytes, size, now_us);
     *due_us = pt_follower_session_step(session, now_us);
@@ -163,7 +222,7 @@ static bool is_over(enum peat_follower_state state)
 static void ended(struct peat_follower *follower, enum peat_follower_state state, const char *words)
 {
     pthread_mutex_lock(&follower->mutex);
-    follower->state = state;
+    state_set_locked(follower, state);
     (void)snprintf(follower->words, sizeof(follower->words), "%s", words);
     pthread_mutex_unlock(&follower->mutex);
 }
@@ -173,6 +232,17 @@ static void stream_set(struct peat_follower *follower, struct pt_stream *stream)
     pthread_mutex_lock(&follower->mutex);
     follower->stream = stream;
     follower->connections += stream != NULL;
+    follower->heard_us = pt_now_us();
+    pthread_mutex_unlock(&follower->mutex);
+}
+
+/* Add up what the connection has come to. */
+static void count(struct peat_follower *follower, const struct pt_peer *base)
+{
+    pthread_mutex_lock(&follower->mutex);
+    follower->damaged += base->is_damaged;
+    follower->records += base->records;
+    follower->session_records = 0;
     pthread_mutex_unlock(&follower->mutex);
 }
 
@@ -190,6 +260,9 @@ static enum pt_redial_cause follow_once(struct peat_follower *follower)
                                           follower->keys.keys, pt_now_us(), &session);
     if (status != PEAT_OK) {
         cause = stream == NULL ? PT_REDIAL_UNANSWERED : PT_REDIAL_OF_NO_USE;
+        pthread_mutex_lock(&follower->mutex);
+        follower->failed_dials += stream == NULL;
+        pthread_mutex_unlock(&follower->mutex);
         pt_stream_close(stream);
         ended(follower, PEAT_FOLLOWER_CONNECTING, why);
         return cause;
@@ -199,6 +272,7 @@ static enum pt_redial_cause follow_once(struct peat_follower *follower)
     cause = pt_follower_session_was_of_use(session) ? PT_REDIAL_OF_USE : PT_REDIAL_OF_NO_USE;
     stream_set(follower, NULL);
     pt_stream_close(stream);
+    count(follower, pt_follower_session_base(session));
     ended(follower, state_of(pt_follower_session_base(session)->end),
           pt_follower_session_base(session)->words);
     pt_follower_session_close(session);
@@ -232,7 +306,9 @@ static void *follower_run(void *context)
         enum pt_redial_cause cause = follow_once(follower);
 
         pt_redial_failed(&redial, cause, pt_now_us());
-        over = is_over(follower->state); /* this thread alone writes it */
+        over = is_over(follower->state);               /* this thread alone writes it */
+        if (over || !atomic_load(&follower->stopping)) /* else that it is stopped is why */
+            state_tell(follower);
         if (!over)
             wait_until(follower, redial.due_us);
     }
@@ -318,20 +394,23 @@ static void follower_free(struct peat_follower *follower)
     free(follower);
 }
 
-enum peat_status peat_follower_start(struct peat_db *db,
-                                     const struct peat_follower_options *options,
+enum peat_status peat_follower_start(struct peat_db *db, const struct peat_follower_options *given,
                                      struct peat_follower **follower_out,
                                      struct peat_repl_error *error_out)
 {
     struct peat_repl_error unwanted;
     struct peat_repl_error *error = error_out == NULL ? &unwanted : error_out;
+    struct peat_follower_options taken;
+    const struct peat_follower_options *options = &taken;
     struct peat_follower *follower;
     enum peat_status status;
 
+    peat_follower_options_init(&taken);
     if (follower_out != NULL)
         *follower_out = NULL;
-    if (db == NULL || options == NULL || follower_out == NULL ||
-        options->struct_size != sizeof(*options))
+    if (db == NULL || given == NULL || follower_out == NULL ||
+        !pt_options_take(&taken, sizeof(taken), given,
+                         offsetof(struct peat_follower_options, event)))
         return pt_repl_fail(error, PEAT_INVALID,
                             "an argument is missing, or its options are not set up");
     if ((peat_flags(db) & PEAT_FOLLOWER) == 0)
@@ -345,6 +424,9 @@ enum peat_status peat_follower_start(struct peat_db *db,
     if (follower == NULL)
         return pt_repl_fail(error, PEAT_NO_MEMORY, "out of memory");
     follower->db = db;
+    follower->event = options->event;
+    follower->event_context = options->event_context;
+    follower->state_us = pt_now_us();
     (void)pthread_mutex_init(&follower->mutex, NULL);
     pt_condition_make(&follower->changed);
     status = follower_make(follower, options, error);
@@ -411,9 +493,11 @@ enum peat_status peat_follower_promote(struct peat_follower *follower, unsigned 
     status = peat_promote(follower->db, 0, epoch_out);
     if (status != PEAT_OK) {
         ended(follower, PEAT_FOLLOWER_FAILED, peat_last_error());
+        state_tell(follower);
         return pt_repl_fail(error, status, "%s", peat_last_error());
     }
     ended(follower, PEAT_FOLLOWER_PROMOTED, "it was promoted");
+    state_tell(follower);
     return PEAT_OK;
 }
 
@@ -446,6 +530,14 @@ void peat_follower_status_get(struct peat_follower *follower,
     status.seed_missing = follower->seeding.missing;
     status.seed_count = follower->seed_count;
     memcpy(status.words, follower->words, sizeof(status.words));
+    status.failed_dials = follower->failed_dials;
+    status.damaged = follower->damaged;
+    status.records = follower->records + follower->session_records;
+    status.sent_size = follower->sent_size;
+    status.received_size = follower->received_size;
+    status.state_us = above(pt_now_us(), follower->state_us);
+    if (follower->stream != NULL)
+        status.silent_us = above(pt_now_us(), follower->heard_us);
     pthread_mutex_unlock(&follower->mutex);
     status.lag_commits = above(status.primary.commit, status.position.commit);
     status.lag_bytes = above(status.primary.position, status.position.position);

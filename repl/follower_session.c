@@ -233,7 +233,7 @@ static void chunk_take(struct pt_follower_session *session, const struct pt_fram
         pt_peer_refuse(&session->base, wrong, now_us);
     } else if (status == PEAT_DONE) {
         session->seeded = true;
-        pt_peer_stop(&session->base, PT_PEER_CLOSED, PT_BYE_CLOSING, now_us,
+        pt_peer_stop(&session->base, PT_PEER_CLOSED, PT_BYE_SEEDED, now_us,
                      "a state was taken; the log behind it comes next");
     } else if (status != PEAT_OK) {
         store_failed(session, status, now_us);
@@ -352,7 +352,9 @@ static void group_apply(struct pt_follower_session *session, size_t count, uint6
         peat_apply(session->base.db, session->group, count, session->durability, &session->applied);
     if (session->durability >= PEAT_DISK)
         session->durable = session->applied;
-    if (status != PEAT_OK)
+    if (status == PEAT_OK)
+        session->base.records += count;
+    else
         apply_failed(session, status, now_us);
 }
 
@@ -435,8 +437,7 @@ static void handle(struct pt_peer *base, const struct pt_frame *frame, uint64_t 
     else if (frame->type == PT_MESSAGE_PART && session->following)
         part_take(session, frame, now_us);
     else
-        pt_peer_stop(base, PT_PEER_LOST, PT_BYE_ERROR, now_us, "a message of type %u out of turn",
-                     frame->type);
+        pt_peer_refuse_type(base, frame->type, now_us);
 }
 
 void pt_follower_session_receive(struct pt_follower_session *session, const void *bytes,

@@ -448,7 +448,7 @@ const char *pt_ping_encode(const struct pt_ping *ping, struct pt_wire_ping *body
 
 static const char *bye_wrong(const struct pt_bye *bye)
 {
-    if (bye->code < PT_BYE_CLOSING || bye->code > PT_BYE_PROMOTED)
+    if (bye->code < PT_BYE_CLOSING || bye->code > PT_BYE_SEEDED)
         return "its code is not known";
     return words_wrong(bye->words);
 }

@@ -52,7 +52,8 @@ enum pt_bye_code {
     PT_BYE_ERROR = 2,
     PT_BYE_DIVERGED = 3, /* chains differ at the same commit */
     PT_BYE_NO_SPACE = 4,
-    PT_BYE_PROMOTED = 5 /* it follows nobody any more */
+    PT_BYE_PROMOTED = 5, /* it follows nobody any more */
+    PT_BYE_SEEDED = 6    /* it has taken a state, and comes back for the log behind it */
 };
 
 /* Flags of HELLO. */

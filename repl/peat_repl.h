@@ -53,6 +53,28 @@ PEAT_API enum peat_status peat_key_make(const char *path, char id_out[PEAT_KEY_I
 
 struct peat_primary;
 
+enum peat_primary_event_kind {
+    PEAT_PRIMARY_CONNECTED,    /* a follower follows: it gets the log */
+    PEAT_PRIMARY_DISCONNECTED, /* one that did, or took a state, does not any more */
+    PEAT_PRIMARY_REFUSED,      /* one that has a key was turned away, or ended before it could be served */
+    PEAT_PRIMARY_SEED_BEGUN,   /* a follower takes a state, since the log that it lacks is gone */
+    PEAT_PRIMARY_SEED_DONE,    /* it has taken it, and comes back for the log behind it */
+    PEAT_PRIMARY_STRANGERS,    /* connections without a key were refused: told at most each ten seconds */
+    PEAT_PRIMARY_FENCED        /* a follower has told of a newer epoch, and the store takes no commits any more */
+};
+
+/** What has happened; valid until the callback returns. */
+struct peat_primary_event {
+    size_t struct_size; /* bytes that are filled in */
+    enum peat_primary_event_kind kind;
+    const char *name;  /* the follower's, as it has told it: any bytes but NUL; "": not known */
+    const char *words; /* why, for a person; "" where there is nothing to say */
+    struct peat_position position; /* of the follower, as it told it last; zeros: it has not */
+    uint64_t count; /* PEAT_PRIMARY_STRANGERS: connections since they were told last; else 1 */
+};
+
+PEAT_API const char *peat_primary_event_name(enum peat_primary_event_kind kind);
+
 struct peat_primary_options {
     size_t struct_size;      /* set by peat_primary_options_init() */
     unsigned flags;          /* PEAT_REPL_INSECURE, or 0 */
@@ -61,6 +83,12 @@ struct peat_primary_options {
     const char *const
         *key_paths; /* files with keys, at most 64: whoever has one of them may follow */
     size_t key_count;
+    /* NULL, or called for each event until peat_primary_stop() returns, on threads of the primary, one at a time. No lock is
+     * held: it may call whatever reads, peat_primary_status_get(), peat_primary_list() and peat_replication_report() among
+     * them, and must not start, stop or promote. Followers wait for it: what takes long is for another thread. The first may
+     * come before peat_primary_start() has returned. */
+    void (*event)(void *context, const struct peat_primary_event *event);
+    void *event_context;
 };
 
 PEAT_API void peat_primary_options_init(struct peat_primary_options *options);
@@ -96,6 +124,14 @@ struct peat_primary_status {
     uint64_t refused;   /* of them, those without a key, with damage, or too many */
     unsigned
         port; /* of the first URL, which may have asked for any with tcp://...:0; 0: it has none */
+    uint64_t turned_away;   /* connections with a key that were not served: why was told to the follower, and by an event */
+    uint64_t damaged;       /* connections with a key that ended over what came: not as it was sent, or nothing that a follower says */
+    uint64_t sent_size;     /* bytes to whoever connected */
+    uint64_t received_size; /* bytes from them */
+    uint64_t sent_records;  /* of log: commits, parts of large ones, seals */
+    uint64_t seeds_begun;   /* states that followers were let take */
+    uint64_t seeds_done;    /* of them, those that were taken whole, one connection after another perhaps */
+    char words[256];        /* why a connection with a key ended last; "": none has */
 };
 
 PEAT_API void peat_primary_status_get(struct peat_primary *primary,
@@ -110,6 +146,13 @@ struct peat_primary_follower {
     uint64_t applied;   /* that its readers see */
     uint64_t lag;       /* commits that its readers do not see yet */
     uint64_t silent_us; /* since it was heard last: at most some three seconds */
+    bool is_seeding;    /* it takes a state: the numbers above are those that it came with */
+    uint64_t connected_us; /* since it connected */
+    uint64_t lag_bytes;    /* of log, between what it told last of itself, each second, and the newest here */
+    uint64_t lag_us;       /* the same, from its newest commit to the newest here, as their clocks went */
+    uint64_t sent_size;    /* bytes, over this connection */
+    uint64_t received_size;
+    uint64_t sent_records; /* of log */
 };
 
 /** Call @p callback for each of them until it returns false; it must not stop the primary. */
@@ -125,6 +168,8 @@ PEAT_API void peat_primary_list(struct peat_primary *primary,
 
 struct peat_follower;
 
+struct peat_follower_event;
+
 struct peat_follower_options {
     size_t struct_size;   /* set by peat_follower_options_init() */
     unsigned flags;       /* PEAT_REPL_INSECURE, or 0 */
@@ -138,6 +183,12 @@ struct peat_follower_options {
     uint64_t window_size; /* bytes that may be under way; default 8 MiB, 64 KiB to 1 TiB */
     uint64_t
         record_size_max; /* bytes: of one batch, as far as memory is given to it; default 1 GiB */
+    /* NULL, or called at each change of state, the first of which is one from PEAT_FOLLOWER_CONNECTING: on the follower's thread,
+     * or in peat_follower_promote(); one at a time, and not after peat_follower_stop() has returned. That it is being stopped is
+     * no event. No lock is held: it may call whatever reads, peat_follower_status_get() and peat_replication_report() among them,
+     * and must not start, stop or promote. Following waits for it. The first may come before peat_follower_start() has returned. */
+    void (*event)(void *context, const struct peat_follower_event *event);
+    void *event_context;
 };
 
 PEAT_API void peat_follower_options_init(struct peat_follower_options *options);
@@ -199,6 +250,15 @@ enum peat_follower_state {
 
 PEAT_API const char *peat_follower_state_name(enum peat_follower_state state);
 
+/** A change of state, or another reason for the same one; valid until the callback returns. */
+struct peat_follower_event {
+    size_t struct_size; /* bytes that are filled in */
+    enum peat_follower_state before;
+    enum peat_follower_state state;
+    const char *words; /* why, for a person; "" for PEAT_FOLLOWER_FOLLOWING and PEAT_FOLLOWER_SEEDING */
+    struct peat_position position; /* of this store */
+};
+
 struct peat_follower_status {
     size_t struct_size; /* bytes that the caller has room for */
     enum peat_follower_state state;
@@ -212,6 +272,13 @@ struct peat_follower_status {
     uint64_t seed_size;    /* bytes of the state that it takes, or has taken; 0: none */
     uint64_t seed_missing; /* of them, that have not come */
     uint64_t seed_count;   /* states that it has taken */
+    uint64_t failed_dials; /* that nobody answered */
+    uint64_t damaged;      /* connections that ended over what came: not as it was sent, or nothing that a primary says */
+    uint64_t received_size; /* bytes, over all connections */
+    uint64_t sent_size;     /* bytes */
+    uint64_t records;       /* of log, that came and were applied: commits, seals */
+    uint64_t state_us;      /* since it came into this state */
+    uint64_t silent_us;     /* since the primary was heard last; 0: there is no connection */
 };
 
 PEAT_API void peat_follower_status_get(struct peat_follower *follower,

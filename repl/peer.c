@@ -79,7 +79,15 @@ struct peat_bytes pt_peer_words(const char *text, char room[PT_WORDS_SIZE_MAX])
 
 void pt_peer_refuse(struct pt_peer *peer, const char *wrong, uint64_t now_us)
 {
+    peer->is_damaged = peer->is_damaged || peer->end == PT_PEER_GOES_ON;
     pt_peer_stop(peer, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
+}
+
+void pt_peer_refuse_type(struct pt_peer *peer, uint8_t type, uint64_t now_us)
+{
+    peer->is_damaged = peer->is_damaged || peer->end == PT_PEER_GOES_ON;
+    pt_peer_stop(peer, PT_PEER_LOST, PT_BYE_ERROR, now_us, "a message of type %u out of turn",
+                 type);
 }
 
 void pt_peer_cut(struct pt_peer *peer, const char *why)
@@ -171,6 +179,7 @@ static enum pt_peer_end end_of(enum pt_bye_code code)
 {
     switch (code) {
     case PT_BYE_CLOSING:
+    case PT_BYE_SEEDED:
         return PT_PEER_CLOSED;
     case PT_BYE_DIVERGED:
         return PT_PEER_DIVERGED;
@@ -189,11 +198,14 @@ static void bye_take(struct pt_peer *peer, const struct pt_frame *frame)
     struct pt_bye bye;
     const char *wrong = pt_bye_decode(frame->body, &bye);
 
-    if (wrong != NULL)
+    if (wrong != NULL) {
+        peer->is_damaged = true;
         pt_peer_lose(peer, PT_PEER_LOST, "%s", wrong);
-    else
-        pt_peer_lose(peer, end_of(bye.code), "the peer says: %.*s", (int)bye.words.size,
-                     (const char *)bye.words.data);
+        return;
+    }
+    peer->bye = bye.code;
+    pt_peer_lose(peer, end_of(bye.code), "the peer says: %.*s", (int)bye.words.size,
+                 (const char *)bye.words.data);
 }
 
 static void frame_take(struct pt_peer *peer, const struct pt_frame *frame, pt_peer_handler handler,
@@ -242,7 +254,9 @@ void pt_peer_receive(struct pt_peer *peer, const void *bytes, size_t size, pt_pe
             peer->heard_us = now_us;
         if (status == PEAT_OK)
             frame_take(peer, &frame, handler, now_us);
-        else if (status < 0)
+        if (status < 0) {
+            peer->is_damaged = status != PEAT_NO_MEMORY;
             pt_peer_lose(peer, PT_PEER_LOST, "what came is refused: %s", why);
+        }
     }
 }

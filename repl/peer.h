@@ -45,6 +45,9 @@ struct pt_peer {
     enum pt_peer_end end;
     bool has_last_words;           /* it ended, and what is left to send still goes out */
     char words[PT_PEER_WORDS_MAX]; /* why it ended */
+    bool is_damaged; /* it ended over what came: not as it was sent, or nothing that a peer says */
+    enum pt_bye_code bye; /* what the peer ended it with; 0: it has not */
+    uint64_t records;     /* of log, that were sent or applied */
 };
 
 /* What a role does with a frame. It ends the session, if it has to, with pt_peer_stop(). */
@@ -72,6 +75,8 @@ void pt_peer_stop(struct pt_peer *peer, enum pt_peer_end end, enum pt_bye_code c
                   uint64_t now_us, const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* What it sent is wrong: end it, and tell it. */
 void pt_peer_refuse(struct pt_peer *peer, const char *wrong, uint64_t now_us);
+/* The same of a message that the other role does not send, or not now. */
+void pt_peer_refuse_type(struct pt_peer *peer, uint8_t type, uint64_t now_us);
 /* What can be sent of @p text: its beginning, with what is not printable replaced. */
 struct peat_bytes pt_peer_words(const char *text, char room[PT_WORDS_SIZE_MAX]);
 /* End it without a word to the peer. */

@@ -12,6 +12,7 @@
  *  4. Whoever lets the last pin go frees a connection. Its reader holds one until its session has ended and the stream is shut.
  */
 #include "repl/peat_repl.h"
+#include "repl/primary_events.h"
 #include "repl/primary_session.h"
 #include "repl/settings.h"
 #include "repl/stream.h"
@@ -42,12 +43,16 @@ struct connection {
     unsigned pins;
     bool is_stranger;
     char name[PEAT_NAME_SIZE_MAX + 1]; /* the follower's, "" before it is known */
+    enum pt_serving told; /* its reader's: what the program has been told that it gets */
     /* Guarded by this one. */
     pthread_mutex_t mutex;
     pthread_cond_t idle; /* nothing is being sent */
     struct pt_primary_session *session;
     bool sending;
     bool broken;
+    uint64_t sent_size;
+    uint64_t received_size;
+    uint64_t sent_records;
     uint8_t piece[PIECE_SIZE]; /* what is under way */
 };
 
@@ -63,6 +68,7 @@ struct peat_primary {
     struct pt_keys keys;
     struct listener listeners[LISTENERS_MAX];
     size_t listener_count;
+    unsigned port; /* the first one's: events are told, and looked at, while listeners close */
     pthread_t waker;
     bool has_waker;
     _Atomic bool stopping;
@@ -76,6 +82,17 @@ struct peat_primary {
     size_t follower_count; /* likewise: those that have shown a key */
     uint64_t accepted;
     uint64_t refused;
+    uint64_t turned_away;
+    uint64_t damaged;
+    uint64_t seeds_begun;
+    uint64_t seeds_done;
+    char words[PT_PEER_WORDS_MAX];          /* of the connection with a key that ended last */
+    char stranger_words[PT_PEER_WORDS_MAX]; /* of the one without */
+    /* Of all connections. */
+    _Atomic uint64_t sent_size;
+    _Atomic uint64_t received_size;
+    _Atomic uint64_t sent_records;
+    struct pt_primary_events events;
 };
 
 /* ---- Connections and the list ---- */
@@ -124,8 +141,10 @@ static size_t pin_all(struct peat_primary *primary,
 static void list_leave(struct connection *connection)
 {
     struct peat_primary *primary = connection->primary;
+    const struct pt_peer *base = pt_primary_session_base(connection->session);
     struct connection **link = &primary->connections;
 
+    pthread_mutex_lock(&connection->mutex);
     pthread_mutex_lock(&primary->mutex);
     while (*link != connection)
         link = &(*link)->next;
@@ -133,10 +152,14 @@ static void list_leave(struct connection *connection)
     if (connection->is_stranger) {
         primary->stranger_count--;
         primary->refused++;
+        (void)strcpy(primary->stranger_words, base->words);
     } else {
         primary->follower_count--;
+        primary->damaged += base->is_damaged;
+        (void)strcpy(primary->words, base->words);
     }
     pthread_mutex_unlock(&primary->mutex);
+    pthread_mutex_unlock(&connection->mutex);
 }
 
 /* It has shown that it has a key. false: there are too many. */
@@ -190,6 +213,14 @@ static void broken_set(struct connection *connection)
     pt_stream_shut(connection->stream);
 }
 
+/* @p size bytes of what is to be sent are the stream's now. */
+static void output_taken(struct connection *connection, size_t size)
+{
+    pt_channel_output_taken(pt_primary_session_base(connection->session)->channel, size);
+    connection->sent_size += size;
+    atomic_fetch_add(&connection->primary->sent_size, size);
+}
+
 /* Send what goes at once, from where it lies: to hand it to another thread takes longer than sending it. */
 static void send_at_once(struct connection *connection)
 {
@@ -201,7 +232,7 @@ static void send_at_once(struct connection *connection)
         return;
     if (pt_stream_try(connection->stream, output.data, output.size, &size) != PEAT_OK)
         broken_set(connection);
-    pt_channel_output_taken(channel, size);
+    output_taken(connection, size);
 }
 
 /* Send what there is, unless something is under way. With the connection's mutex held. */
@@ -214,7 +245,7 @@ static void flush(struct connection *connection)
     if (connection->sending || connection->broken || size == 0)
         return;
     memcpy(connection->piece, output.data, size);
-    pt_channel_output_taken(channel, size);
+    output_taken(connection, size);
     connection->sending = true;
     pt_stream_send(connection->stream, connection->piece, size, SEND_MS, piece_sent, connection);
 }
@@ -238,6 +269,8 @@ static void step(struct connection *connection)
     send_at_once(connection);
     /* What comes after that goes a piece at a time, so that a follower that takes much does not keep others waiting. */
     (void)pt_primary_session_step(connection->session, pt_now_us());
+    atomic_fetch_add(&connection->primary->sent_records, base->records - connection->sent_records);
+    connection->sent_records = base->records;
     flush(connection);
     if (!connection->sending && pt_primary_session_has_all(connection->session))
         commit_want(connection->primary);
@@ -271,6 +304,8 @@ static bool take(struct connection *connection, const uint8_t *bytes, size_t siz
 
     pthread_mutex_lock(&connection->mutex);
     was_proven = pt_channel_is_proven(base->channel);
+    connection->received_size += size;
+    atomic_fetch_add(&connection->primary->received_size, size);
     if (size > 0)
         pt_primary_session_receive(connection->session, bytes, size, pt_now_us());
     if (!was_proven && pt_channel_is_proven(base->channel) && !list_admit(connection))
@@ -281,6 +316,62 @@ static bool take(struct connection *connection, const uint8_t *bytes, size_t siz
     goes_on = base->end == PT_PEER_GOES_ON;
     pthread_mutex_unlock(&connection->mutex);
     return goes_on;
+}
+
+/* Count an event, and tell it. */
+static void tell(struct connection *connection, enum peat_primary_event_kind kind)
+{
+    struct peat_primary *primary = connection->primary;
+    const struct pt_peer *base = pt_primary_session_base(connection->session);
+    struct peat_primary_event event = {.kind = kind};
+    char name[PEAT_NAME_SIZE_MAX + 1];
+    char words[PT_PEER_WORDS_MAX];
+
+    pthread_mutex_lock(&primary->mutex);
+    primary->turned_away += kind == PEAT_PRIMARY_REFUSED;
+    primary->seeds_begun += kind == PEAT_PRIMARY_SEED_BEGUN;
+    primary->seeds_done += kind == PEAT_PRIMARY_SEED_DONE;
+    pthread_mutex_unlock(&primary->mutex);
+    pthread_mutex_lock(&connection->mutex);
+    (void)strcpy(name, pt_primary_session_name(connection->session));
+    (void)strcpy(words, base->words);
+    event.position = base->theirs;
+    pthread_mutex_unlock(&connection->mutex);
+    event.name = name;
+    if (kind != PEAT_PRIMARY_CONNECTED &&
+        kind != PEAT_PRIMARY_SEED_BEGUN) /* it may have ended since */
+        event.words = words;
+    pt_primary_events_tell(&primary->events, event);
+}
+
+/* Tell what the follower gets, once that is known. */
+static void beginning_tell(struct connection *connection)
+{
+    if (connection->told != PT_SERVES_NOTHING)
+        return;
+    pthread_mutex_lock(&connection->mutex);
+    connection->told = pt_primary_session_serves(connection->session);
+    pthread_mutex_unlock(&connection->mutex);
+    if (connection->told != PT_SERVES_NOTHING)
+        tell(connection,
+             connection->told == PT_SERVES_LOG ? PEAT_PRIMARY_CONNECTED : PEAT_PRIMARY_SEED_BEGUN);
+}
+
+/* Tell how it ended; it has left the list. Strangers are told by their number. */
+static void end_tell(struct connection *connection)
+{
+    const struct pt_peer *base = pt_primary_session_base(connection->session);
+
+    if (connection->is_stranger)
+        return;
+    if (connection->told == PT_SERVES_NOTHING)
+        tell(connection, PEAT_PRIMARY_REFUSED);
+    else if (connection->told == PT_SERVES_STATE && base->bye == PT_BYE_SEEDED)
+        tell(connection, PEAT_PRIMARY_SEED_DONE);
+    else
+        tell(connection, PEAT_PRIMARY_DISCONNECTED);
+    if (pt_primary_session_has_fenced(connection->session))
+        tell(connection, PEAT_PRIMARY_FENCED);
 }
 
 /* What is left to be sent has a little time to go. */
@@ -316,10 +407,12 @@ static void *reader_run(void *context)
             pthread_mutex_unlock(&connection->mutex);
         }
         goes_on = take(connection, bytes, size);
+        beginning_tell(connection);
     }
     say_last_words(connection);
     pt_stream_shut(connection->stream);
     list_leave(connection);
+    end_tell(connection);
     unpin(connection);
     return NULL;
 }
@@ -375,6 +468,8 @@ static bool stranger_count(struct peat_primary *primary)
     let_in = primary->stranger_count < STRANGERS_MAX;
     primary->accepted++;
     primary->refused += !let_in;
+    if (!let_in)
+        (void)strcpy(primary->stranger_words, "too many at once have not shown a key yet");
     primary->stranger_count += let_in;
     primary->connection_count += let_in;
     pthread_mutex_unlock(&primary->mutex);
@@ -452,6 +547,19 @@ static bool is_wanted(struct peat_primary *primary)
     return wanted;
 }
 
+/* Who came without a key: how many, and why the last one was refused. */
+static void strangers_tell(struct peat_primary *primary, bool is_last)
+{
+    char words[PT_PEER_WORDS_MAX];
+    uint64_t refused;
+
+    pthread_mutex_lock(&primary->mutex);
+    refused = primary->refused;
+    (void)strcpy(words, primary->stranger_words);
+    pthread_mutex_unlock(&primary->mutex);
+    pt_primary_events_strangers(&primary->events, refused, words, pt_now_us(), is_last);
+}
+
 static void *waker_run(void *context)
 {
     struct peat_primary *primary = context;
@@ -471,6 +579,7 @@ static void *waker_run(void *context)
             pthread_mutex_unlock(&pinned[i]->mutex);
             unpin(pinned[i]);
         }
+        strangers_tell(primary, false);
         if (status != PEAT_OK && status != PEAT_TIMEOUT)
             pt_sleep_ms(LOOK_MS);
     }
@@ -504,6 +613,8 @@ static enum peat_status listeners_open(struct peat_primary *primary,
             return pt_repl_fail(error, status, "cannot listen on %s: %s", options->urls[i], why);
         primary->listener_count++;
     }
+    if (status == PEAT_OK)
+        primary->port = pt_listener_port(primary->listeners[0].listener);
     return status;
 }
 
@@ -522,19 +633,23 @@ static enum peat_status threads_start(struct peat_primary *primary, struct peat_
     return PEAT_OK;
 }
 
-enum peat_status peat_primary_start(struct peat_db *db, const struct peat_primary_options *options,
+enum peat_status peat_primary_start(struct peat_db *db, const struct peat_primary_options *given,
                                     struct peat_primary **primary_out,
                                     struct peat_repl_error *error_out)
 {
     struct peat_repl_error unwanted;
     struct peat_repl_error *error = error_out == NULL ? &unwanted : error_out;
+    struct peat_primary_options taken;
+    const struct peat_primary_options *options = &taken;
     struct peat_primary *primary;
     enum peat_status status;
 
+    peat_primary_options_init(&taken);
     if (primary_out != NULL)
         *primary_out = NULL;
-    if (db == NULL || options == NULL || primary_out == NULL ||
-        options->struct_size != sizeof(*options) ||
+    if (db == NULL || given == NULL || primary_out == NULL ||
+        !pt_options_take(&taken, sizeof(taken), given,
+                         offsetof(struct peat_primary_options, event)) ||
         (options->url_count > 0 && options->urls == NULL) ||
         (options->key_count > 0 && options->key_paths == NULL))
         return pt_repl_fail(error, PEAT_INVALID,
@@ -555,6 +670,7 @@ enum peat_status peat_primary_start(struct peat_db *db, const struct peat_primar
     (void)pthread_mutex_init(&primary->mutex, NULL);
     pt_condition_make(&primary->left);
     pt_condition_make(&primary->wanted);
+    pt_primary_events_init(&primary->events, options);
     status = pt_keys_read(options->key_paths, options->key_count, &primary->keys, error);
     if (status == PEAT_OK)
         status = listeners_open(primary, options, error);
@@ -615,6 +731,8 @@ void peat_primary_stop(struct peat_primary *primary)
     connections_stop(primary);
     if (primary->has_waker)
         (void)pthread_join(primary->waker, NULL);
+    strangers_tell(primary, true);
+    pt_primary_events_fini(&primary->events);
     (void)pthread_cond_destroy(&primary->wanted);
     (void)pthread_cond_destroy(&primary->left);
     (void)pthread_mutex_destroy(&primary->mutex);
@@ -633,34 +751,59 @@ void peat_primary_status_get(struct peat_primary *primary, struct peat_primary_s
     status.strangers = primary->stranger_count;
     status.accepted = primary->accepted;
     status.refused = primary->refused;
+    status.turned_away = primary->turned_away;
+    status.damaged = primary->damaged;
+    status.seeds_begun = primary->seeds_begun;
+    status.seeds_done = primary->seeds_done;
+    memcpy(status.words, primary->words, sizeof(status.words));
     pthread_mutex_unlock(&primary->mutex);
-    status.port = pt_listener_port(primary->listeners[0].listener);
+    status.sent_size = atomic_load(&primary->sent_size);
+    status.received_size = atomic_load(&primary->received_size);
+    status.sent_records = atomic_load(&primary->sent_records);
+    status.port = primary->port;
     pt_struct_copy(status_out, &status, sizeof(status));
 }
 
-static bool follower_tell(struct connection *connection, uint64_t newest,
+static uint64_t above(uint64_t high, uint64_t low)
+{
+    return high > low ? high - low : 0;
+}
+
+static bool follower_tell(struct connection *connection, const struct peat_position *newest,
                           bool (*callback)(void *context,
                                            const struct peat_primary_follower *follower),
                           void *context)
 {
     struct peat_primary_follower follower = {.struct_size = sizeof(follower)};
+    struct pt_primary_session *session = connection->session;
+    const struct pt_peer *base = pt_primary_session_base(session);
     char name[PEAT_NAME_SIZE_MAX + 1];
+    enum pt_serving serves;
     struct pt_ack ack;
-    bool follows;
+    uint64_t now_us;
 
     pthread_mutex_lock(&connection->mutex);
-    follows = pt_primary_session_feed(connection->session) != NULL;
-    (void)strcpy(name, pt_primary_session_name(connection->session));
-    ack = pt_primary_session_ack(connection->session);
-    follower.silent_us = pt_now_us() - pt_primary_session_base(connection->session)->heard_us;
+    now_us = pt_now_us();
+    serves = pt_primary_session_serves(session);
+    (void)strcpy(name, pt_primary_session_name(session));
+    ack = pt_primary_session_ack(session);
+    follower.silent_us = above(now_us, base->heard_us);
+    follower.connected_us = above(now_us, base->begun_us);
+    follower.lag_bytes = above(newest->position, base->theirs.position);
+    follower.lag_us =
+        newest->commit > base->theirs.commit ? above(newest->time_us, base->theirs.time_us) : 0;
+    follower.sent_size = connection->sent_size;
+    follower.received_size = connection->received_size;
+    follower.sent_records = connection->sent_records;
     pthread_mutex_unlock(&connection->mutex);
-    if (!follows)
+    if (serves == PT_SERVES_NOTHING)
         return true;
+    follower.is_seeding = serves == PT_SERVES_STATE;
     follower.name = name;
     follower.received = ack.received;
     follower.durable = ack.durable;
     follower.applied = ack.applied;
-    follower.lag = newest > ack.applied ? newest - ack.applied : 0;
+    follower.lag = above(newest->commit, ack.applied);
     return callback(context, &follower);
 }
 
@@ -671,11 +814,11 @@ void peat_primary_list(struct peat_primary *primary,
 {
     struct connection *pinned[FOLLOWERS_MAX + STRANGERS_MAX];
     size_t count = pin_all(primary, pinned);
-    uint64_t newest = 0;
-    bool goes_on = peat_wait_commit(primary->db, 0, 0, &newest) == PEAT_OK;
+    struct peat_position newest;
+    bool goes_on = peat_position_get(primary->db, &newest) == PEAT_OK;
 
     for (size_t i = 0; i < count; i++) {
-        goes_on = goes_on && follower_tell(pinned[i], newest, callback, context);
+        goes_on = goes_on && follower_tell(pinned[i], &newest, callback, context);
         unpin(pinned[i]);
     }
 }

@@ -21,6 +21,7 @@ struct pt_primary_session {
     struct peat_feed *feed;                    /* NULL: HELLO has not come, or a state is wanted */
     struct pt_seed_giver giver;
     uint32_t flags; /* HELLO's */
+    bool has_fenced;
     char name[PEAT_NAME_SIZE_MAX + 1];
     struct pt_branch ours;   /* when HELLO came */
     struct pt_ack ack;       /* the last one */
@@ -72,6 +73,18 @@ struct pt_peer *pt_primary_session_base(struct pt_primary_session *session)
 bool pt_primary_session_has_all(const struct pt_primary_session *session)
 {
     return session->feed != NULL && session->base.end == PT_PEER_GOES_ON && !session->has_next;
+}
+
+enum pt_serving pt_primary_session_serves(const struct pt_primary_session *session)
+{
+    if (session->feed != NULL)
+        return PT_SERVES_LOG;
+    return session->giver.seed != NULL ? PT_SERVES_STATE : PT_SERVES_NOTHING;
+}
+
+bool pt_primary_session_has_fenced(const struct pt_primary_session *session)
+{
+    return session->has_fenced;
 }
 
 struct pt_ack pt_primary_session_ack(const struct pt_primary_session *session)
@@ -178,6 +191,7 @@ static void epoch_is_over(struct pt_primary_session *session, const struct pt_br
 
     if (peat_fence(session->base.db, pt_epochs_newest(&theirs->epochs)) != PEAT_OK)
         words = peat_last_error();
+    session->has_fenced = true; /* to be durable with the next manifest, where that failed */
     refuse(session, words, now_us);
 }
 
@@ -384,6 +398,7 @@ static void sent(struct pt_primary_session *session)
 {
     session->has_next = false;
     session->part_offset = 0;
+    session->base.records++;
     if (session->next.commit > session->sent_commit)
         session->sent_commit = session->next.commit;
 }
@@ -481,8 +496,7 @@ static void handle(struct pt_peer *base, const struct pt_frame *frame, uint64_t 
     else if (frame->type == PT_MESSAGE_ASK)
         ask_take(session, frame, now_us);
     else
-        pt_peer_stop(base, PT_PEER_LOST, PT_BYE_ERROR, now_us,
-                     "a message of type %u, which a follower does not send", frame->type);
+        pt_peer_refuse_type(base, frame->type, now_us);
 }
 
 void pt_primary_session_receive(struct pt_primary_session *session, const void *bytes, size_t size,

@@ -51,6 +51,11 @@ uint64_t pt_primary_session_step(struct pt_primary_session *session, uint64_t no
 /* Whether there is nothing to send until something is committed: no record that waits for credit. */
 bool pt_primary_session_has_all(const struct pt_primary_session *session);
 
+/* What the follower gets; nothing before its HELLO has been taken. */
+enum pt_serving { PT_SERVES_NOTHING, PT_SERVES_LOG, PT_SERVES_STATE };
+enum pt_serving pt_primary_session_serves(const struct pt_primary_session *session);
+/* Whether it has told of an epoch for which the store was fenced: (5). */
+bool pt_primary_session_has_fenced(const struct pt_primary_session *session);
 /* What the follower has said last; zeros before. */
 struct pt_ack pt_primary_session_ack(const struct pt_primary_session *session);
 /* The feed's, for who waits for commits; NULL: it has none yet. */

@@ -83,6 +83,17 @@ void pt_deadline(unsigned ms, struct timespec *until_out)
     until_out->tv_nsec = (long)(until_us % 1000000 * 1000);
 }
 
+bool pt_options_take(void *options, size_t size, const void *given, size_t least)
+{
+    size_t given_size;
+
+    memcpy(&given_size, given, sizeof(given_size));
+    if (given_size < least || given_size > 4096)
+        return false;
+    memcpy(options, given, given_size < size ? given_size : size);
+    return true;
+}
+
 void pt_struct_copy(void *to, const void *from, size_t size)
 {
     size_t room;

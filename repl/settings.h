@@ -34,6 +34,11 @@ void pt_sleep_ms(unsigned ms);
 void pt_condition_make(pthread_cond_t *condition);
 void pt_deadline(unsigned ms, struct timespec *until_out);
 
+/*
+ * Take a caller's options, which begin with their struct_size, over the defaults that @p options has: those of an older program
+ * end sooner, but not before @p least. false: struct_size is none that peat has set.
+ */
+bool pt_options_take(void *options, size_t size, const void *given, size_t least);
 /* Copy as much as the caller has room for, by the struct_size that @p to begins with, which stays. */
 void pt_struct_copy(void *to, const void *from, size_t size);
 

@@ -371,7 +371,7 @@ static void verdicts_and_codes_are_known_ones(void **state)
     for (int value = 0; value <= UINT8_MAX; value++) {
         body[0] = (uint8_t)value;
         PT_REQUIRE((pt_bye_decode((struct peat_bytes){body, size}, &bye) == NULL) ==
-                   (value >= PT_BYE_CLOSING && value <= PT_BYE_PROMOTED));
+                   (value >= PT_BYE_CLOSING && value <= PT_BYE_SEEDED));
     }
     bye.code = (enum pt_bye_code)(256 + PT_BYE_ERROR);
     assert_non_null(pt_bye_encode(&bye, body, sizeof(body), &size));

@@ -284,6 +284,47 @@ struct peat_follower_status {
 PEAT_API void peat_follower_status_get(struct peat_follower *follower,
                                        struct peat_follower_status *status_out);
 /** @} */
+/**
+ * @defgroup report Reports
+ * @{
+ */
+
+enum peat_report_format {
+    PEAT_REPORT_TEXT,       /* for people; may change */
+    PEAT_REPORT_JSON,       /* one object on a line; members are added, and mean what they meant */
+    PEAT_REPORT_OPENMETRICS /* text format 1.0, application/openmetrics-text; older readers of Prometheus take it, too */
+};
+
+struct peat_report_options {
+    size_t struct_size; /* set by peat_report_options_init() */
+    enum peat_report_format format;
+    const char *store;              /* what the store is called in it: its path, say; NULL: "" */
+    struct peat_primary *primary;   /* that offers the store; NULL: none, or not in this process */
+    struct peat_follower *follower; /* that has it follow; NULL likewise */
+};
+
+/** Text, for which there is nothing but a file. */
+PEAT_API void peat_report_options_init(struct peat_report_options *options);
+
+/**
+ * Write all that is known of the replication of @p db: role, epochs, position, feeds with their lag, whoever follows it, and how
+ * it follows. Opened read-only, beside the process that writes, it is what the file says; who is connected only that process
+ * knows, which can offer this as it likes: on a page of its own, or in a file.
+ *
+ * Text goes to @p write in pieces, as one document; no lock is held. Feeds and followers whose names are not UTF-8 are named in
+ * base64 (name64, label feed64 and follower64). Any thread may call, in the callback of an event, too.
+ *
+ * @param options  borrowed for the call; its primary and follower are not stopped meanwhile
+ * @param write    takes @p size bytes of text; false: it wants no more
+ * @retval PEAT_OK         written whole
+ * @retval PEAT_DONE       @p write has returned false
+ * @retval PEAT_INVALID    an argument is missing, or there is no such format
+ * @retval PEAT_NO_MEMORY  nothing was written
+ */
+PEAT_API enum peat_status
+peat_replication_report(struct peat_db *db, const struct peat_report_options *options,
+                        bool (*write)(void *context, const char *text, size_t size), void *context);
+/** @} */
 
 #ifdef __cplusplus
 }

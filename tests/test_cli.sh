@@ -96,7 +96,7 @@ dump_of() {
 
 # ---- help and usage --------------------------------------------------------------------------
 
-commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff feed keygen serve follow promote torture help"
+commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff feed keygen serve follow promote status torture help"
 
 prints "peat $("$peat" --version | cut -d' ' -f2)\n" "--version names the version" --version
 run help
@@ -917,8 +917,12 @@ kill "$server"
 wait "$server"
 [ $? -eq 0 ]
 ok "serving ends when it is asked to"
-grep -qx "listening on $url" serve.out && [ ! -s serve.err ]
+grep -qx "listening on $url" serve.out
 ok "and has said where it listened"
+grep -q '^peat serve: serve.db: follower one connected, at commit 0$' serve.err &&
+    grep -q '^peat serve: serve.db: follower one disconnected, at commit [0-9]*: the peer says: ' serve.err &&
+    ! grep -qv '^peat serve: serve.db: follower one ' serve.err
+ok "and who came and went"
 "$peat" serve --listen "$url" --key k.key --format tsv --report --durability replicas serve.db \
     <<END >report.out 2>report.err &
 d${tab}4
@@ -938,6 +942,45 @@ kill "$server"
 wait "$server"
 [ $? -eq 0 ]
 ok "serving ends as before"
+
+# What the processes know they write into files, each second; what the file knows 'status' writes beside them.
+"$peat" serve --listen "$url" --key k.key --status primary.prom serve.db </dev/null >serve.out 2>serve.err &
+server=$!
+"$peat" follow --from "$url" --key k.key --name one --status 'status of "f".json' follow.db >again.out 2>again.err &
+follower=$!
+until { grep -q '^peat_primary_followers{store="serve.db"} 1$' primary.prom &&
+    grep -q '"state":"following"' 'status of "f".json'; } 2>/dev/null ||
+    ! kill -0 "$server" || ! kill -0 "$follower"; do sleep 0.1; done
+[ "$(tail -n 1 primary.prom)" = '# EOF' ]
+ok "a process that serves says in a file who follows, and one that follows how"
+run status serve.db
+[ "$code" -eq 0 ] && grep -q '^role  *primary$' out && grep -q '^feed  *one$' out
+ok "status works beside the process that serves"
+run status --json follow.db
+[ "$code" -eq 0 ] && grep -q '^{"store":"follow.db",.*"role":"follower",.*}$' out
+ok "and beside the one that follows, in JSON"
+run status -o serve.db
+[ "$code" -eq 0 ] && [ "$(tail -n 1 out)" = '# EOF' ] &&
+    grep -q '^peat_feed_lag_commits{store="serve.db",feed="one"} 0$' out
+ok "and in OpenMetrics"
+kill "$follower" "$server"
+wait "$follower"
+wait "$server"
+[ ! -e primary.prom ] && [ ! -e 'status of "f".json' ] && [ ! -e primary.prom.new ]
+ok "what is over is said by no file any more"
+run status follow.db
+[ "$code" -eq 0 ] && grep -q '^role  *follower$' out
+ok "status of a store at rest"
+exits 3 "there is no status of a store that is not there" status absent.db
+exits 2 "status has one format" status --json --openmetrics follow.db
+exits 2 "status takes one store" status follow.db serve.db
+"$peat" serve --listen "$url" --key k.key --status absent/p.prom serve.db </dev/null >serve.out 2>absent.err &
+server=$!
+until grep -qs '^peat serve: absent/p.prom: the status cannot be written' absent.err || ! kill -0 "$server"; do sleep 0.1; done
+kill "$server"
+wait "$server"
+[ $? -eq 0 ]
+ok "a status that cannot be written is complained about, and serving goes on"
 exits 2 "no follower waits for replicas" follow --from "$url" --durability replicas follow.db
 exits 3 "a store that follows is not written to" put follow.db c 3
 grep -q 'peat promote' err

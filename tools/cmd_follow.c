@@ -1,11 +1,14 @@
 #include "repl/peat_repl.h"
 #include "tools/command.h"
+#include "tools/event_lines.h"
 #include "tools/interrupt.h"
 #include "tools/output.h"
+#include "tools/status_file.h"
 #include "tools/target.h"
 
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,8 +16,9 @@ enum { LOOK_MS = 100 };
 
 struct follow_options {
     struct peat_follower_options follower;
-    const char *listen; /* NULL: nobody follows this one */
-    uint64_t until;     /* stop when this commit is there; 0: never */
+    const char *listen;      /* NULL: nobody follows this one */
+    uint64_t until;          /* stop when this commit is there; 0: never */
+    const char *status_path; /* NULL: none */
 };
 
 struct follow_work {
@@ -22,13 +26,43 @@ struct follow_work {
     struct pt_target target;
     struct peat_follower *follower;
     struct peat_primary *primary;
-    enum peat_follower_state state; /* that was written last */
-    char words[256];
+    struct pt_status_file *status_file;
+    pthread_mutex_t mutex; /* standard output's: states come on the follower's thread */
 };
+
+/* A line. */
+static void state_write(struct follow_work *work, enum peat_follower_state state, uint64_t commit,
+                        const char *words)
+{
+    if (state == PEAT_FOLLOWER_SEEDING)
+        words = "the log that is missing here is gone there, so a state is taken";
+    pthread_mutex_lock(&work->mutex);
+    pt_output_format("%s at commit %" PRIu64 "%s%s\n", peat_follower_state_name(state), commit,
+                     words[0] != '\0' ? ": " : "", words);
+    pt_output_flush();
+    pthread_mutex_unlock(&work->mutex);
+}
+
+static void state_came(void *context, const struct peat_follower_event *event)
+{
+    state_write(context, event->state, event->position.commit, event->words);
+}
+
+static bool output_failed(struct follow_work *work)
+{
+    bool failed;
+
+    pthread_mutex_lock(&work->mutex);
+    failed = pt_output_failed();
+    pthread_mutex_unlock(&work->mutex);
+    return failed;
+}
 
 static enum pt_exit start(struct follow_work *work)
 {
     const struct follow_options *options = work->options;
+    struct peat_follower_options follower = options->follower;
+    struct peat_position position = {.commit = 0};
     struct peat_primary_options primary;
     struct peat_repl_error error;
     enum peat_status status;
@@ -39,43 +73,30 @@ static enum pt_exit start(struct follow_work *work)
     primary.url_count = options->listen != NULL ? 1 : 0;
     primary.key_paths = &options->follower.key_path;
     primary.key_count = options->follower.key_path != NULL ? 1 : 0;
-    status = peat_follower_start(work->target.db, &options->follower, &work->follower, &error);
+    primary.event = pt_event_line;
+    primary.event_context = (void *)(uintptr_t)work->target.store; /* which only reads it */
+    follower.event = state_came;
+    follower.event_context = work;
+    (void)peat_position_get(work->target.db, &position);
+    state_write(work, PEAT_FOLLOWER_CONNECTING, position.commit, "");
+    status = peat_follower_start(work->target.db, &follower, &work->follower, &error);
     if (status == PEAT_OK && options->listen != NULL)
         status = peat_primary_start(work->target.db, &primary, &work->primary, &error);
-    if (status == PEAT_OK)
+    if (status == PEAT_OK) {
+        work->status_file = pt_status_file_start(options->status_path, work->target.store,
+                                                 work->target.db, work->primary, work->follower);
         return PT_EXIT_DONE;
+    }
     pt_complain(work->target.store, "%s", error.words);
     return PT_EXIT_ERROR;
-}
-
-/* A line when something has changed. */
-static void state_write(struct follow_work *work, const struct peat_follower_status *status,
-                        bool is_first)
-{
-    if (!is_first && work->state == status->state && strcmp(work->words, status->words) == 0)
-        return;
-    work->state = status->state;
-    (void)snprintf(work->words, sizeof(work->words), "%s", status->words);
-    pt_output_format("%s at commit %" PRIu64, peat_follower_state_name(status->state),
-                     status->position.commit);
-    if (status->state == PEAT_FOLLOWER_SEEDING)
-        pt_output_format(": %" PRIu64 " of %" PRIu64 " bytes of a state have not come yet",
-                         status->seed_missing, status->seed_size);
-    else if (status->state != PEAT_FOLLOWER_FOLLOWING && status->words[0] != '\0')
-        pt_output_format(": %s", status->words);
-    pt_output_byte('\n');
-    pt_output_flush();
 }
 
 static enum pt_exit follow_on(struct follow_work *work)
 {
     struct peat_follower_status status = {.struct_size = sizeof(status)};
-    bool is_first = true;
 
-    while (!pt_interrupt_came() && !pt_output_failed()) {
+    while (!pt_interrupt_came() && !output_failed(work)) {
         peat_follower_status_get(work->follower, &status);
-        state_write(work, &status, is_first);
-        is_first = false;
         if (work->options->until > 0 && status.position.commit >= work->options->until)
             return PT_EXIT_DONE;
         if (status.state == PEAT_FOLLOWER_DIVERGED || status.state == PEAT_FOLLOWER_FAILED) {
@@ -89,7 +110,7 @@ static enum pt_exit follow_on(struct follow_work *work)
 
 static enum pt_exit follow(const struct follow_options *options, const char *store)
 {
-    struct follow_work work = {.options = options};
+    struct follow_work work = {.options = options, .mutex = PTHREAD_MUTEX_INITIALIZER};
     enum pt_exit outcome =
         pt_target_open_write(&work.target, store, NULL, PEAT_CREATE | PEAT_FOLLOWER, 0);
 
@@ -97,6 +118,7 @@ static enum pt_exit follow(const struct follow_options *options, const char *sto
         outcome = start(&work);
     if (outcome == PT_EXIT_DONE)
         outcome = follow_on(&work);
+    pt_status_file_stop(work.status_file);
     peat_primary_stop(work.primary);
     peat_follower_stop(work.follower);
     return pt_target_close(&work.target, outcome);
@@ -121,6 +143,9 @@ static bool option_take(struct follow_options *options, int code)
     case 'l':
         options->listen = optarg;
         return true;
+    case 's':
+        options->status_path = optarg;
+        return true;
     case 'u':
         return pt_command_number("--until", optarg, 1, UINT64_MAX, &options->until);
     default:
@@ -131,22 +156,19 @@ static bool option_take(struct follow_options *options, int code)
 
 static enum pt_exit follow_run(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"durability", required_argument, NULL, 'd'},
-                                                 {"from", required_argument, NULL, 'F'},
-                                                 {"insecure", no_argument, NULL, 'i'},
-                                                 {"key", required_argument, NULL, 'k'},
-                                                 {"listen", required_argument, NULL, 'l'},
-                                                 {"name", required_argument, NULL, 'n'},
-                                                 {"until", required_argument, NULL, 'u'},
-                                                 {"help", no_argument, NULL, PT_OPTION_HELP},
-                                                 {0}};
+    static const struct option long_options[] = {
+        {"durability", required_argument, NULL, 'd'}, {"from", required_argument, NULL, 'F'},
+        {"insecure", no_argument, NULL, 'i'},         {"key", required_argument, NULL, 'k'},
+        {"listen", required_argument, NULL, 'l'},     {"name", required_argument, NULL, 'n'},
+        {"status", required_argument, NULL, 's'},     {"until", required_argument, NULL, 'u'},
+        {"help", no_argument, NULL, PT_OPTION_HELP},  {0}};
     struct follow_options options = {.listen = NULL};
     int code;
 
     peat_follower_options_init(&options.follower);
     options.follower.name = "follower";
     while ((code = pt_command_option(&pt_command_follow, argc, argv,
-                                     ":d:F:ik:l:n:u:", long_options)) != -1) {
+                                     ":d:F:ik:l:n:s:u:", long_options)) != -1) {
         if (code == PT_OPTION_HELPED)
             return PT_EXIT_DONE;
         if (code == PT_OPTION_BAD || !option_take(&options, code))
@@ -177,6 +199,8 @@ const struct pt_command pt_command_follow = {
         "                          log under it; 'peat feed --drop' forgets it\n"
         "  -l, --listen URL        let others follow this one, with the same key\n"
         "  -d, --durability LEVEL  of what is applied: disk (default), os, memory\n"
+        "  -s, --status FILE       write into FILE each second how it goes: OpenMetrics if its\n"
+        "                          name ends in .prom, JSON if it ends in .json, else text\n"
         "  -u, --until COMMIT      stop when that commit is here\n"
         "  -i, --insecure          without a key, use addresses of other machines: whoever is\n"
         "                          on the way can read, and change, everything\n",

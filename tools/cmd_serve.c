@@ -1,8 +1,10 @@
 #include "repl/peat_repl.h"
 #include "tools/command.h"
+#include "tools/event_lines.h"
 #include "tools/interrupt.h"
 #include "tools/load_work.h"
 #include "tools/output.h"
+#include "tools/status_file.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@ struct serve_options {
     struct peat_primary_options primary;
     const char *urls[URLS_MAX];
     const char *keys[KEYS_MAX];
+    const char *status_path; /* NULL: none */
 };
 
 /* Until something can be read from standard input, or it is to stop. */
@@ -54,18 +57,25 @@ static enum pt_exit primary_start(const struct serve_options *options, struct pt
     return PT_EXIT_DONE;
 }
 
-static enum pt_exit serve(const struct serve_options *options, struct pt_load_work *work,
+static enum pt_exit serve(struct serve_options *options, struct pt_load_work *work,
                           const char *store)
 {
     struct peat_primary *primary = NULL;
+    struct pt_status_file *status_file = NULL;
     enum pt_exit outcome = pt_target_open_write(&work->target, store, NULL, PEAT_CREATE, 0);
 
+    options->primary.event = pt_event_line;
+    options->primary.event_context = (void *)(uintptr_t)store; /* which only reads it */
     if (outcome == PT_EXIT_DONE)
         outcome = primary_start(options, work, &primary);
+    if (outcome == PT_EXIT_DONE)
+        status_file =
+            pt_status_file_start(options->status_path, store, work->target.db, primary, NULL);
     if (outcome == PT_EXIT_DONE && input_comes())
         outcome = pt_load_files(work, 0, NULL);
     if (outcome == PT_EXIT_DONE)
         wait_for_the_end();
+    pt_status_file_stop(status_file);
     peat_primary_stop(primary);
     return pt_load_finish(work, outcome);
 }
@@ -96,6 +106,9 @@ static bool option_take(struct serve_options *options, int code)
         return list_add(options->keys, &options->primary.key_count, KEYS_MAX, "--key");
     case 'l':
         return list_add(options->urls, &options->primary.url_count, URLS_MAX, "--listen");
+    case 's':
+        options->status_path = optarg;
+        return true;
     default:
         options->load.is_report = true;
         return true;
@@ -104,11 +117,15 @@ static bool option_take(struct serve_options *options, int code)
 
 static enum pt_exit serve_run(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"durability", required_argument, NULL, 'd'}, {"format", required_argument, NULL, 'f'},
-        {"insecure", no_argument, NULL, 'i'},         {"key", required_argument, NULL, 'k'},
-        {"listen", required_argument, NULL, 'l'},     {"report", no_argument, NULL, 'r'},
-        {"help", no_argument, NULL, PT_OPTION_HELP},  {0}};
+    static const struct option long_options[] = {{"durability", required_argument, NULL, 'd'},
+                                                 {"format", required_argument, NULL, 'f'},
+                                                 {"insecure", no_argument, NULL, 'i'},
+                                                 {"key", required_argument, NULL, 'k'},
+                                                 {"listen", required_argument, NULL, 'l'},
+                                                 {"report", no_argument, NULL, 'r'},
+                                                 {"status", required_argument, NULL, 's'},
+                                                 {"help", no_argument, NULL, PT_OPTION_HELP},
+                                                 {0}};
     struct serve_options options = {.load = PT_LOAD_OPTIONS_DEFAULT};
     struct pt_load_work *work;
     enum pt_exit outcome;
@@ -117,8 +134,8 @@ static enum pt_exit serve_run(int argc, char **argv)
     peat_primary_options_init(&options.primary);
     options.primary.urls = options.urls;
     options.primary.key_paths = options.keys;
-    while ((code = pt_command_option(&pt_command_serve, argc, argv, ":d:f:ik:l:r", long_options)) !=
-           -1) {
+    while ((code = pt_command_option(&pt_command_serve, argc, argv,
+                                     ":d:f:ik:l:rs:", long_options)) != -1) {
         if (code == PT_OPTION_HELPED)
             return PT_EXIT_DONE;
         if (code == PT_OPTION_BAD || !option_take(&options, code))
@@ -156,6 +173,10 @@ const struct pt_command pt_command_serve = {
         "                          first line decides\n"
         "  -d, --durability LEVEL  what each commit survives: memory, os (default), disk, or\n"
         "                          replicas: on a follower's disk, too; without one it waits\n"
-        "  -r, --report            after each commit write how many entries are committed\n",
+        "  -r, --report            after each commit write how many entries are committed\n"
+        "  -s, --status FILE       write into FILE each second how it goes: OpenMetrics if its\n"
+        "                          name ends in .prom, JSON if it ends in .json, else text\n"
+        "\n"
+        "Followers that come and go are told on standard error.\n",
     .run = serve_run,
 };

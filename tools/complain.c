@@ -26,8 +26,10 @@ void pt_complain_as(const char *command)
     command_name = command;
 }
 
+/* Other threads' lines come before or after, whole. */
 static void complain_start(const char *subject)
 {
+    flockfile(stderr);
     pt_progress_wipe();
     (void)fputs("peat", stderr);
     if (command_name != NULL)
@@ -35,6 +37,12 @@ static void complain_start(const char *subject)
     if (subject != NULL)
         (void)fprintf(stderr, ": %s", subject);
     (void)fputs(": ", stderr);
+}
+
+static void complain_end(void)
+{
+    (void)fputc('\n', stderr);
+    funlockfile(stderr);
 }
 
 void pt_complain(const char *subject, const char *format, ...)
@@ -45,7 +53,7 @@ void pt_complain(const char *subject, const char *format, ...)
     va_start(arguments, format);
     (void)vfprintf(stderr, format, arguments);
     va_end(arguments);
-    (void)fputc('\n', stderr);
+    complain_end();
 }
 
 enum pt_exit pt_complain_status(const char *subject, enum peat_status status)
@@ -58,7 +66,7 @@ enum pt_exit pt_complain_status(const char *subject, enum peat_status status)
         if (remedies[i].status == status)
             (void)fprintf(stderr, "; %s", remedies[i].words);
     }
-    (void)fputc('\n', stderr);
+    complain_end();
     return status == PEAT_CORRUPT ? PT_EXIT_DAMAGE : PT_EXIT_ERROR;
 }
 
@@ -70,7 +78,8 @@ enum pt_exit pt_complain_usage(const char *format, ...)
     va_start(arguments, format);
     (void)vfprintf(stderr, format, arguments);
     va_end(arguments);
-    (void)fprintf(stderr, "\nTry 'peat help%s%s'.\n", command_name == NULL ? "" : " ",
+    (void)fprintf(stderr, "\nTry 'peat help%s%s'.", command_name == NULL ? "" : " ",
                   command_name == NULL ? "" : command_name);
+    complain_end();
     return PT_EXIT_USAGE;
 }

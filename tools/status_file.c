@@ -1,0 +1,171 @@
+#include "tools/status_file.h"
+
+#include "tools/complain.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct pt_status_file {
+    const char *path;
+    char *next_path; /* what gets its name when it is whole */
+    struct peat_db *db;
+    struct peat_report_options options;
+    bool failed; /* and complained about */
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t stop_wanted;
+    bool stopping;
+};
+
+/* ---- Writing ---- */
+
+static bool piece_write(void *context, const char *text, size_t size)
+{
+    return fwrite(text, 1, size, context) == size;
+}
+
+/* Nobody else's file is written to: it is made here, or not at all. */
+static FILE *next_open(const struct pt_status_file *file)
+{
+    int fd;
+    FILE *stream;
+
+    (void)unlink(file->next_path);
+    fd = open(file->next_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return NULL;
+    stream = fdopen(fd, "w");
+    if (stream == NULL)
+        (void)close(fd);
+    return stream;
+}
+
+static void file_write(struct pt_status_file *file)
+{
+    FILE *stream = next_open(file);
+    bool written = stream != NULL;
+    int error = errno;
+
+    if (written) {
+        errno = 0;
+        written = peat_replication_report(file->db, &file->options, piece_write, stream) == PEAT_OK;
+        error = errno != 0 ? errno : ENOMEM;
+        if (fclose(stream) != 0 && written) {
+            written = false;
+            error = errno;
+        }
+    }
+    if (written && rename(file->next_path, file->path) != 0) {
+        written = false;
+        error = errno;
+    }
+    if (!written) {
+        (void)unlink(file->next_path);
+        if (!file->failed)
+            pt_complain(file->path,
+                        "the status cannot be written, and is tried again each second: %s",
+                        strerror(error));
+    }
+    file->failed = !written;
+}
+
+static void *file_run(void *context)
+{
+    struct pt_status_file *file = context;
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    pthread_mutex_lock(&file->mutex);
+    while (!file->stopping) {
+        pthread_mutex_unlock(&file->mutex);
+        file_write(file);
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec++;
+        pthread_mutex_lock(&file->mutex);
+        while (!file->stopping &&
+               pthread_cond_timedwait(&file->stop_wanted, &file->mutex, &until) == 0)
+            ;
+    }
+    pthread_mutex_unlock(&file->mutex);
+    return NULL;
+}
+
+/* ---- Starting and stopping ---- */
+
+static bool ends(const char *path, const char *with)
+{
+    size_t size = strlen(path);
+
+    return size >= strlen(with) && strcmp(path + size - strlen(with), with) == 0;
+}
+
+static void file_free(struct pt_status_file *file)
+{
+    (void)pthread_cond_destroy(&file->stop_wanted);
+    (void)pthread_mutex_destroy(&file->mutex);
+    free(file->next_path);
+    free(file);
+}
+
+static struct pt_status_file *file_new(const char *path)
+{
+    struct pt_status_file *file = calloc(1, sizeof(*file));
+    pthread_condattr_t attributes;
+
+    if (file == NULL)
+        return NULL;
+    file->path = path;
+    if (asprintf(&file->next_path, "%s.new", path) < 0) {
+        free(file);
+        return NULL;
+    }
+    (void)pthread_mutex_init(&file->mutex, NULL);
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&file->stop_wanted, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    return file;
+}
+
+struct pt_status_file *pt_status_file_start(const char *path, const char *store, struct peat_db *db,
+                                            struct peat_primary *primary,
+                                            struct peat_follower *follower)
+{
+    struct pt_status_file *file = path != NULL ? file_new(path) : NULL;
+
+    if (file != NULL) {
+        file->db = db;
+        peat_report_options_init(&file->options);
+        file->options.format = ends(path, ".prom")   ? PEAT_REPORT_OPENMETRICS
+                               : ends(path, ".json") ? PEAT_REPORT_JSON
+                                                     : PEAT_REPORT_TEXT;
+        file->options.store = store;
+        file->options.primary = primary;
+        file->options.follower = follower;
+        if (pthread_create(&file->thread, NULL, file_run, file) == 0)
+            return file;
+        file_free(file);
+    }
+    if (path != NULL)
+        pt_complain(path, "out of memory");
+    return NULL;
+}
+
+void pt_status_file_stop(struct pt_status_file *file)
+{
+    if (file == NULL)
+        return;
+    pthread_mutex_lock(&file->mutex);
+    file->stopping = true;
+    pthread_cond_signal(&file->stop_wanted);
+    pthread_mutex_unlock(&file->mutex);
+    (void)pthread_join(file->thread, NULL);
+    (void)unlink(file->path);
+    file_free(file);
+}

@@ -1052,6 +1052,39 @@ PEAT_API enum peat_status peat_seed_read(struct peat_seed *seed, uint64_t part, 
 PEAT_API enum peat_status peat_seeding_open(struct peat_db *db, struct peat_seeding **seeding_out);
 PEAT_API void peat_seeding_close(struct peat_seeding *seeding); /* NULL is allowed */
 
+/**
+ * From now on the state may be of a history that has parted from the store's (peat_epochs_get()), if what the store shows is its newest kept
+ * state, under the name @p kept_name: peat_snapshot_persist(). An old primary, opened with PEAT_FOLLOWER, comes back so to the
+ * history that has gone on without it. The kept state stays, and so do all others.
+ *
+ * Numbers of commits go back then, and those behind the fork stand for other commits than before; so may a collection's number. Close
+ * handles of collections before peat_seeding_finish(), and open them again by name. Feeds with a name get PEAT_GAP
+ * until they begin anew.
+ *
+ * @param kept_name  borrowed for the call
+ * @retval PEAT_OK       whether there is such a state is looked at in peat_seeding_finish()
+ * @retval PEAT_INVALID  it has not 1 to PEAT_NAME_SIZE_MAX bytes
+ */
+PEAT_API enum peat_status peat_seeding_part(struct peat_seeding *seeding, const char *kept_name);
+
+/**
+ * Have a follower go back to the newest of its kept states (peat_history_list()) that is no later than a place in its log, in one step and
+ * durably: from there on it can follow another history that has forked there. What it shows now must be its newest kept
+ * state, under the name @p kept_name, as for peat_seeding_part(), and all that is said there holds here.
+ *
+ * @param db            opened with PEAT_FOLLOWER
+ * @param position_max  of the fork: bytes of log before it (struct peat_epoch)
+ * @param kept_name     borrowed for the call
+ * @param commit_out    NULL, or set on PEAT_OK to the newest commit now
+ * @retval PEAT_OK
+ * @retval PEAT_NOT_FOUND  there is no such state that its history has come through: peat_seeding_part() is left
+ * @retval PEAT_INVALID    it is no follower, or does not keep what it shows under that name
+ * @retval PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_CORRUPT  nothing has changed
+ * @retval PEAT_IO, PEAT_POISONED  whether it was done shows when the store is reopened
+ */
+PEAT_API enum peat_status peat_retreat(struct peat_db *db, uint64_t position_max,
+                                       const char *kept_name, uint64_t *commit_out);
+
 /** Begin anew with part 0, of the same state or a newer one: of what has been taken only what that has not in common is
  * asked for. Answers that are still under way must not be written any more. */
 PEAT_API void peat_seeding_restart(struct peat_seeding *seeding);
@@ -1091,7 +1124,8 @@ PEAT_API enum peat_status peat_seeding_write(struct peat_seeding *seeding, uint6
  * not come as far get PEAT_GAP.
  *
  * @retval PEAT_OK
- * @retval PEAT_INVALID  not all is there; or the store has come further meanwhile
+ * @retval PEAT_INVALID  not all is there; or the store has come further meanwhile; or it would have to leave its history, and what it
+ *                       shows is not kept under the name that peat_seeding_part() was given
  * @retval PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED, PEAT_CORRUPT
  */
 PEAT_API enum peat_status peat_seeding_finish(struct peat_seeding *seeding);

@@ -17,6 +17,8 @@
 
 enum { SOON_MS = 60000 };
 
+static const struct pt_history_change no_change = {.name = NULL};
+
 static struct peat_db *db;
 
 static const char *store_path(void)
@@ -116,7 +118,7 @@ static void a_manifest_has_no_acknowledgement_from_after_its_sync(void **state)
     pt_mutex_lock(&db->checkpointer.install_mutex);
     PT_REQUIRE(pt_feeds_settle(db));
     PT_REQUIRE_OK(peat_feed_acknowledge(feed, 2));
-    PT_REQUIRE_OK(pt_feeds_plan(db, &db->log_start, false, &plan, &manifest));
+    PT_REQUIRE_OK(pt_feeds_plan(db, &db->log_start, &no_change, &plan, &manifest));
     PT_REQUIRE(manifest.feed_count == 1 && manifest.feeds[0].acknowledged == 1);
     pt_manifest_fini(&manifest);
     pt_feeds_plan_fini(&plan);
@@ -171,7 +173,7 @@ static void log_that_is_to_be_given_up_is_by_the_next_manifest_that_can(void **s
     }
     PT_REQUIRE_OK(peat_wait_idle(db, SOON_MS));
     pt_mutex_lock(&db->checkpointer.install_mutex);
-    PT_REQUIRE_OK(pt_feeds_plan(db, &db->log_start, false, &plan, &manifest));
+    PT_REQUIRE_OK(pt_feeds_plan(db, &db->log_start, &no_change, &plan, &manifest));
     PT_REQUIRE(pt_feeds_give_up(db));
     pt_feeds_take(db, &plan, stats().generation);
     pt_manifest_fini(&manifest);

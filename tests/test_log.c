@@ -660,7 +660,7 @@ static void after_a_jump_each_side_has_its_records_alone(void **state)
         before = harness.record_count;
         end = pt_log_point(harness.log);
         end = pt_log_point_reverted(&end, 77);
-        PT_REQUIRE_OK(pt_log_jump_prepare(harness.log, &end, &jump));
+        PT_REQUIRE_OK(pt_log_jump_prepare(harness.log, &end, false, &jump));
         PT_REQUIRE(jump.point.commit == harness.commit + 1 && jump.point.time_us == 77);
         if (i % 2 == 0) /* a sync comes in between */
             PT_REQUIRE_OK(pt_log_sync(harness.log));
@@ -697,7 +697,7 @@ static void a_jump_taken_back_leaves_the_log_as_it_was(void **state)
     append_some(&dice, 100, true);
     before = pt_log_point(harness.log);
     after = pt_log_point_reverted(&before, 77);
-    PT_REQUIRE_OK(pt_log_jump_prepare(harness.log, &after, &jump));
+    PT_REQUIRE_OK(pt_log_jump_prepare(harness.log, &after, false, &jump));
     pt_log_jump_cancel(harness.log, &jump, false);
     after = pt_log_point(harness.log);
     PT_REQUIRE(is_same_point(&before, &after));

@@ -153,6 +153,7 @@ size_t pt_log_pieces(struct pt_log *log, struct pt_log_piece *pieces_out, size_t
 struct pt_log_jump {
     struct pt_log_region *region; /* NULL: nothing is prepared, or it was done */
     struct pt_log_point point;
+    bool parts; /* numbers of commits and positions may go back */
 };
 
 /* The chain of a point behind the commit @p commit, which is in no record, made at @p time_us, where the
@@ -162,10 +163,11 @@ struct pt_id pt_log_jump_chain(const struct pt_id *chain, uint64_t commit, uint6
 /* The history behind one such commit, made at @p time_us, where it was @p end. */
 struct pt_log_point pt_log_point_reverted(const struct pt_log_point *end, uint64_t time_us);
 
-/* The log goes on where the history is @p behind, at no earlier commit and position; where @p behind lies is not
+/* The log goes on where the history is @p behind: at no earlier commit and position, unless @p parts, which says
+ * that it leaves its own history for another one. Where @p behind lies is not
  * looked at. PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_IO, PEAT_POISONED. */
 enum peat_status pt_log_jump_prepare(struct pt_log *log, const struct pt_log_point *behind,
-                                     struct pt_log_jump *jump_out);
+                                     bool parts, struct pt_log_jump *jump_out);
 void pt_log_jump(struct pt_log *log, struct pt_log_jump *jump);
 /* Take it back. @p named: a manifest may name the region, so its space is left alone. Does nothing
  * once it was done. */

@@ -20,7 +20,7 @@ struct pt_log_point pt_log_point_reverted(const struct pt_log_point *end, uint64
 }
 
 enum peat_status pt_log_jump_prepare(struct pt_log *log, const struct pt_log_point *behind,
-                                     struct pt_log_jump *jump_out)
+                                     bool parts, struct pt_log_jump *jump_out)
 {
     struct pt_log_region *region = NULL;
     enum peat_status status;
@@ -32,10 +32,11 @@ enum peat_status pt_log_jump_prepare(struct pt_log *log, const struct pt_log_poi
     if (status < 0)
         return status;
     pt_mutex_lock(&log->tail_mutex);
-    PT_ASSERT(behind->commit >= log->end.commit && behind->position >= log->end.position &&
-              behind->epoch >= log->end.epoch);
+    PT_ASSERT(parts || (behind->commit >= log->end.commit &&
+                        behind->position >= log->end.position && behind->epoch >= log->end.epoch));
     pt_mutex_unlock(&log->tail_mutex);
     jump_out->region = region;
+    jump_out->parts = parts;
     jump_out->point = *behind;
     jump_out->point.region = region->extent;
     jump_out->point.nonce = region->nonce;
@@ -49,14 +50,19 @@ static void region_enter_locked(struct pt_log *log, const struct pt_log_jump *ju
     PT_REQUIRES(log->room_mutex) PT_REQUIRES(log->tail_mutex)
 {
     PT_ASSERT(log->stage.size == 0 && log->current->next == NULL);
-    PT_ASSERT(jump->point.position >= log->end.position);
+    PT_ASSERT(jump->parts || jump->point.position >= log->end.position);
     log->current->left = true;
     log->current->next = jump->region;
     log->current = jump->region;
     log->last = jump->region;
     log->end = jump->point;
-    if (jump->point.position > log->durable_position) /* by the manifest that begins the log here */
+    /* By the manifest that begins the log here. */
+    if (jump->parts || jump->point.position > log->durable_position)
         log->durable_position = jump->point.position;
+    if (!jump->parts)
+        return;
+    log->retry_position = 0;
+    log->made_position = jump->point.position;
 }
 
 void pt_log_jump(struct pt_log *log, struct pt_log_jump *jump)

@@ -30,12 +30,15 @@ void pt_catalogue_unpin(struct pt_catalogue *catalogue)
 
 /* ---- Handles ---- */
 
-static struct peat_collection *handle_find_locked(struct pt_catalogue *catalogue, uint64_t id)
+/* An id alone does not say which: it may have stood for another one, in a history that was left. */
+static struct peat_collection *handle_find_locked(struct pt_catalogue *catalogue, uint64_t id,
+                                                  struct peat_bytes entry_key)
     PT_REQUIRES(catalogue->mutex)
 {
     struct peat_collection *collection = catalogue->handles;
 
-    while (collection != NULL && collection->id != id)
+    while (collection != NULL &&
+           (collection->id != id || !pt_bytes_equal(collection->entry_key, entry_key)))
         collection = collection->next;
     return collection;
 }
@@ -64,7 +67,7 @@ enum peat_status pt_catalogue_handle(struct pt_catalogue *catalogue, uint64_t id
     struct peat_collection *collection;
 
     pt_mutex_lock(&catalogue->mutex);
-    collection = handle_find_locked(catalogue, id);
+    collection = handle_find_locked(catalogue, id, entry_key);
     if (collection != NULL) {
         pt_collection_pin(collection);
     } else {
@@ -124,13 +127,25 @@ uint64_t peat_collection_number(const struct peat_collection *collection)
 
 void pt_catalogue_mark_dropped(struct pt_catalogue *catalogue, uint64_t id)
 {
-    struct peat_collection *collection;
+    pt_mutex_lock(&catalogue->mutex);
+    for (struct peat_collection *collection = catalogue->handles; collection != NULL;
+         collection = collection->next)
+        if (collection->id == id)
+            atomic_store_explicit(&collection->dropped, true, memory_order_release);
+    pt_mutex_unlock(&catalogue->mutex);
+}
+
+bool pt_catalogue_is_of_another(struct pt_catalogue *catalogue, uint64_t id,
+                                struct peat_bytes entry_key)
+{
+    bool found = false;
 
     pt_mutex_lock(&catalogue->mutex);
-    collection = handle_find_locked(catalogue, id);
-    if (collection != NULL)
-        atomic_store_explicit(&collection->dropped, true, memory_order_release);
+    for (struct peat_collection *collection = catalogue->handles; collection != NULL && !found;
+         collection = collection->next)
+        found = collection->id == id && !pt_bytes_equal(collection->entry_key, entry_key);
     pt_mutex_unlock(&catalogue->mutex);
+    return found;
 }
 
 static bool has_id(const uint64_t *ids, size_t count, uint64_t id)

@@ -44,6 +44,9 @@ enum peat_status pt_catalogue_handle(struct pt_catalogue *catalogue, uint64_t id
                                      struct peat_collection **collection_out);
 /* Mark the handle of @p id, if there is one. */
 void pt_catalogue_mark_dropped(struct pt_catalogue *catalogue, uint64_t id);
+/* Whether there is a handle of that id, but of another entry than the one with that key. */
+bool pt_catalogue_is_of_another(struct pt_catalogue *catalogue, uint64_t id,
+                                struct peat_bytes entry_key);
 /* The collections are those of @p ids (ascending) from now on: mark all handles as dropped or not. */
 void pt_catalogue_replace(struct pt_catalogue *catalogue, const uint64_t *ids, size_t count);
 /* An entry of the catalogue was read back from the log: its id is taken. */

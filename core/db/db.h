@@ -176,6 +176,8 @@ struct peat_db {
     /* Read-only stores: refresh.c's. */
     struct pt_mutex refresh_mutex;
     struct pt_log_reader *tail PT_GUARDED_BY(refresh_mutex);
+    struct pt_log_point reached PT_GUARDED_BY(refresh_mutex); /* behind the newest that is shown */
+    bool is_regained PT_GUARDED_BY(refresh_mutex); /* the tail has led there again */
     struct pt_id tail_nonces[PT_TAIL_NONCES] PT_GUARDED_BY(refresh_mutex); /* regions it passed */
     size_t tail_nonce_count PT_GUARDED_BY(refresh_mutex);
     uint64_t *held_generations PT_GUARDED_BY(refresh_mutex); /* owned: locked in the file */

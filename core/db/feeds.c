@@ -325,12 +325,13 @@ static enum peat_status feed_rows_locked(const struct pt_feeds *feeds, struct pt
     return PEAT_OK;
 }
 
-static enum peat_status plan_locked(struct peat_db *db, struct candidates *all, bool let_go,
+static enum peat_status plan_locked(struct peat_db *db, struct candidates *all,
+                                    const struct pt_history_change *change,
                                     struct pt_feeds_plan *plan, struct pt_manifest *manifest)
     PT_REQUIRES(db->feeds.mutex)
 {
     bool give_up = atomic_load_explicit(&db->feeds.give_up, memory_order_relaxed);
-    uint64_t size_max = give_up || let_go ? 0 : db->options.feed_log_size_max;
+    uint64_t size_max = give_up || change->lets_log_go ? 0 : db->options.feed_log_size_max;
     size_t for_names;
     size_t first;
     enum peat_status status = candidates_gather_locked(db, all);
@@ -353,6 +354,9 @@ static enum peat_status plan_locked(struct peat_db *db, struct candidates *all, 
         status = feed_rows_locked(&db->feeds, manifest);
     if (status < 0)
         return status;
+    for (size_t i = 0; i < manifest->feed_count && change->parts; i++)
+        manifest->feeds[i].is_lost = true;
+    plan->parts = change->parts;
     plan->count = all->before - first; /* the log's own region stays the log's */
     memmove(all->list, all->list + first, plan->count * sizeof(*all->list));
     plan->pieces = all->list;
@@ -361,7 +365,7 @@ static enum peat_status plan_locked(struct peat_db *db, struct candidates *all, 
 }
 
 enum peat_status pt_feeds_plan(struct peat_db *db, const struct pt_log_point *log_start,
-                               bool let_go, struct pt_feeds_plan *plan,
+                               const struct pt_history_change *change, struct pt_feeds_plan *plan,
                                struct pt_manifest *manifest_out)
 {
     struct candidates all = {.log_start = log_start};
@@ -369,7 +373,7 @@ enum peat_status pt_feeds_plan(struct peat_db *db, const struct pt_log_point *lo
 
     memset(plan, 0, sizeof(*plan));
     pt_mutex_lock(&db->feeds.mutex);
-    status = plan_locked(db, &all, let_go, plan, manifest_out);
+    status = plan_locked(db, &all, change, plan, manifest_out);
     pt_mutex_unlock(&db->feeds.mutex);
     pt_free(all.list);
     return status;
@@ -422,8 +426,10 @@ void pt_feeds_take(struct peat_db *db, struct pt_feeds_plan *plan, uint64_t gene
     feeds->pieces = plan->pieces;
     feeds->piece_count = plan->count;
     feeds->held_size = plan->held_size;
-    for (size_t i = 0; i < feeds->slot_count; i++)
+    for (size_t i = 0; i < feeds->slot_count; i++) {
         feeds->slots[i]->durable = feeds->slots[i]->planned;
+        feeds->slots[i]->is_lost = feeds->slots[i]->is_lost || plan->parts;
+    }
     if (plan->gives_up)
         atomic_store_explicit(&feeds->give_up, false, memory_order_relaxed);
     for (size_t i = 0; i < before_count; i++) {

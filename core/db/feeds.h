@@ -30,6 +30,7 @@
 
 struct peat_db;
 struct peat_feed;
+struct pt_history_change;
 
 /* One use of a region of the log. Both, since what a file names may have one nonce twice. */
 struct pt_region_use {
@@ -74,6 +75,7 @@ struct pt_feeds_plan {
     size_t count;
     uint64_t held_size;
     bool gives_up; /* it was asked to, before it was made */
+    bool parts;    /* names have acknowledged commits of another history: they are lost */
 };
 
 void pt_feeds_init(struct pt_feeds *feeds);
@@ -81,10 +83,10 @@ void pt_feeds_fini(struct pt_feeds *feeds);
 
 /* ---- For install.c; who calls holds checkpointer.install_mutex ---- */
 
-/* What is kept when a manifest begins the log at @p log_start (@p let_go: nothing): sets held and feeds of
+/* What is kept when a manifest begins the log at @p log_start, with that @p change: sets held and feeds of
  * @p manifest_out, whose names are borrowed. Release both, also after a failure. PEAT_NO_MEMORY. */
 enum peat_status pt_feeds_plan(struct peat_db *db, const struct pt_log_point *log_start,
-                               bool let_go, struct pt_feeds_plan *plan,
+                               const struct pt_history_change *change, struct pt_feeds_plan *plan,
                                struct pt_manifest *manifest_out);
 void pt_feeds_plan_fini(struct pt_feeds_plan *plan);
 /* The manifest rules, as generation @p generation: what is not in the plan is retired. Before the log's

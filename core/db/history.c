@@ -219,7 +219,7 @@ enum peat_status pt_history_plan(struct peat_db *db, struct pt_run *const *runs,
     const struct pt_history *history = &db->history;
     struct pt_kept *before = history->count == 0 ? NULL : history->kept[history->count - 1];
     bool is_same = before != NULL && before->row.commit == commit && !change->is_revert &&
-                   (change->name == NULL || !is_named(before));
+                   !change->parts && (change->name == NULL || !is_named(before));
     enum peat_status status;
 
     memset(plan, 0, sizeof(*plan));

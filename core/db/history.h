@@ -57,6 +57,7 @@ struct pt_history_change {
     bool lets_log_go;         /* what is kept of the log for feeds does not lead to the state */
     const struct pt_identity *identity; /* the store takes it on; NULL: it keeps its own */
     const struct pt_lineage *lineage;   /* the same */
+    bool parts; /* the state is of another history, whatever its commit: numbers may go back */
     uint64_t promote_epoch; /* begins where the log does, and the store is a primary; 0: neither */
 };
 

@@ -9,9 +9,8 @@
 
 /* ---- One manifest ---- */
 
-/* Read the manifest of @p row. */
-static enum peat_status row_load(struct peat_db *db, const struct pt_manifest_kept *row,
-                                 struct pt_manifest *manifest_out, uint8_t **block_out)
+enum peat_status pt_kept_row_load(struct peat_db *db, const struct pt_manifest_kept *row,
+                                  struct pt_manifest *manifest_out, uint8_t **block_out)
 {
     struct pt_superblock place = {db->store_id, row->manifest_generation, row->offset, row->size};
     enum peat_status status;
@@ -38,7 +37,7 @@ enum peat_status pt_kept_manifest(struct peat_db *db, const struct pt_kept *kept
                                   struct pt_manifest *manifest_out, uint8_t **block_out)
 {
     if (kept->runs == NULL)
-        return row_load(db, &kept->row, manifest_out, block_out);
+        return pt_kept_row_load(db, &kept->row, manifest_out, block_out);
     *block_out = NULL;
     return pt_manifest_describe(kept->runs, kept->run_count, manifest_out);
 }
@@ -125,7 +124,7 @@ static enum peat_status load_one(struct peat_db *db, struct pt_kept *kept,
 
     if ((kept->row.flags & PT_KEPT_DAMAGED) != 0)
         return PEAT_OK;
-    status = row_load(db, &kept->row, &manifest, &block);
+    status = pt_kept_row_load(db, &kept->row, &manifest, &block);
     if (status == PEAT_OK)
         status = claim(db, &kept->row, &manifest, known);
     if (is_damage(status))

@@ -20,6 +20,10 @@ void pt_history_set(struct pt_history *history, struct pt_kept **kept, size_t co
 enum peat_status pt_kept_manifest(struct peat_db *db, const struct pt_kept *kept,
                                   struct pt_manifest *manifest_out, uint8_t **block_out);
 
+/* The manifest that @p row names, from the file; release as above. Who calls sees to it that it stays there. */
+enum peat_status pt_kept_row_load(struct peat_db *db, const struct pt_manifest_kept *row,
+                                  struct pt_manifest *manifest_out, uint8_t **block_out);
+
 /* Bytes of regions, the manifest's own included. */
 struct pt_kept_size {
     uint64_t all; /* that the state refers to */

@@ -45,7 +45,7 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
         status = pt_history_plan(db, runs, run_count, log_start->commit, generation,
                                  pt_clock_wall_us(), change, plan_out, &manifest);
     if (status == PEAT_OK)
-        status = pt_feeds_plan(db, log_start, change->lets_log_go, feeds_out, &manifest);
+        status = pt_feeds_plan(db, log_start, change, feeds_out, &manifest);
     if (status == PEAT_OK) {
         manifest.kind = PT_MANIFEST_STORE;
         manifest.store_id = identity.store_id;
@@ -187,7 +187,10 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
         pt_identity_set(db, change->identity);
     db->log_start = start;
     atomic_store_explicit(&db->reserve.manifest_size, extent.size, memory_order_relaxed);
-    pt_log_budget_settle(&db->log_budget, start.position);
+    if (change->parts)
+        pt_log_budget_restart(&db->log_budget, start.position);
+    else
+        pt_log_budget_settle(&db->log_budget, start.position);
     /* Release pairs with held.c: what loses its last pin from here on is retired with it. */
     atomic_store_explicit(&db->generation, generation, memory_order_release);
     pt_installed_set(db, copy, run_count);

@@ -51,6 +51,18 @@ void pt_log_budget_settle(struct pt_log_budget *budget, uint64_t position)
     pt_mutex_unlock(&budget->mutex);
 }
 
+void pt_log_budget_restart(struct pt_log_budget *budget, uint64_t position)
+{
+    uint64_t spent = atomic_load_explicit(&budget->spent, memory_order_relaxed);
+
+    pt_mutex_lock(&budget->mutex);
+    budget->mark_count = 0;
+    atomic_store_explicit(&budget->sealed, spent, memory_order_relaxed);
+    atomic_store_explicit(&budget->settled, spent, memory_order_release);
+    atomic_store_explicit(&budget->settled_position, position, memory_order_relaxed);
+    pt_mutex_unlock(&budget->mutex);
+}
+
 /* Settled is read first: it only grows, and never beyond the others. */
 uint64_t pt_log_budget_used(const struct pt_log_budget *budget)
 {

@@ -49,6 +49,9 @@ void pt_log_budget_seal(struct pt_log_budget *budget, uint64_t position);
 /* A manifest is durable that begins the log at @p position. Any thread. */
 void pt_log_budget_settle(struct pt_log_budget *budget, uint64_t position);
 
+/* The same, of a log that has left what was spent so far: nothing of that will be replayed. */
+void pt_log_budget_restart(struct pt_log_budget *budget, uint64_t position);
+
 /* Any thread: what a replay now would cost; and the part of it that flushing and a checkpoint can
  * settle, because it is before the active buffer. */
 uint64_t pt_log_budget_used(const struct pt_log_budget *budget);

@@ -10,6 +10,8 @@
  *  3. A generation is given up when no stack of this process is left that shows it.
  *  4. What is shown never becomes older. When reading the tail fails it is begun anew at the manifest's log, and
  *     what the buffers have is passed over; meanwhile they stay, and so they do if it fails again.
+ *  5. But a writer may have left the history for another one (parting.h). Then the log does not lead to what
+ *     the buffers have, as the chain tells, and they go with the history.
  */
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
@@ -118,11 +120,12 @@ static enum peat_status seal_full(struct peat_db *db, struct peat_bytes payload)
     return pt_seal(db, &none, payload.size / PT_ENTRY_HEADER_SIZE, size);
 }
 
-/* Read what the writer has appended since the last time. */
+/* Read what the writer has appended since the last time. PEAT_GAP: in another history, see (5). */
 static enum peat_status drain_locked(struct peat_db *db) PT_REQUIRES(db->refresh_mutex)
 {
     struct pt_record record;
     struct pt_log_point before;
+    struct pt_log_point behind;
     enum peat_status status = PEAT_OK;
 
     while (db->tail != NULL && status == PEAT_OK) {
@@ -132,18 +135,27 @@ static enum peat_status drain_locked(struct peat_db *db) PT_REQUIRES(db->refresh
         note_nonce_locked(db);
         before = pt_log_reader_begin(db->tail);
         pt_epochs_note(db, record.epoch, &before);
+        behind = pt_log_reader_point(db->tail);
+        if (record.kind == PT_RECORD_BATCH && record.commit == db->reached.commit) {
+            db->is_regained = memcmp(&behind.chain, &db->reached.chain, sizeof(behind.chain)) == 0;
+            if (!db->is_regained) { /* (5): what comes next must not lie upon what the buffers have */
+                status = PEAT_GAP;
+                break;
+            }
+        }
         if (record.kind != PT_RECORD_BATCH ||
             record.commit <= pt_write_buffer_commit(db->queue.active->buffer)) /* regained: (4) */
             continue;
         status = PEAT_TOO_LARGE;
         if (pt_write_buffer_data_size(db->queue.active->buffer) < seal_size(db))
             status = pt_replay_batch(db, db->queue.active, record.payload, record.commit);
-        if (status == PEAT_TOO_LARGE)
+        if (status == PEAT_TOO_LARGE) {
             status = seal_full(db, record.payload);
-        else
-            continue;
+            if (status == PEAT_OK)
+                status = pt_replay_batch(db, db->queue.active, record.payload, record.commit);
+        }
         if (status == PEAT_OK)
-            status = pt_replay_batch(db, db->queue.active, record.payload, record.commit);
+            db->reached = behind;
     }
     if (status < 0) { /* the record that was lost would leave a gap: begin again at the manifest */
         pt_log_reader_close(db->tail);
@@ -248,19 +260,40 @@ static enum peat_status open_runs(struct peat_db *db, const struct pt_manifest *
 }
 
 /* The buffers reach beyond the manifest, but not from where its log begins: find the tail's place, then show
- * them above its runs (4). */
+ * them above its runs (4). PEAT_GAP: there is none (5). */
 static enum peat_status regain_tail_locked(struct peat_db *db, const struct pt_manifest *manifest,
                                            struct pt_run *const *runs)
     PT_REQUIRES(db->refresh_mutex)
 {
     enum peat_status status = open_tail_locked(db, &manifest->log);
 
+    db->is_regained = false;
     if (status == PEAT_OK)
         status = drain_locked(db);
     if (status == PEAT_OK)
         status = verify_tail_locked(db);
+    if (status == PEAT_OK && !db->is_regained)
+        return PEAT_GAP;
     if (status == PEAT_OK)
         status = swap_runs(db, runs, manifest->run_count, manifest->log.commit);
+    return status;
+}
+
+/* Show the manifest's runs, and the log behind them alone. */
+static enum peat_status begin_anew_locked(struct peat_db *db, const struct pt_manifest *manifest,
+                                          struct pt_run *const *runs) PT_REQUIRES(db->refresh_mutex)
+{
+    enum peat_status status = pt_first_stack(db, runs, manifest->run_count, &manifest->log);
+
+    if (status < 0)
+        return status;
+    db->reached = manifest->log;
+    pt_epochs_set(db, &manifest->lineage); /* none of what was there before may be left: (5) */
+    status = open_tail_locked(db, &manifest->log);
+    if (status == PEAT_OK)
+        status = drain_locked(db);
+    if (status == PEAT_OK)
+        status = verify_tail_locked(db);
     return status;
 }
 
@@ -296,16 +329,12 @@ static enum peat_status take_manifest_locked(struct peat_db *db,
               tail_passed_locked(db, &manifest->log.nonce) && reached >= manifest->log.commit;
     if (gapless) {
         status = swap_runs(db, runs, manifest->run_count, manifest->log.commit);
-    } else if (reached > manifest->log.commit && manifest->log.region.size != 0) {
-        status = regain_tail_locked(db, manifest, runs);
     } else {
-        status = pt_first_stack(db, runs, manifest->run_count, &manifest->log);
-        if (status == PEAT_OK)
-            status = open_tail_locked(db, &manifest->log);
-        if (status == PEAT_OK)
-            status = drain_locked(db);
-        if (status == PEAT_OK)
-            status = verify_tail_locked(db);
+        status = PEAT_GAP;
+        if (reached > manifest->log.commit && manifest->log.region.size != 0)
+            status = regain_tail_locked(db, manifest, runs);
+        if (status == PEAT_GAP)
+            status = begin_anew_locked(db, manifest, runs);
     }
     if (status < 0)
         fall_back_locked(db);

@@ -55,6 +55,11 @@ static enum peat_status read_catalogue(struct peat_db *db, struct pt_replacement
             }
             replacement->ids = ids;
         }
+        if (value.size == 8 && pt_catalogue_is_of_another(db->catalogue, pt_read_le64(value.data),
+                                                          peat_iterator_key(iterator))) {
+            status = peat_iterator_next(iterator); /* its handle is none of this one */
+            continue;
+        }
         if (value.size != 8) {
             status = pt_fail(PEAT_CORRUPT, "the catalogue holds an id of %zu bytes", value.size);
             break;
@@ -81,7 +86,8 @@ static enum peat_status prepare(struct peat_db *db, struct pt_replacement *repla
     enum peat_status status = flush_rest(db);
 
     if (status == PEAT_OK)
-        status = pt_log_jump_prepare(db->log, &replacement->behind, &replacement->jump);
+        status = pt_log_jump_prepare(db->log, &replacement->behind, replacement->change.parts,
+                                     &replacement->jump);
     if (status == PEAT_OK)
         status = pt_stack_begin(db, pt_buffer_capacity(db, 0, 0), replacement->hash_seed,
                                 &replacement->jump.point, replacement->runs, replacement->run_count,

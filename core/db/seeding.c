@@ -12,13 +12,14 @@
  *  3. Nothing that comes is believed: the manifest is decoded as one in a file is, and a segment must verify and have the
  *     digest that the manifest says.
  *  4. It only goes forward: the state is behind the store's, and the store's last commit is of the
- *     epoch that the state's history has there. The epochs are the state's then.
+ *     epoch that the state's history has there. The epochs are the state's then. Unless the caller said
+ *     that the store's history may be left for the state's, and keeps it under a name (parting.h).
  */
 #include "core/base/alloc.h"
 #include "core/db/db.h"
 #include "core/db/identity.h"
 #include "core/db/known_segments.h"
-#include "core/db/replacement.h"
+#include "core/db/parting.h"
 #include "core/db/seed.h"
 #include "core/segment/rescue.h"
 
@@ -57,9 +58,10 @@ struct peat_seeding {
     struct described now; /* or, until then, of the one before */
     struct partial partial;
     struct place asked;
-    struct place next; /* what must come next */
-    uint64_t size;     /* bytes of all segments */
-    uint64_t missing;  /* bytes of those that have not come */
+    struct place next;                      /* what must come next */
+    uint64_t size;                          /* bytes of all segments */
+    uint64_t missing;                       /* bytes of those that have not come */
+    char kept_name[PEAT_NAME_SIZE_MAX + 1]; /* of the history that may be left; "": none may */
 };
 
 /* ---- Opening and closing ---- */
@@ -76,6 +78,19 @@ enum peat_status peat_seeding_open(struct peat_db *db, struct peat_seeding **see
     if (*seeding_out == NULL)
         return pt_fail(PEAT_NO_MEMORY, "a seeding");
     (*seeding_out)->db = db;
+    return PEAT_OK;
+}
+
+enum peat_status peat_seeding_part(struct peat_seeding *seeding, const char *kept_name)
+{
+    size_t size = kept_name == NULL ? 0 : strnlen(kept_name, PEAT_NAME_SIZE_MAX + 1);
+
+    if (seeding == NULL || kept_name == NULL)
+        return pt_fail_null();
+    if (size == 0 || size > PEAT_NAME_SIZE_MAX)
+        return pt_fail(PEAT_INVALID, "the name of a kept state has 1 to %zu bytes",
+                       PEAT_NAME_SIZE_MAX);
+    memcpy(seeding->kept_name, kept_name, size + 1);
     return PEAT_OK;
 }
 
@@ -226,12 +241,20 @@ static struct place place_from(const struct peat_seeding *seeding, uint64_t part
 
 /* ---- Part 0 ---- */
 
+/* Whether the store, which has come to @p ours, may leave its history for the state's, and has to. */
+static bool will_part(const struct peat_seeding *seeding, const struct peat_position *ours,
+                      const struct pt_manifest *manifest)
+{
+    return seeding->kept_name[0] != '\0' &&
+           pt_has_parted(seeding->db, ours->position, &manifest->lineage);
+}
+
 /* Whether the state is behind @p ours: (4). Behind one commit there may be a seal that only one of them has. */
 static enum peat_status check_newer(const struct pt_log_point *state,
-                                    const struct peat_position *ours)
+                                    const struct peat_position *ours, bool parts)
 {
-    if (state->commit >= ours->commit && state->position > ours->position &&
-        state->epoch >= ours->epoch)
+    if (state->epoch >= ours->epoch &&
+        (parts || (state->commit >= ours->commit && state->position > ours->position)))
         return PEAT_OK;
     return pt_fail(PEAT_INVALID,
                    "the state is as of commit %" PRIu64 ", and commit %" PRIu64 " is here already",
@@ -239,8 +262,10 @@ static enum peat_status check_newer(const struct pt_log_point *state,
 }
 
 /* What a seed's manifest must say besides what any must. */
-static enum peat_status check_manifest(struct peat_db *db, const struct pt_manifest *manifest)
+static enum peat_status check_manifest(const struct peat_seeding *seeding,
+                                       const struct pt_manifest *manifest)
 {
+    struct peat_db *db = seeding->db;
     struct peat_position ours;
     enum peat_status status;
 
@@ -251,7 +276,9 @@ static enum peat_status check_manifest(struct peat_db *db, const struct pt_manif
         manifest->next_segment_id > PT_SEGMENT_ID_GO_ON_MAX)
         return pt_fail(PEAT_CORRUPT, "what describes the state is no seed's");
     status = peat_position_get(db, &ours);
-    return status == PEAT_OK ? check_newer(&manifest->log, &ours) : status;
+    if (status < 0)
+        return status;
+    return check_newer(&manifest->log, &ours, will_part(seeding, &ours, manifest));
 }
 
 /* Part 0 is whole. */
@@ -266,7 +293,7 @@ static enum peat_status take_description(struct peat_seeding *seeding)
     seeding->block = NULL; /* the description's now */
     seeding->block_capacity = 0;
     if (status == PEAT_OK)
-        status = check_manifest(seeding->db, &now.manifest);
+        status = check_manifest(seeding, &now.manifest);
     if (status == PEAT_OK)
         status = match(seeding, &now);
     if (status != PEAT_OK) {
@@ -458,17 +485,27 @@ static void number_raise(_Atomic uint64_t *number, uint64_t least)
         atomic_store_explicit(number, least, memory_order_relaxed);
 }
 
-/* Whether our last record is of another epoch in the state's history, as far as that is
- * remembered. */
-static bool has_parted(struct peat_db *db, const struct pt_log_point *end,
-                       const struct pt_lineage *theirs)
+/* Whether the state may be shown in place of the store's, and how. */
+static enum peat_status check_history(struct peat_seeding *seeding, const struct pt_log_point *end,
+                                      struct pt_replacement *replacement)
 {
-    struct pt_lineage ours = pt_epochs_copy(db);
-    uint64_t last = end->position == 0 ? 0 : end->position - 1;
-    uint64_t epoch = pt_lineage_at(theirs, last);
+    struct peat_db *db = seeding->db;
+    const struct pt_manifest *manifest = &seeding->now.manifest;
+    struct peat_position ours = pt_position_of(end);
+    bool parts = will_part(seeding, &ours, manifest);
+    enum peat_status status = check_newer(&manifest->log, &ours, parts);
 
-    return end->position > 0 && epoch > 0 && pt_lineage_at(&ours, last) > 0 &&
-           pt_lineage_at(&ours, last) != epoch;
+    if (status < 0)
+        return status;
+    if (!pt_role_is(db, PT_ROLE_FOLLOWER))
+        return pt_fail(PEAT_INVALID, "the store was promoted: it has commits of its own");
+    if (parts)
+        return pt_part(db, end, seeding->kept_name, replacement);
+    if (pt_has_parted(db, end->position, &manifest->lineage))
+        return pt_fail(PEAT_CORRUPT,
+                       "the store has commits of another epoch than the state's history there: the "
+                       "histories have parted");
+    return PEAT_OK;
 }
 
 static enum peat_status find_state(struct peat_db *db, void *context,
@@ -477,17 +514,10 @@ static enum peat_status find_state(struct peat_db *db, void *context,
     struct peat_seeding *seeding = context;
     const struct pt_manifest *manifest = &seeding->now.manifest;
     struct pt_log_point end = pt_log_point(db->log);
-    struct peat_position ours = pt_position_of(&end);
-    enum peat_status status = check_newer(&manifest->log, &ours);
+    enum peat_status status = check_history(seeding, &end, replacement);
 
     if (status < 0)
         return status;
-    if (!pt_role_is(db, PT_ROLE_FOLLOWER))
-        return pt_fail(PEAT_INVALID, "the store was promoted: it has commits of its own");
-    if (has_parted(db, &end, &manifest->lineage))
-        return pt_fail(PEAT_CORRUPT,
-                       "the store has commits of another epoch than the state's history there: the "
-                       "histories have parted");
     status = pt_manifest_build(manifest, seeding->now.held, &replacement->runs);
     if (status < 0)
         return status;

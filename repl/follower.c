@@ -32,6 +32,7 @@ struct peat_follower {
     char name[PEAT_NAME_SIZE_MAX + 1];
     struct pt_keys keys;
     struct pt_seed_taker taker; /* the thread's */
+    struct pt_rejoin rejoin;    /* the same */
     struct pt_dialer *dialer;
     pthread_t thread;
     _Atomic bool stopping;
@@ -47,6 +48,7 @@ struct peat_follower {
     struct peat_position primary;
     uint64_t connections;
     uint64_t seed_count;
+    uint64_t rejoin_count;
     struct peat_seeding_info seeding;
     char words[PT_PEER_WORDS_MAX];
     uint64_t failed_dials;
@@ -127,6 +129,7 @@ static void status_note(struct peat_follower *follower, struct pt_follower_sessi
         state_set_locked(follower, PEAT_FOLLOWER_SEEDING);
     peat_seeding_about(follower->taker.seeding, &follower->seeding);
     follower->seed_count = follower->taker.count;
+    follower->rejoin_count = follower->rejoin.count;
     if (base->theirs.position > 0) /* else what the connection before said is the newest known */
         follower->primary = base->theirs;
     follower->session_records = base->records;
@@ -337,7 +340,7 @@ static enum peat_status options_check(const struct peat_follower_options *option
 
     if (options->url == NULL)
         return pt_repl_fail(error, PEAT_INVALID, "no address to follow from");
-    if ((options->flags & ~PEAT_REPL_INSECURE) != 0)
+    if ((options->flags & ~(PEAT_REPL_INSECURE | PEAT_FOLLOWER_REJOIN)) != 0)
         return pt_repl_fail(error, PEAT_INVALID, "unknown flags 0x%x", options->flags);
     if (size == 0 || size > PEAT_NAME_SIZE_MAX)
         return pt_repl_fail(error, PEAT_INVALID, "a follower's name has 1 to %zu bytes",
@@ -363,7 +366,8 @@ static enum peat_status follower_make(struct peat_follower *follower,
         pt_keys_read(&options->key_path, options->key_path != NULL ? 1 : 0, &follower->keys, error);
 
     if (status == PEAT_OK)
-        status = pt_url_check(options->url, follower->keys.count > 0, options->flags, error);
+        status = pt_url_check(options->url, follower->keys.count > 0,
+                              options->flags & PEAT_REPL_INSECURE, error);
     if (status != PEAT_OK)
         return status;
     status = pt_dialer_open(options->url, &follower->dialer, &why);
@@ -376,6 +380,10 @@ static enum peat_status follower_make(struct peat_follower *follower,
                                              .record_size_max = options->record_size_max,
                                              .durability = options->durability,
                                              .taker = &follower->taker};
+    follower->session_options.rejoin = &follower->rejoin;
+    follower->rejoin = (struct pt_rejoin){.allowed = (options->flags & PEAT_FOLLOWER_REJOIN) != 0,
+                                          .save = options->save,
+                                          .context = options->save_context};
     status = pt_seed_taker_open(&follower->taker, follower->db);
     if (status != PEAT_OK)
         return pt_repl_fail(error, status, "%s", peat_last_error());
@@ -529,6 +537,7 @@ void peat_follower_status_get(struct peat_follower *follower,
     status.seed_size = follower->seeding.size;
     status.seed_missing = follower->seeding.missing;
     status.seed_count = follower->seed_count;
+    status.rejoin_count = follower->rejoin_count;
     memcpy(status.words, follower->words, sizeof(status.words));
     status.failed_dials = follower->failed_dials;
     status.damaged = follower->damaged;

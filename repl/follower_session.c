@@ -3,6 +3,7 @@
 #include "repl/fork.h"
 #include "repl/joint.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,8 @@ struct pt_follower_session {
     bool following;              /* and answered with TAIL */
     bool seeding;                /* or with SEED, and a state is being taken */
     bool seeded;                 /* all of it */
+    bool left;                   /* its history, for the primary's */
+    struct pt_rejoin *rejoin;    /* borrowed; NULL: it leaves none */
     struct pt_seed_taker *taker; /* borrowed; NULL: it takes none */
     char unlike
         [PT_PEER_WORDS_MAX]; /* why the primary's states are not for this store; "": they are */
@@ -57,6 +60,7 @@ enum peat_status pt_follower_session_open(struct peat_db *db,
     session->window_size = options->window_size;
     session->durability = options->durability;
     session->taker = options->taker;
+    session->rejoin = options->rejoin;
     pt_joint_init(&session->joint, options->record_size_max);
     status = pt_peer_init(&session->base, db, PT_CHANNEL_DIALER, key, 1, now_us);
     if (status != PEAT_OK) {
@@ -95,7 +99,7 @@ bool pt_follower_session_was_of_use(const struct pt_follower_session *session)
 {
     const struct pt_peer *base = &session->base;
 
-    if (session->seeded)
+    if (session->seeded || session->left)
         return true;
     /* To let it follow costs the primary a sync: who cannot go on does not ask for it again at once. */
     if (!session->following || (base->end != PT_PEER_LOST && base->end != PT_PEER_CLOSED))
@@ -121,9 +125,15 @@ static void store_failed(struct pt_follower_session *session, enum peat_status s
 
 static uint32_t flags_of(const struct pt_follower_session *session)
 {
+    uint32_t flags = PT_HELLO_SEALS;
+
     if (session->taker == NULL)
-        return PT_HELLO_SEALS;
-    return PT_HELLO_SEALS | PT_HELLO_SEEDS | (session->taker->wanted ? PT_HELLO_STATE : 0);
+        return flags;
+    if (session->taker->wanted)
+        flags |= PT_HELLO_STATE;
+    if (pt_rejoin_wants_state(session->rejoin))
+        flags |= PT_HELLO_REJOIN;
+    return flags | PT_HELLO_SEEDS;
 }
 
 static void greet(struct pt_follower_session *session, uint64_t now_us)
@@ -212,6 +222,11 @@ static void seed_begin(struct pt_follower_session *session, uint64_t now_us)
         pt_peer_stop(&session->base, PT_PEER_SEED, PT_BYE_CLOSING, now_us, "%s", session->unlike);
         return;
     }
+    if (pt_rejoin_wants_state(session->rejoin) &&
+        peat_seeding_part(session->taker->seeding, session->rejoin->name) != PEAT_OK) {
+        store_failed(session, PEAT_INVALID, now_us);
+        return;
+    }
     session->seeding = true;
     pt_seed_taker_begin(session->taker);
     asks_send(session, now_us);
@@ -233,6 +248,7 @@ static void chunk_take(struct pt_follower_session *session, const struct pt_fram
         pt_peer_refuse(&session->base, wrong, now_us);
     } else if (status == PEAT_DONE) {
         session->seeded = true;
+        pt_rejoin_done(session->rejoin);
         pt_peer_stop(&session->base, PT_PEER_CLOSED, PT_BYE_SEEDED, now_us,
                      "a state was taken; the log behind it comes next");
     } else if (status != PEAT_OK) {
@@ -244,23 +260,85 @@ static void chunk_take(struct pt_follower_session *session, const struct pt_fram
 
 /* ---- The answer ---- */
 
+/* The histories have parted: leave ours, if that may be. */
+static void parted(struct pt_follower_session *session, const struct pt_branch *theirs,
+                   uint64_t now_us)
+{
+    struct peat_repl_error error;
+    struct peat_fork fork;
+    enum peat_status status;
+
+    if (!pt_rejoin_possible(&session->ours, theirs, &fork)) {
+        pt_peer_stop(&session->base, PT_PEER_DIVERGED, PT_BYE_DIVERGED, now_us,
+                     "the histories have parted: commit %" PRIu64 " of epoch %" PRIu64
+                     " is here, commit %" PRIu64 " of epoch %" PRIu64
+                     " there, and the fork is not known; make this store anew of a backup",
+                     session->ours.end.commit, session->ours.end.epoch, theirs->end.commit,
+                     theirs->end.epoch);
+    } else if (session->rejoin == NULL || !session->rejoin->allowed || session->taker == NULL) {
+        pt_peer_stop(&session->base, PT_PEER_DIVERGED, PT_BYE_DIVERGED, now_us,
+                     "the histories have parted behind commit %" PRIu64 ": commit %" PRIu64
+                     " of epoch %" PRIu64 " is here, commit %" PRIu64 " of epoch %" PRIu64
+                     " there; with --rejoin what is forked is saved, and it follows",
+                     fork.commit, fork.ours.commit, fork.ours.epoch, fork.theirs.commit,
+                     fork.theirs.epoch);
+    } else if ((status = pt_rejoin_leave(session->rejoin, session->base.db, &fork, &error)) ==
+               PEAT_OK) {
+        session->left = true;
+        pt_peer_stop(&session->base, PT_PEER_CLOSED, PT_BYE_CLOSING, now_us,
+                     "what was committed here behind commit %" PRIu64
+                     " is kept; it follows the history of epoch %" PRIu64 " now",
+                     fork.commit, fork.theirs.epoch);
+    } else {
+        /* What may pass is tried again; all is here as before. */
+        enum pt_peer_end end = status == PEAT_NO_SPACE    ? PT_PEER_NO_SPACE
+                               : status == PEAT_NO_MEMORY ? PT_PEER_LOST
+                               : status == PEAT_POISONED  ? PT_PEER_FAILED
+                                                          : PT_PEER_DIVERGED;
+
+        pt_peer_stop(&session->base, end, PT_BYE_CLOSING, now_us, "it cannot rejoin: %s",
+                     error.words);
+    }
+}
+
+/* What the primary said of its history; it borrows from that. */
+static struct pt_branch branch_of(const struct pt_welcome *welcome)
+{
+    struct pt_branch branch;
+
+    branch.epochs = welcome->epochs;
+    branch.end = welcome->newest;
+    return branch;
+}
+
 /* The primary lets us follow, but its history is none that ours can go on in: as it has not seen,
  * or does not know. */
 static void epochs_check(struct pt_follower_session *session, const struct pt_welcome *welcome,
                          uint64_t now_us)
 {
-    struct pt_branch theirs;
+    struct pt_branch theirs = branch_of(welcome);
+    bool to_a_state = welcome->verdict == PT_VERDICT_SEED && pt_rejoin_wants_state(session->rejoin);
 
-    theirs.epochs = welcome->epochs;
-    theirs.end = welcome->newest;
     if (theirs.epochs.count == 0)
         return;
     if (pt_epochs_newest(&theirs.epochs) < pt_epochs_newest(&session->ours.epochs))
         pt_peer_stop(&session->base, PT_PEER_REFUSED, PT_BYE_CLOSING, now_us,
                      "the primary's epoch is over: this store's history is of a newer one");
-    else if (pt_branches_parted(&session->ours, &theirs))
-        pt_peer_stop(&session->base, PT_PEER_DIVERGED, PT_BYE_DIVERGED, now_us,
-                     "the histories have parted: this store has what is of another epoch there");
+    else if (!to_a_state && pt_branches_parted(&session->ours, &theirs))
+        parted(session, &theirs, now_us);
+}
+
+/* Why it does not let us. */
+static void turned_away(struct pt_follower_session *session, const struct pt_welcome *welcome,
+                        uint64_t now_us)
+{
+    struct pt_branch theirs = branch_of(welcome);
+
+    if (welcome->verdict == PT_VERDICT_FORKED && pt_branches_parted(&session->ours, &theirs))
+        parted(session, &theirs, now_us);
+    else
+        pt_peer_stop(&session->base, end_of(welcome->verdict), PT_BYE_CLOSING, now_us, "%.*s",
+                     (int)welcome->words.size, (const char *)welcome->words.data);
 }
 
 static void welcome_take(struct pt_follower_session *session, const struct pt_frame *frame,
@@ -284,8 +362,7 @@ static void welcome_take(struct pt_follower_session *session, const struct pt_fr
     if (session->following || offered)
         epochs_check(session, &welcome, now_us);
     else
-        pt_peer_stop(&session->base, end_of(welcome.verdict), PT_BYE_CLOSING, now_us, "%.*s",
-                     (int)welcome.words.size, (const char *)welcome.words.data);
+        turned_away(session, &welcome, now_us);
     if (offered && session->base.end == PT_PEER_GOES_ON)
         seed_begin(session, now_us);
     else if (session->following && session->taker != NULL)

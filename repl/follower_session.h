@@ -5,13 +5,16 @@
  *     is acknowledged as durable is.
  *  2. It grants a window of bytes beyond what it has applied: that is all that can be under way.
  *  3. What does not go on from its history ends following for good; what is missing, or damaged, the connection.
- *  4. Where the log does not go on from what it has, it takes a state (seed_taker.h), and ends the connection: the next one goes
+ *  4. Where the histories have parted, and it may leave its own (rejoin.h), the connection ends with that: the next one
+ *     begins with what it has then.
+ *  5. Where the log does not go on from what it has, it takes a state (seed_taker.h), and ends the connection: the next one goes
  *     on from there. It needs the primary's identity for that, which an empty store takes on.
  */
 #ifndef PEAT_REPL_FOLLOWER_SESSION_H
 #define PEAT_REPL_FOLLOWER_SESSION_H
 
 #include "repl/peer.h"
+#include "repl/rejoin.h"
 #include "repl/seed_taker.h"
 
 struct pt_follower_session_options {
@@ -20,6 +23,7 @@ struct pt_follower_session_options {
     uint64_t record_size_max; /* bytes: of one batch */
     enum peat_durability durability; /* of what is applied */
     struct pt_seed_taker *taker;     /* outlives the session; NULL: it takes no states */
+    struct pt_rejoin *rejoin;        /* the same; NULL: it leaves no history */
 };
 
 struct pt_follower_session;

@@ -77,6 +77,27 @@ bool pt_branches_parted(const struct pt_branch *a, const struct pt_branch *b)
     return (epochs[0] < epochs[1] ? a : b)->end.position > fork;
 }
 
+bool pt_branches_fork(const struct pt_branch *a, const struct pt_branch *b,
+                      struct peat_epoch *row_out)
+{
+    const struct pt_epochs *both[] = {&a->epochs, &b->epochs};
+    uint64_t fork;
+
+    if (a->epochs.count == 0 || b->epochs.count == 0)
+        return false;
+    fork = fork_of(&a->epochs, &b->epochs);
+    if (fork <= begin_of(&a->epochs, 0) || fork <= begin_of(&b->epochs, 0))
+        return false; /* what is before the oldest row is not known: they may fork there */
+    for (unsigned i = 0; i < 2; i++) {
+        for (uint32_t k = 1; k < both[i]->count; k++) {
+            *row_out = row_at(both[i], k);
+            if (row_out->position == fork)
+                return row_out->first_commit > 0;
+        }
+    }
+    return false;
+}
+
 /* Whether the history of @p db has the chain that @p row has where it begins. */
 static bool chain_is_there(struct peat_db *db, const struct peat_epoch *row)
 {

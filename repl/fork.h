@@ -28,6 +28,9 @@ uint64_t pt_epochs_newest(const struct pt_epochs *epochs);
 /* Whether one of them has anything behind the place where they fork that the other one cannot
  * have. */
 bool pt_branches_parted(const struct pt_branch *a, const struct pt_branch *b);
+/* Where they fork: the epoch that begins there, in one of them. false: nowhere, or before what both remember. */
+bool pt_branches_fork(const struct pt_branch *a, const struct pt_branch *b,
+                      struct peat_epoch *row_out);
 /*
  * Whether @p other, of a newer epoch than @p ours, the history of @p db, goes on from it: the first
  * newer epoch begins at our end, or at a place in the log that is still there, with the chain that

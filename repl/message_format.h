@@ -57,14 +57,15 @@ enum pt_bye_code {
 };
 
 /* Flags of HELLO. */
-#define PT_HELLO_SEALS 1u /* the follower wants seals, too */
-#define PT_HELLO_SEEDS 2u /* it takes a state, where the log does not go on from what it has */
-#define PT_HELLO_STATE 4u /* and wants one: it has seen that the log does not */
-#define PT_HELLO_FLAGS 7u /* all that there are */
+#define PT_HELLO_SEALS  1u  /* the follower wants seals, too */
+#define PT_HELLO_SEEDS  2u  /* it takes a state, where the log does not go on from what it has */
+#define PT_HELLO_STATE  4u  /* and wants one: it has seen that the log does not */
+#define PT_HELLO_REJOIN 8u  /* even one of a history that its own has parted from: it keeps that */
+#define PT_HELLO_FLAGS  15u /* all that there are */
 
 enum {
     PT_EPOCH_COUNT_MAX = 128, /* PEAT_EPOCHS_MAX */
-    PT_WORDS_SIZE_MAX = 200 /* bytes */
+    PT_WORDS_SIZE_MAX = 200   /* bytes */
 };
 
 #define PT_WIRE_NUMBER_MAX ((uint64_t)INT64_MAX) /* the largest epoch, commit or position */

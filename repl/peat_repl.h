@@ -169,10 +169,26 @@ PEAT_API void peat_primary_list(struct peat_primary *primary,
 struct peat_follower;
 
 struct peat_follower_event;
+#define PEAT_FOLLOWER_REJOIN 2u /* it may leave its history, see struct peat_fork */
+
+/**
+ * Where the history of a store has parted from that of the primary that it is to follow: another one was promoted, and this
+ * one, the old primary, has committed more. With PEAT_FOLLOWER_REJOIN it comes back: what it shows is kept under a name, which is "forked-EPOCH-COMMIT" of its
+ * position (peat_history_open() shows it, until peat_history_drop()); then the store goes back to its newest kept state that
+ * both have had, or takes a state of the primary, and follows. Without the flag it ends as PEAT_FOLLOWER_DIVERGED.
+ */
+struct peat_fork {
+    size_t struct_size;          /* bytes that are filled in */
+    struct peat_position ours;   /* of this store */
+    struct peat_position theirs; /* of the primary */
+    uint64_t commit;             /* the newest that both have: what follows it here is left */
+    uint64_t position;           /* bytes of log that both have */
+    const char *name;            /* under which what this store shows will be kept */
+};
 
 struct peat_follower_options {
     size_t struct_size;   /* set by peat_follower_options_init() */
-    unsigned flags;       /* PEAT_REPL_INSECURE, or 0 */
+    unsigned flags;       /* PEAT_REPL_INSECURE, PEAT_FOLLOWER_REJOIN, or 0 */
     const char *url;      /* of the primary, or of another follower */
     const char *key_path; /* NULL: none */
     const char *
@@ -189,6 +205,16 @@ struct peat_follower_options {
      * and must not start, stop or promote. Following waits for it. The first may come before peat_follower_start() has returned. */
     void (*event)(void *context, const struct peat_follower_event *event);
     void *event_context;
+    /**
+     * With PEAT_FOLLOWER_REJOIN: called on the follower's thread before anything is left, to save the commits behind fork->commit in a way
+     * of the program's own, durably, for instance with a feed from fork->commit + 1 on. What it has not returned PEAT_OK for
+     * is not left: PEAT_NO_SPACE and PEAT_NO_MEMORY are tried again, others end as PEAT_FOLLOWER_DIVERGED. It may be called again for the same fork, after a
+     * crash too, and must not stop the follower, which waits for it in peat_follower_stop(). NULL: what is kept under the name is
+     * enough. The log of those commits is there as long as a feed with a name has not acknowledged them, within feed_log_size_max.
+     */
+    enum peat_status (*save)(void *context, struct peat_db *db, const struct peat_fork *fork,
+                             struct peat_repl_error *error_out);
+    void *save_context;
 };
 
 PEAT_API void peat_follower_options_init(struct peat_follower_options *options);
@@ -279,6 +305,7 @@ struct peat_follower_status {
     uint64_t records;       /* of log, that came and were applied: commits, seals */
     uint64_t state_us;      /* since it came into this state */
     uint64_t silent_us;     /* since the primary was heard last; 0: there is no connection */
+    uint64_t rejoin_count; /* histories that it has left, each for the primary's */
 };
 
 PEAT_API void peat_follower_status_get(struct peat_follower *follower,

@@ -214,6 +214,8 @@ static bool history_fits(struct pt_primary_session *session, const struct pt_bra
         return false;
     }
     if (pt_branches_parted(theirs, &session->ours)) {
+        if (!is_newer && (session->flags & PT_HELLO_REJOIN) != 0)
+            return true; /* to a state */
         turn_away(session, PT_VERDICT_FORKED, PT_PEER_DIVERGED,
                   "the histories have parted: the follower has what is of another epoch here",
                   now_us);
@@ -255,7 +257,7 @@ static enum peat_status feed_or_seed(struct pt_primary_session *session, uint64_
 {
     enum peat_status status = PEAT_GAP;
 
-    if ((session->flags & PT_HELLO_STATE) == 0)
+    if ((session->flags & (PT_HELLO_STATE | PT_HELLO_REJOIN)) == 0)
         status = peat_feed_open(session->base.db, commit, session->name, PEAT_FEED_SEALS,
                                 &session->feed);
     if (status == PEAT_GAP && (session->flags & PT_HELLO_SEEDS) != 0)

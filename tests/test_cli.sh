@@ -993,7 +993,43 @@ exits 2 "promote takes one store" promote follow.db serve.db
 run promote follow.db
 [ "$code" -eq 0 ] && grep -q '^promoted: epoch 2 begins after commit [0-9]' out && "$peat" put follow.db c 3
 ok "a store that followed is promoted, and written to"
+cp out promoted
 exits 3 "once is enough" promote follow.db
+newest=$(($(sed 's/.*after commit \([0-9]*\).*/\1/' promoted) + 1))
+"$peat" delete serve.db a && "$peat" scan serve.db >forked
+"$peat" serve --listen "$url" --key k.key follow.db </dev/null >serve.out 2>serve.err &
+server=$!
+until [ -s serve.out ] || ! kill -0 "$server"; do sleep 0.1; done
+exits 3 "an old primary with commits of its own does not follow" \
+    follow --from "$url" --key k.key --name back serve.db
+grep -q "parted behind commit $((newest - 1)): commit $((newest + 1)) of epoch 1 is here, commit $newest of epoch 2" err &&
+    grep -q -e --rejoin err && [ "$("$peat" get serve.db e)" = 5 ]
+ok "both positions, the fork and the remedy are told, and it is as before"
+saved=serve.db.forked-1-$((newest + 1))
+echo something else >"$saved.jsonl"
+exits 3 "a file that is in the way is not written to" \
+    follow --from "$url" --key k.key --name back --rejoin serve.db
+grep -q 'move it away' err && [ "$(cat "$saved.jsonl")" = 'something else' ] && [ "$("$peat" get serve.db e)" = 5 ]
+ok "and the store is as before"
+rm "$saved.jsonl"
+run follow --from "$url" --key k.key --name back --rejoin --until "$newest" serve.db
+[ "$code" -eq 0 ] && grep -q '^following at commit' out
+ok "with --rejoin it follows"
+"$peat" dump serve.db >served 2>err && "$peat" dump follow.db >followed && cmp -s served followed
+ok "then it has what the new primary has"
+sed 's/"time_us":[0-9]*,//' "$saved.jsonl" >lines
+[ "$(cat lines)" = "{\"commit\":$newest,\"op\":\"put\",\"key\":\"e\",\"value\":\"5\",\"last\":true}
+{\"commit\":$((newest + 1)),\"op\":\"delete\",\"key\":\"a\",\"last\":true}" ] && [ ! -e "$saved.jsonl.part" ]
+ok "what it had committed beyond the fork is in a file beside it, operation by operation"
+"$peat" scan --at "forked-1-$((newest + 1))" serve.db >kept && cmp -s kept forked
+ok "and kept in the store, under the same name"
+kill "$server"
+wait "$server"
+[ $? -eq 0 ]
+ok "serving ends here, too"
+run promote serve.db
+[ "$code" -eq 0 ] && grep -q '^promoted: epoch 3 ' out
+ok "it can be promoted in its turn"
 exits 2 "serve without an address is wrong usage" serve serve.db
 exits 2 "follow without an address is wrong usage" follow follow.db
 exits 3 "without a key only this machine is served" serve --listen tcp://0.0.0.0:0 serve.db

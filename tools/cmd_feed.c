@@ -1,16 +1,13 @@
-#include "tools/collection_names.h"
-#include "tools/collection_path.h"
 #include "tools/command.h"
+#include "tools/feed_json.h"
 #include "tools/interrupt.h"
-#include "tools/json_write.h"
 #include "tools/output.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 enum {
-    WAIT_MS = 100,           /* between two looks whether to stop */
-    PATH_MAX_SIZE = 1 << 20, /* bytes of a collection's path */
+    WAIT_MS = 100, /* between two looks whether to stop */
     NO_LIMIT = 0
 };
 
@@ -28,8 +25,7 @@ struct feed_options {
 struct feed_work {
     const struct feed_options *options;
     struct pt_target target;
-    struct pt_collection_names names;
-    struct pt_textbuf path; /* of a collection that comes or goes */
+    struct pt_feed_json json;
     struct peat_feed *feed;
     uint64_t written; /* the last commit of which all is written; 0: none */
     uint64_t count;   /* commits written */
@@ -37,87 +33,16 @@ struct feed_work {
 
 /* ---- One commit ---- */
 
-static const char *const kinds[] = {[PEAT_OPERATION_PUT] = "put",
-                                    [PEAT_OPERATION_DELETE] = "delete",
-                                    [PEAT_OPERATION_DELETE_RANGE] = "delete_range",
-                                    [PEAT_OPERATION_CREATE] = "create",
-                                    [PEAT_OPERATION_DROP] = "drop"};
-
-/* Which collection it is about, if not the root: by its path, or by its number where that is not known. */
-static void collection_write(const struct feed_work *work, uint64_t number)
-{
-    struct peat_bytes path = pt_collection_names_find(&work->names, number);
-
-    if (path.data == NULL)
-        pt_output_format(",\"collection_number\":%" PRIu64, number);
-    if (path.size == 0)
-        return;
-    pt_output_byte(',');
-    pt_json_path_write(path);
-}
-
-/* A collection comes or goes: its path, if that of its parent is known, and note it. False: no memory. */
-static bool change_write(struct feed_work *work, const struct peat_operation *operation)
-{
-    struct peat_bytes parent = pt_collection_names_find(&work->names, operation->parent);
-
-    if (parent.data == NULL) {
-        pt_output_format(",\"parent_number\":%" PRIu64 ",", operation->parent);
-        pt_json_member_write("name", operation->key);
-        return true;
-    }
-    pt_textbuf_clear(&work->path);
-    pt_textbuf_append(&work->path, parent.data, parent.size);
-    pt_path_append(&work->path, operation->key);
-    pt_output_byte(',');
-    pt_json_path_write(pt_textbuf_bytes(&work->path));
-    if (work->path.status != PEAT_OK)
-        return false;
-    return operation->kind != PEAT_OPERATION_CREATE ||
-           pt_collection_names_add(&work->names, operation->collection,
-                                   pt_textbuf_bytes(&work->path));
-}
-
-static bool operation_write(struct feed_work *work, const struct peat_record *record,
-                            const struct peat_operation *operation, bool is_last)
-{
-    bool is_range = operation->kind == PEAT_OPERATION_DELETE_RANGE;
-    bool done = true;
-
-    pt_output_format("{\"commit\":%" PRIu64 ",\"time_us\":%" PRIu64 ",\"op\":\"%s\"",
-                     record->commit, record->time_us, kinds[operation->kind]);
-    if (operation->kind >= PEAT_OPERATION_CREATE) {
-        done = change_write(work, operation);
-    } else {
-        collection_write(work, operation->collection);
-        pt_output_byte(',');
-        pt_json_member_write(is_range ? "from" : "key", operation->key);
-    }
-    if (operation->kind == PEAT_OPERATION_PUT || (is_range && operation->value.data != NULL)) {
-        pt_output_byte(',');
-        pt_json_member_write(is_range ? "below" : "value", operation->value);
-    }
-    pt_output_string(is_last ? ",\"last\":true}\n" : "}\n");
-    return done;
-}
-
 /* The operations of a commit, each on a line. */
 static enum pt_exit commit_write(struct feed_work *work, const struct peat_record *record)
 {
-    struct peat_operation operation;
-    struct peat_operation next;
-    size_t place = 0;
-    enum peat_status status = peat_record_operation(record, &place, &next);
+    enum peat_status status = pt_feed_json_write(&work->json, record);
 
-    while (status == PEAT_OK) {
-        operation = next;
-        status = peat_record_operation(record, &place, &next);
-        if (!operation_write(work, record, &operation, status != PEAT_OK)) {
-            pt_complain(NULL, "out of memory");
-            return PT_EXIT_ERROR;
-        }
+    if (status == PEAT_NO_MEMORY) {
+        pt_complain(NULL, "out of memory");
+        return PT_EXIT_ERROR;
     }
-    if (status != PEAT_DONE)
+    if (status != PEAT_OK)
         return pt_complain_status(work->target.store, status);
     work->written = record->commit;
     work->count++;
@@ -197,7 +122,7 @@ static enum pt_exit names_load(struct feed_work *work)
         status = peat_snapshot_open(work->target.db, &work->target.snapshot);
     if (status != PEAT_OK)
         return pt_complain_status(work->target.store, status);
-    outcome = pt_collection_names_load(&work->names, &work->target);
+    outcome = pt_collection_names_load(&work->json.names, &work->target);
     peat_snapshot_close(work->target.snapshot); /* it would keep what it sees */
     work->target.snapshot = NULL;
     return outcome;
@@ -208,7 +133,7 @@ static enum pt_exit feed_show(const struct feed_options *options, const char *st
     struct feed_work work = {.options = options};
     enum pt_exit outcome;
 
-    pt_textbuf_init(&work.path, PATH_MAX_SIZE);
+    pt_feed_json_init(&work.json);
     if (options->name != NULL)
         outcome = pt_target_open_write(&work.target, store, NULL, 0, 0);
     else
@@ -220,8 +145,7 @@ static enum pt_exit feed_show(const struct feed_options *options, const char *st
     if (outcome == PT_EXIT_DONE)
         outcome = feed_write(&work);
     peat_feed_close(work.feed);
-    pt_collection_names_fini(&work.names);
-    pt_textbuf_fini(&work.path);
+    pt_feed_json_fini(&work.json);
     return pt_target_close(&work.target, outcome);
 }
 

@@ -1,6 +1,7 @@
 #include "repl/peat_repl.h"
 #include "tools/command.h"
 #include "tools/event_lines.h"
+#include "tools/fork_save.h"
 #include "tools/interrupt.h"
 #include "tools/output.h"
 #include "tools/status_file.h"
@@ -24,10 +25,10 @@ struct follow_options {
 struct follow_work {
     const struct follow_options *options;
     struct pt_target target;
+    struct pt_fork_save save;
     struct peat_follower *follower;
     struct peat_primary *primary;
     struct pt_status_file *status_file;
-    pthread_mutex_t mutex; /* standard output's: states come on the follower's thread */
 };
 
 /* A line. */
@@ -36,11 +37,11 @@ static void state_write(struct follow_work *work, enum peat_follower_state state
 {
     if (state == PEAT_FOLLOWER_SEEDING)
         words = "the log that is missing here is gone there, so a state is taken";
-    pthread_mutex_lock(&work->mutex);
+    pthread_mutex_lock(&work->save.output_mutex);
     pt_output_format("%s at commit %" PRIu64 "%s%s\n", peat_follower_state_name(state), commit,
                      words[0] != '\0' ? ": " : "", words);
     pt_output_flush();
-    pthread_mutex_unlock(&work->mutex);
+    pthread_mutex_unlock(&work->save.output_mutex);
 }
 
 static void state_came(void *context, const struct peat_follower_event *event)
@@ -52,9 +53,9 @@ static bool output_failed(struct follow_work *work)
 {
     bool failed;
 
-    pthread_mutex_lock(&work->mutex);
+    pthread_mutex_lock(&work->save.output_mutex);
     failed = pt_output_failed();
-    pthread_mutex_unlock(&work->mutex);
+    pthread_mutex_unlock(&work->save.output_mutex);
     return failed;
 }
 
@@ -68,7 +69,7 @@ static enum pt_exit start(struct follow_work *work)
     enum peat_status status;
 
     peat_primary_options_init(&primary);
-    primary.flags = options->follower.flags;
+    primary.flags = options->follower.flags & PEAT_REPL_INSECURE;
     primary.urls = &options->listen;
     primary.url_count = options->listen != NULL ? 1 : 0;
     primary.key_paths = &options->follower.key_path;
@@ -79,6 +80,10 @@ static enum pt_exit start(struct follow_work *work)
     follower.event_context = work;
     (void)peat_position_get(work->target.db, &position);
     state_write(work, PEAT_FOLLOWER_CONNECTING, position.commit, "");
+    if ((follower.flags & PEAT_FOLLOWER_REJOIN) != 0) {
+        follower.save = pt_fork_save;
+        follower.save_context = &work->save;
+    }
     status = peat_follower_start(work->target.db, &follower, &work->follower, &error);
     if (status == PEAT_OK && options->listen != NULL)
         status = peat_primary_start(work->target.db, &primary, &work->primary, &error);
@@ -91,13 +96,23 @@ static enum pt_exit start(struct follow_work *work)
     return PT_EXIT_ERROR;
 }
 
+/* Whether the commit to stop at is there. Before an old primary has rejoined its numbers say nothing. */
+static bool has_come(const struct follow_work *work, const struct peat_follower_status *status)
+{
+    const struct follow_options *options = work->options;
+    bool rejoins = (options->follower.flags & PEAT_FOLLOWER_REJOIN) != 0;
+
+    return options->until > 0 && status->position.commit >= options->until &&
+           (!rejoins || status->state == PEAT_FOLLOWER_FOLLOWING);
+}
+
 static enum pt_exit follow_on(struct follow_work *work)
 {
     struct peat_follower_status status = {.struct_size = sizeof(status)};
 
     while (!pt_interrupt_came() && !output_failed(work)) {
         peat_follower_status_get(work->follower, &status);
-        if (work->options->until > 0 && status.position.commit >= work->options->until)
+        if (has_come(work, &status))
             return PT_EXIT_DONE;
         if (status.state == PEAT_FOLLOWER_DIVERGED || status.state == PEAT_FOLLOWER_FAILED) {
             pt_complain(work->target.store, "%s", status.words);
@@ -110,7 +125,8 @@ static enum pt_exit follow_on(struct follow_work *work)
 
 static enum pt_exit follow(const struct follow_options *options, const char *store)
 {
-    struct follow_work work = {.options = options, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    struct follow_work work = {.options = options,
+                               .save = {.store = store, .output_mutex = PTHREAD_MUTEX_INITIALIZER}};
     enum pt_exit outcome =
         pt_target_open_write(&work.target, store, NULL, PEAT_CREATE | PEAT_FOLLOWER, 0);
 
@@ -146,6 +162,9 @@ static bool option_take(struct follow_options *options, int code)
     case 's':
         options->status_path = optarg;
         return true;
+    case 'R':
+        options->follower.flags |= PEAT_FOLLOWER_REJOIN;
+        return true;
     case 'u':
         return pt_command_number("--until", optarg, 1, UINT64_MAX, &options->until);
     default:
@@ -156,19 +175,24 @@ static bool option_take(struct follow_options *options, int code)
 
 static enum pt_exit follow_run(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"durability", required_argument, NULL, 'd'}, {"from", required_argument, NULL, 'F'},
-        {"insecure", no_argument, NULL, 'i'},         {"key", required_argument, NULL, 'k'},
-        {"listen", required_argument, NULL, 'l'},     {"name", required_argument, NULL, 'n'},
-        {"status", required_argument, NULL, 's'},     {"until", required_argument, NULL, 'u'},
-        {"help", no_argument, NULL, PT_OPTION_HELP},  {0}};
+    static const struct option long_options[] = {{"durability", required_argument, NULL, 'd'},
+                                                 {"from", required_argument, NULL, 'F'},
+                                                 {"insecure", no_argument, NULL, 'i'},
+                                                 {"key", required_argument, NULL, 'k'},
+                                                 {"listen", required_argument, NULL, 'l'},
+                                                 {"name", required_argument, NULL, 'n'},
+                                                 {"rejoin", no_argument, NULL, 'R'},
+                                                 {"status", required_argument, NULL, 's'},
+                                                 {"until", required_argument, NULL, 'u'},
+                                                 {"help", no_argument, NULL, PT_OPTION_HELP},
+                                                 {0}};
     struct follow_options options = {.listen = NULL};
     int code;
 
     peat_follower_options_init(&options.follower);
     options.follower.name = "follower";
     while ((code = pt_command_option(&pt_command_follow, argc, argv,
-                                     ":d:F:ik:l:n:s:u:", long_options)) != -1) {
+                                     ":d:F:ik:l:n:Rs:u:", long_options)) != -1) {
         if (code == PT_OPTION_HELPED)
             return PT_EXIT_DONE;
         if (code == PT_OPTION_BAD || !option_take(&options, code))
@@ -201,6 +225,10 @@ const struct pt_command pt_command_follow = {
         "  -d, --durability LEVEL  of what is applied: disk (default), os, memory\n"
         "  -s, --status FILE       write into FILE each second how it goes: OpenMetrics if its\n"
         "                          name ends in .prom, JSON if it ends in .json, else text\n"
+        "  -R, --rejoin            where STORE, an old primary, has commits that the other one\n"
+        "                          has not: write them to STORE.forked-EPOCH-COMMIT.jsonl as\n"
+        "                          'peat feed' does, keep the present state under that name,\n"
+        "                          then go back to what both have, and follow\n"
         "  -u, --until COMMIT      stop when that commit is here\n"
         "  -i, --insecure          without a key, use addresses of other machines: whoever is\n"
         "                          on the way can read, and change, everything\n",

@@ -11,11 +11,13 @@ enum { BUFFER_SIZE = 64 << 10, FORMATTED_SIZE_MAX = 1024 };
 static char buffer[BUFFER_SIZE];
 static size_t buffer_used;
 static int error_number; /* of the first failure; 0: none */
+static int output_fd = STDOUT_FILENO;
+static int output_error_number; /* of standard output, while another file is written */
 
 static void write_fully(const char *data, size_t size)
 {
     while (size > 0 && error_number == 0) {
-        ssize_t written = write(STDOUT_FILENO, data, size);
+        ssize_t written = write(output_fd, data, size);
 
         if (written < 0) {
             if (errno != EINTR)
@@ -31,6 +33,25 @@ void pt_output_flush(void)
 {
     write_fully(buffer, buffer_used);
     buffer_used = 0;
+}
+
+void pt_output_to(int fd)
+{
+    pt_output_flush();
+    output_error_number = error_number;
+    error_number = 0;
+    output_fd = fd;
+}
+
+int pt_output_back(void)
+{
+    int failed;
+
+    pt_output_flush();
+    failed = error_number;
+    error_number = output_error_number;
+    output_fd = STDOUT_FILENO;
+    return failed;
 }
 
 void pt_output_write(const void *data, size_t size)

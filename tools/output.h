@@ -17,6 +17,11 @@ bool pt_output_failed(void);
 /* Write what is buffered. */
 void pt_output_flush(void);
 
+/* What is written from here on goes to @p fd, until pt_output_back(): for a file that gets the same lines. */
+void pt_output_to(int fd);
+/* Flush, and write to standard output again. The error number of the first failure since; 0: none. */
+int pt_output_back(void);
+
 /*
  * Flush and close. A failure is complained about and gives PT_EXIT_ERROR; without words if nobody
  * reads any more (EPIPE), for that is how the reader of a pipe says "enough".

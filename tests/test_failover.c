@@ -4,7 +4,7 @@
  *
  * Two nodes, each a process with a store of its own, take turns: one writes at PEAT_REPLICAS and the other follows, until
  * the first is killed. The second is promoted, looks whether it has all that was acknowledged, and writes on; the first comes
- * back as its follower. Now and then the second is killed, too, before or while it is promoted, and is promoted at rest.
+ * back as its follower, and leaves what nobody else has. Now and then the second is killed, too, before or while it is promoted, and is promoted at rest.
  *
  * What batch number n of a writer does follows from the two alone, so the newest number tells all that a store must hold.
  *
@@ -37,6 +37,7 @@ enum {
     BATCHES_MAX = 60, /* acknowledged in a round, before the kill */
     LATER_US = 3000,
     LOOK_US = 500,
+    STATES_MAX = 16, /* that are kept, of those that rejoined */
     NAME_SIZE = 32
 };
 
@@ -46,7 +47,7 @@ struct shared {
     _Atomic bool promote;                   /* the follower is to take its place */
     _Atomic uint64_t acknowledged[WRITERS]; /* the newest batch whose commit returned PEAT_OK */
     _Atomic uint64_t count;                 /* of all of them */
-    _Atomic uint64_t remade;                /* stores that had parted from the new history */
+    _Atomic uint64_t rejoined;              /* stores that had parted from the new history */
 };
 
 enum role {
@@ -166,6 +167,30 @@ static struct peat_db *store_open(const struct node *node, unsigned flags,
     return db;
 }
 
+struct names {
+    char names[STATES_MAX][PEAT_NAME_SIZE_MAX + 1];
+    size_t count;
+};
+
+static bool name_take(void *context, const struct peat_history_entry *entry)
+{
+    struct names *names = context;
+
+    if (entry->name != NULL && strncmp(entry->name, "forked-", strlen("forked-")) == 0)
+        (void)strcpy(names->names[names->count++], entry->name);
+    return names->count < STATES_MAX;
+}
+
+/* What a rejoin left is kept under a name. */
+static void left_drop(struct peat_db *db)
+{
+    struct names names = {.count = 0};
+
+    PT_REQUIRE_OK(peat_history_list(db, name_take, &names));
+    for (size_t i = 0; i < names.count; i++)
+        PT_REQUIRE_OK(peat_history_drop(db, names.names[i], 0));
+}
+
 static struct peat_db *primary_open(const struct node *node)
 {
     enum peat_status status;
@@ -177,6 +202,7 @@ static struct peat_db *primary_open(const struct node *node)
         PT_REQUIRE_OK(peat_promote(db, 0, NULL));
     }
     PT_REQUIRE_OK(status);
+    left_drop(db);
     return db;
 }
 
@@ -192,47 +218,34 @@ static struct peat_follower *follower_start(const struct node *node, struct peat
     options.url = url;
     options.key_path = node->key_path;
     options.name = "other";
+    options.flags = PEAT_FOLLOWER_REJOIN;
     if (peat_follower_start(db, &options, &follower, &error) != PEAT_OK)
         pt_test_fail(__FILE__, __LINE__, "%s", error.words);
     return follower;
 }
 
-static enum peat_follower_state state_of(struct peat_follower *follower)
-{
-    struct peat_follower_status status = {.struct_size = sizeof(status)};
-
-    peat_follower_status_get(follower, &status);
-    if (status.state == PEAT_FOLLOWER_FAILED)
-        pt_test_fail(__FILE__, __LINE__, "the follower has failed: %s", status.words);
-    return status.state;
-}
-
-/* Follow until it is to be promoted. A store that has commits which nobody else has is made anew. */
+/* Follow until it is to be promoted. A store that has commits which nobody else has rejoins. */
 static struct peat_db *promoted_open(const struct node *node)
 {
+    struct peat_follower_status about = {.struct_size = sizeof(about)};
     enum peat_status status;
     struct peat_db *db = store_open(node, PEAT_FOLLOWER, &status);
     struct peat_follower *follower;
-    enum peat_status promoted;
 
     PT_REQUIRE_OK(status);
     follower = follower_start(node, db);
-    while (!atomic_load(&node->shared->promote)) {
-        if (state_of(follower) == PEAT_FOLLOWER_DIVERGED) {
-            peat_follower_stop(follower);
-            PT_REQUIRE_OK(peat_close(db));
-            PT_REQUIRE(unlink(node->path) == 0);
-            atomic_fetch_add(&node->shared->remade, 1);
-            db = store_open(node, PEAT_FOLLOWER, &status);
-            PT_REQUIRE_OK(status);
-            follower = follower_start(node, db);
-        }
+    do {
+        peat_follower_status_get(follower, &about);
+        if (about.state == PEAT_FOLLOWER_FAILED || about.state == PEAT_FOLLOWER_DIVERGED)
+            pt_test_fail(__FILE__, __LINE__, "the follower does not follow: %s", about.words);
         (void)usleep(LOOK_US);
-    }
-    while ((promoted = peat_follower_promote(follower, 0, NULL, NULL)) == PEAT_BUSY)
+    } while (!atomic_load(&node->shared->promote));
+    atomic_fetch_add(&node->shared->rejoined, about.rejoin_count);
+    while ((status = peat_follower_promote(follower, 0, NULL, NULL)) == PEAT_BUSY)
         (void)usleep(LOOK_US); /* it has not noticed yet that the primary is gone */
-    PT_REQUIRE_OK(promoted);
+    PT_REQUIRE_OK(status);
     peat_follower_stop(follower);
+    left_drop(db);
     return db;
 }
 
@@ -355,8 +368,8 @@ static void P7_what_was_acknowledged_at_replicas_is_in_whoever_is_promoted(void 
     }
     pt_child_kill(nodes[primary].child);
     (void)printf("# %u promotions, %" PRIu64 " commits acknowledged, %" PRIu64
-                 " stores that had parted, 0 failed\n",
-                 rounds_wanted, atomic_load(&shared->count), atomic_load(&shared->remade));
+                 " stores that had parted and rejoined, 0 failed\n",
+                 rounds_wanted, atomic_load(&shared->count), atomic_load(&shared->rejoined));
     (void)munmap(shared, sizeof(*shared));
 }
 

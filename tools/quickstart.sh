@@ -1,7 +1,8 @@
 #!/bin/sh
 # From a fresh Debian 12 to a store that has survived SIGKILL: installs what is missing, builds peat
 # in build/quickstart, loads the machine's package index, queries it, then kills a second load
-# half-way and compares what is left with what was acknowledged. May be run again.
+# half-way and compares what is left with what was acknowledged. Then a primary and its follower:
+# either is killed, the follower is promoted, and the old primary rejoins. May be run again.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -18,6 +19,11 @@ fail() {
     say FAILED "$1" >&2
     exit 1
 }
+
+# Nothing goes on when this ends.
+primary=
+follower=
+trap 'kill $primary $follower 2>/dev/null || :' EXIT
 
 # 1234567 as 1,234,567.
 grouped() {
@@ -113,18 +119,147 @@ killed_load() {
     [ "$code" -eq 137 ]
 }
 
-# holds COUNT: the killed store holds exactly the first COUNT stanzas, byte for byte.
+# holds COUNT: what is in left.tsv is exactly the first COUNT stanzas, byte for byte.
 holds() {
     rm -f "$data/wanted.peat"
     awk -v count="$1" 'BEGIN { RS = ""; ORS = "\n\n" } NR > count { exit } { print }' \
         "$data/Packages" | "$peat" load --format deb822 "$data/wanted.peat"
     "$peat" dump --format tsv "$data/wanted.peat" >"$data/wanted.tsv"
-    cmp -s "$data/wanted.tsv" "$data/killed.tsv"
+    cmp -s "$data/wanted.tsv" "$data/left.tsv"
+}
+
+# left STORE BATCH: it holds what was acknowledged, or one batch more, which may have been committed
+# without the word having got through. Sets whole: how many stanzas that is.
+left() {
+    "$peat" dump --format tsv "$1" >"$data/left.tsv"
+    whole=$acknowledged
+    holds "$whole" && return 0
+    whole=$((acknowledged + $2))
+    [ "$whole" -le "$stanzas" ] || whole=$stanzas
+    holds "$whole" || fail "$1 is not the first $acknowledged or $whole stanzas"
+}
+
+# ---- a primary and a follower ----------------------------------------------------------------
+
+# follow NAME OPTION...: the store NAME follows what listens at $port. Sets follower.
+follow() {
+    name=$1
+    shift
+    "$peat" follow --from "tcp://127.0.0.1:$port" --key "$data/key" --name "$name" "$@" \
+        "$data/$name.peat" >>"$data/$name.out" 2>&1 &
+    follower=$!
+}
+
+# serve NAME INPUT: offer the store NAME, and load INPUT, each batch onto the follower's disk, too. It
+# reports through the pipe "reports". Sets primary.
+serve() {
+    rm -f "$data/reports"
+    mkfifo "$data/reports"
+    "$peat" serve --listen tcp://127.0.0.1:0 --key "$data/key" --durability replicas \
+        --format deb822 --report "$data/$1.peat" <"$2" >"$data/reports" 2>>"$data/$1.out" &
+    primary=$!
+}
+
+killed() {
+    kill -KILL "$1" 2>/dev/null || :
+    wait "$1" 2>/dev/null || :
+}
+
+ended() {
+    kill "$1" 2>/dev/null || :
+    wait "$1" 2>/dev/null || :
+}
+
+# The first store is loaded while the second follows. That one is killed at a quarter and comes back;
+# the first is killed half-way. Sets acknowledged.
+lose_primary() {
+    serve one "$data/Packages"
+    acknowledged=0
+    deaths=0
+    while read -r word rest; do
+        case $word in
+        listening) ;;
+        port)
+            port=$rest
+            follow two
+            ;;
+        *)
+            acknowledged=$word
+            if [ $deaths -eq 0 ] && [ "$acknowledged" -ge $((stanzas / 4)) ]; then
+                deaths=1
+                killed "$follower"
+                follow two
+            elif [ $deaths -eq 1 ] && [ "$acknowledged" -ge $((stanzas / 2)) ]; then
+                deaths=2
+                kill -KILL "$primary" 2>/dev/null || :
+            elif [ "$acknowledged" -eq "$stanzas" ]; then
+                kill -KILL "$primary" 2>/dev/null || :
+            fi
+            ;;
+        esac
+    done <"$data/reports"
+    wait "$primary" 2>/dev/null || :
+    [ $deaths -eq 2 ] || fail "the primary ended at $acknowledged stanzas: $(cat "$data/one.out")"
+    ended "$follower"
+}
+
+# What is missing is loaded into the second store, which the first has rejoined.
+go_on() {
+    awk -v count="$whole" 'BEGIN { RS = ""; ORS = "\n\n" } NR > count { print }' \
+        "$data/Packages" >"$data/rest"
+    serve two "$data/rest"
+    while read -r word rest; do
+        case $word in
+        listening) ;;
+        port)
+            port=$rest
+            "$peat" follow --from "tcp://127.0.0.1:$port" --key "$data/key" --name one \
+                "$data/one.peat" >"$data/refused" 2>&1 && fail "the old primary was not refused"
+            grep -q -e --rejoin "$data/refused" || fail "$(cat "$data/refused")"
+            follow one --rejoin
+            [ -s "$data/rest" ] || break
+            ;;
+        *) [ "$word" -lt $((stanzas - whole)) ] || break ;;
+        esac
+    done <"$data/reports"
+}
+
+# Whether both stores, which are in use, show what a store that was loaded in one go does.
+agree() {
+    digest=$("$peat" digest "$store" | cut -d ' ' -f 1)
+    for name in one two; do
+        [ "$("$peat" digest "$data/$name.peat" | cut -d ' ' -f 1)" = "$digest" ] || return 1
+    done
+}
+
+replicate() {
+    "$peat" keygen "$data/key" >/dev/null
+    lose_primary
+    say replicas "one.peat loaded, two.peat following on loopback; two killed at a quarter, one half-way"
+    say promote "two.peat is $("$peat" promote "$data/two.peat")"
+    left "$data/two.peat" 1000
+    say "" "it holds the first $(grouped "$whole") stanzas, byte for byte; $(grouped "$acknowledged") were acknowledged"
+    "$peat" put "$data/one.peat" quickstart 'a commit that the old primary alone has'
+    go_on
+    say rejoin "one.peat had a commit of its own, and was refused; with --rejoin it follows two.peat"
+    for fork in "$data"/one.peat.forked-*; do
+        say "" "what it had: ${fork#"$root"/}"
+    done
+    looks=0
+    until agree; do
+        looks=$((looks + 1))
+        [ $looks -le 600 ] || fail "the stores do not agree: $(tail -n 3 "$data/one.out" "$data/two.out")"
+        sleep 0.1
+    done
+    ended "$follower"
+    ended "$primary"
+    primary='' follower=''
+    say digest "of one.peat, two.peat and packages.peat: $(echo "$digest" | cut -c 1-32)..."
 }
 
 # ---- and now ---------------------------------------------------------------------------------
 
-echo "peat quickstart: build, load this machine's Debian package index, query it, kill a load."
+echo "peat quickstart: build, load this machine's Debian package index, query it, kill a load, then primaries and followers."
 mkdir -p "$build"
 : >"$build/install.log"
 install_missing
@@ -176,16 +311,12 @@ say kill "a second load by SIGKILL: $(grouped "$acknowledged") entries in batche
 start=$(milliseconds)
 "$peat" load "$data/killed.peat" /dev/null # opens it for writing, and adds nothing
 say reopen "for writing, the log replayed, and closed: $(($(milliseconds) - start)) ms"
-"$peat" dump --format tsv "$data/killed.peat" >"$data/killed.tsv"
-# One batch more may have been committed without the word having got through.
-whole=$acknowledged
-holds "$whole" || {
-    whole=$((acknowledged + batch))
-    [ "$whole" -le "$stanzas" ] || whole=$stanzas
-    holds "$whole" || fail "the killed store is not the first $acknowledged or $whole stanzas"
-}
+left "$data/killed.peat" "$batch"
 say "" "it holds the first $(grouped "$whole") stanzas, byte for byte: every acknowledged batch, no half one"
 report=$("$peat" check "$data/killed.peat") || fail "peat check: $report"
 say check "$report"
-rm -rf "$data/acknowledged" "$data"/wanted.* "$data/killed.tsv" "$data"/*.err
+
+replicate
+rm -rf "$data/acknowledged" "$data/reports" "$data/rest" "$data/refused" "$data"/wanted.* "$data/left.tsv" \
+    "$data"/*.err "$data"/*.out
 say "done" "try: ${peat#"$root"/} help; the stores are in ${data#"$root"/}"

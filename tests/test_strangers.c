@@ -1,0 +1,219 @@
+/*
+ * The property: connections by the thousands that say nothing, garbage, half of something, or what is far too large, some of
+ * them with the key, cost no memory and no descriptor when they are gone, and whoever follows is served meanwhile.
+ * PEAT_STRANGERS=n is how many over each transport (5,000).
+ */
+#include "repl/channel.h"
+#include "repl/le.h"
+#include "tests/link.h"
+#include "tests/private_memory.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum {
+    STRANGERS = 5000,
+    OPEN_MAX_AT_ONCE = 48, /* more than may be unknown at a time */
+    FOLLOWED_EACH = 100,   /* so often a commit must have come to the follower */
+    GROWTH_MAX = 2 << 20   /* bytes */
+};
+
+enum kind {
+    SAYS_NOTHING,
+    SAYS_GARBAGE,
+    SAYS_HALF, /* of an opening with the key */
+    HAS_NO_KEY,
+    SENDS_AGAIN, /* an opening that somebody has sent before, and then garbage */
+    TOO_LARGE,   /* it has the key, and announces 4 GiB */
+    HALF_FRAME,  /* it has the key, and announces 1 MiB of which little comes */
+    KINDS
+};
+
+static unsigned fds_open(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    unsigned count = 0;
+
+    PT_REQUIRE(directory != NULL);
+    while (readdir(directory) != NULL)
+        count++;
+    (void)closedir(directory);
+    return count;
+}
+
+static int knock(const char *url)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    bool is_tcp = strncmp(url, "tcp://", 6) == 0;
+    int fd = socket(is_tcp ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int result;
+
+    PT_REQUIRE(fd >= 0);
+    if (is_tcp) {
+        in.sin_port = htons((uint16_t)strtoul(strrchr(url, ':') + 1, NULL, 10));
+        result = connect(fd, (struct sockaddr *)&in, sizeof(in));
+    } else {
+        (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", url + strlen("ipc://"));
+        result = connect(fd, (struct sockaddr *)&un, sizeof(un));
+    }
+    PT_REQUIRE(result == 0);
+    return fd;
+}
+
+/* The key in the file that "peat keygen" makes: "peat-key 1 ID SECRET". */
+static struct pt_channel_key key_read(const char *path)
+{
+    struct pt_channel_key key;
+    char id[33], secret[65];
+    FILE *file = fopen(path, "r");
+
+    PT_REQUIRE(file != NULL && fscanf(file, "peat-key 1 %32s %64s", id, secret) == 2);
+    (void)fclose(file);
+    for (unsigned i = 0; i < PT_KEY_ID_SIZE; i++)
+        PT_REQUIRE(sscanf(id + 2 * i, "%2hhx", &key.id[i]) == 1);
+    for (unsigned i = 0; i < PT_KEY_SECRET_SIZE; i++)
+        PT_REQUIRE(sscanf(secret + 2 * i, "%2hhx", &key.secret[i]) == 1);
+    return key;
+}
+
+/* An opening by whoever has @p key. */
+static void opening_make(const struct pt_channel_key *key, struct pt_wire_opening *opening)
+{
+    struct pt_channel *channel;
+
+    PT_REQUIRE_OK(pt_channel_open(PT_CHANNEL_DIALER, key, 1, 1000000, &channel));
+    PT_REQUIRE(pt_channel_output(channel).size == sizeof(*opening));
+    memcpy(opening, pt_channel_output(channel).data, sizeof(*opening));
+    pt_channel_close(channel);
+}
+
+static void visit(int fd, enum kind kind, const struct pt_channel_key *key,
+                  const struct pt_wire_opening *used, struct pt_dice *dice)
+{
+    struct {
+        struct pt_wire_opening opening;
+        struct pt_wire_frame head;
+        uint8_t body[1000];
+    } said;
+    struct pt_channel_key other = *key;
+    size_t size = sizeof(said);
+
+    pt_value_fill(pt_dice_next(dice), &said, sizeof(said));
+    if (kind == SAYS_NOTHING)
+        return;
+    if (kind == HAS_NO_KEY)
+        other.secret[3] ^= 1;
+    if (kind == SENDS_AGAIN)
+        said.opening = *used;
+    else if (kind != SAYS_GARBAGE)
+        opening_make(&other, &said.opening);
+    if (kind == TOO_LARGE || kind == HALF_FRAME) {
+        said.head = (struct pt_wire_frame){.type = 1};
+        pt_wire_put_u32(said.head.body_size, kind == TOO_LARGE ? UINT32_MAX : 1 << 20);
+    }
+    if (kind == SAYS_HALF)
+        size = (size_t)pt_dice_below(dice, sizeof(said.opening));
+    (void)!send(fd, &said, size, MSG_NOSIGNAL); /* it may have been closed already */
+}
+
+static void strangers_come(struct pt_link *link, struct peat_db *db, uint64_t count,
+                           struct pt_dice *dice)
+{
+    struct pt_channel_key key = key_read(link->key_path);
+    struct pt_wire_opening used;
+    int fds[OPEN_MAX_AT_ONCE];
+
+    opening_make(&key, &used);
+    for (size_t i = 0; i < OPEN_MAX_AT_ONCE; i++)
+        fds[i] = -1;
+    for (uint64_t i = 0; i < count; i++) {
+        int *fd = &fds[i % OPEN_MAX_AT_ONCE];
+
+        pt_test_context("stranger %llu", (unsigned long long)i);
+        if (*fd >= 0)
+            (void)close(*fd);
+        *fd = knock(link->url);
+        visit(*fd, (enum kind)pt_dice_below(dice, KINDS), &key, &used, dice);
+        if (i % FOLLOWED_EACH == 0)
+            PT_REQUIRE_OK(
+                peat_wait_commit(db, pt_link_write(link->db, 1, 100), PT_LINK_SOON_MS, NULL));
+    }
+    for (size_t i = 0; i < OPEN_MAX_AT_ONCE; i++)
+        if (fds[i] >= 0)
+            (void)close(fds[i]);
+}
+
+static void thousands_of_strangers_cost_nothing_over(const char *url)
+{
+    uint64_t count = pt_test_number("PEAT_STRANGERS", STRANGERS);
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
+    struct pt_dice dice = {pt_test_seed()};
+    struct peat_follower_options options;
+    struct peat_primary_status status;
+    struct peat_follower *follower;
+    struct pt_link link;
+    uint64_t memory;
+    unsigned fds;
+
+    pt_link_begin(&link, url, NULL);
+    options = pt_link_options(&link, "one");
+    follower = pt_link_follow(db, &options);
+    PT_REQUIRE_OK(peat_wait_commit(db, pt_link_write(link.db, 1, 100), PT_LINK_SOON_MS, NULL));
+    fds = fds_open();
+    strangers_come(&link, db, count / 10 + OPEN_MAX_AT_ONCE, &dice); /* what stays is there now */
+    PT_LINK_UNTIL(pt_link_primary_status(&link).strangers == 0 && fds_open() <= fds);
+    memory = pt_private_memory();
+    strangers_come(&link, db, count, &dice);
+    PT_LINK_UNTIL((status = pt_link_primary_status(&link)).strangers == 0 && fds_open() <= fds);
+    if (pt_private_memory_counts())
+        assert_in_range(pt_private_memory(), 0, memory + GROWTH_MAX);
+    assert_int_equal(status.connected, 1);
+    assert_int_equal(status.accepted, 1 + count + count / 10 + OPEN_MAX_AT_ONCE);
+    assert_int_equal(status.refused, status.accepted - 1); /* what came last showed no key either */
+    assert_int_equal(pt_link_status(follower).connections, 1);
+    pt_link_require_same(link.db, db);
+    peat_follower_stop(follower);
+    pt_link_end(&link);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void over_tcp_thousands_of_strangers_cost_nothing(void **state)
+{
+    (void)state;
+    thousands_of_strangers_cost_nothing_over("tcp://127.0.0.1:0");
+}
+
+static void over_ipc_thousands_of_strangers_cost_nothing(void **state)
+{
+    char url[300];
+    (void)state;
+
+    (void)snprintf(url, sizeof(url), "ipc://%s", pt_test_path("socket"));
+    thousands_of_strangers_cost_nothing_over(url);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(over_tcp_thousands_of_strangers_cost_nothing),
+        cmocka_unit_test(over_ipc_thousands_of_strangers_cost_nothing),
+    };
+    int failed;
+
+    pt_test_start();
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pt_test_end();
+    return failed;
+}

@@ -568,7 +568,7 @@ static void *waker_run(void *context)
 
     (void)pthread_setname_np(pthread_self(), "peat-ship");
     while (!atomic_load(&primary->stopping)) {
-        unsigned wait_ms = is_wanted(primary) ? LOOK_MS : 0;
+        unsigned wait_ms = is_wanted(primary) && !atomic_load(&primary->stopping) ? LOOK_MS : 0;
         /* The newest before anyone looks: what comes later ends the next wait at once. */
         enum peat_status status = peat_wait_commit(primary->db, newest + 1, wait_ms, &newest);
         size_t count = pin_all(primary, pinned);
@@ -721,6 +721,7 @@ void peat_primary_stop(struct peat_primary *primary)
     if (primary == NULL)
         return;
     atomic_store(&primary->stopping, true);
+    commit_want(primary); /* the waker may be waiting for somebody to want it */
     for (size_t i = 0; i < primary->listener_count; i++)
         pt_listener_shut(primary->listeners[i].listener);
     for (size_t i = 0; i < primary->listener_count; i++) {

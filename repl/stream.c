@@ -8,7 +8,9 @@
  *     its aio does not wait for that, freeing it does; else the clock finds what is gone, and nng ends the process.
  *  4. When a time limit passes, also that of an operation that has long been done, nng's clock is busy for up to a millisecond
  *     and keeps other operations waiting: so limits are long, and what is due sooner waits for something that comes.
- *  5. nng starts threads, and does not survive fork(): a process that forks does so before.
+ *  5. What is asked of a stream that has been closed is not refused: it waits for its time limit. So whoever receives looks whether the
+ *     stream is shut before it asks, and again when it has asked.
+ *  6. nng starts threads, and does not survive fork(): a process that forks does so before.
  */
 #include "repl/stream.h"
 
@@ -19,6 +21,7 @@
 
 struct pt_stream {
     nng_stream *stream;
+    _Atomic bool shut; /* (4) */
     nng_aio *receiving;
     nng_aio *sending;
     nng_aio *writing;
@@ -197,10 +200,14 @@ enum peat_status pt_stream_receive(struct pt_stream *stream, void *bytes, size_t
     int error = nng_aio_set_iov(stream->receiving, 1, &part);
 
     *size_out = 0;
+    if (error == 0 && atomic_load(&stream->shut))
+        error = NNG_ECLOSED;
     if (error != 0)
         return status_of(error, why_out);
     nng_aio_set_timeout(stream->receiving, (nng_duration)timeout_ms);
     nng_stream_recv(stream->stream, stream->receiving);
+    if (atomic_load(&stream->shut)) /* it may have been closed in between */
+        nng_aio_cancel(stream->receiving);
     nng_aio_wait(stream->receiving);
     *size_out = nng_aio_count(stream->receiving);
     return status_of(nng_aio_result(stream->receiving), why_out);
@@ -285,6 +292,7 @@ enum peat_status pt_stream_write(struct pt_stream *stream, const void *bytes, si
 
 void pt_stream_shut(struct pt_stream *stream)
 {
+    atomic_store(&stream->shut, true);
     nng_stream_close(stream->stream);
 }
 

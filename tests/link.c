@@ -24,13 +24,20 @@ void pt_link_start(struct pt_link *link, const char *url)
     const char *const urls[] = {url};
     const char *const keys[] = {link->key_path};
     struct peat_primary_status status;
+    uint64_t begun_us = pt_test_now_us();
     struct peat_repl_error error;
+    enum peat_status result;
 
     link->options.urls = urls;
     link->options.url_count = 1;
     link->options.key_paths = keys;
     link->options.key_count = 1;
-    if (peat_primary_start(link->db, &link->options, &link->primary, &error) != PEAT_OK)
+    /* A port that was given away for the asking may be somebody's for a moment: a dialer's own end, say. */
+    while ((result = peat_primary_start(link->db, &link->options, &link->primary, &error)) ==
+               PEAT_BUSY &&
+           pt_test_now_us() - begun_us < PT_LINK_SOON_MS * 1000ull)
+        (void)usleep(PT_LINK_LOOK_US);
+    if (result != PEAT_OK)
         pt_test_fail(__FILE__, __LINE__, "%s", error.words);
     status = pt_link_primary_status(link);
     if (status.port != 0)

@@ -39,10 +39,12 @@ void pt_link_start(struct pt_link *link, const char *url)
         (void)usleep(PT_LINK_LOOK_US);
     if (result != PEAT_OK)
         pt_test_fail(__FILE__, __LINE__, "%s", error.words);
+    if (url == link->url) /* other threads may read it */
+        return;
     status = pt_link_primary_status(link);
     if (status.port != 0)
         (void)snprintf(link->url, sizeof(link->url), "tcp://127.0.0.1:%u", status.port);
-    else if (url != link->url)
+    else
         (void)snprintf(link->url, sizeof(link->url), "%s", url);
 }
 

@@ -236,6 +236,8 @@ static void metrics_read(const char *all)
         PT_REQUIRE(metrics.families[i].has_samples);
 }
 
+static double metric(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 static double metric(const char *format, ...)
 {
     char series[SERIES_MAX];
@@ -309,6 +311,9 @@ static void json_read(const char *all)
     PT_REQUIRE(*all == '{');
     assert_string_equal(json_value(all), "\n");
 }
+
+static void require_in(const char *all, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 static void require_in(const char *all, const char *format, ...)
 {

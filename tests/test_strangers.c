@@ -204,11 +204,56 @@ static void over_ipc_thousands_of_strangers_cost_nothing(void **state)
     thousands_of_strangers_cost_nothing_over(url);
 }
 
+static void all_send(int fd, struct pt_channel *channel)
+{
+    struct peat_bytes output = pt_channel_output(channel);
+
+    PT_REQUIRE(send(fd, output.data, output.size, MSG_NOSIGNAL) == (ssize_t)output.size);
+    pt_channel_output_taken(channel, output.size);
+}
+
+/* It shows the key, and then says what no follower says. */
+static void who_has_the_key_and_talks_nonsense_is_counted_apart(void **state)
+{
+    static const uint8_t nonsense[40] = {1, 2, 3};
+    const struct peat_bytes body = {nonsense, sizeof(nonsense)};
+    uint8_t answer[PT_WIRE_NOISE_SIZE];
+    struct pt_channel *channel;
+    struct pt_channel_key key;
+    struct peat_primary_status status;
+    struct pt_frame frame;
+    struct pt_link link;
+    const char *why = "";
+    size_t taken;
+    int fd;
+    (void)state;
+
+    pt_link_begin(&link, "tcp://127.0.0.1:0", NULL);
+    key = key_read(link.key_path);
+    PT_REQUIRE_OK(pt_channel_open(PT_CHANNEL_DIALER, &key, 1, 1000000, &channel));
+    fd = knock(link.url);
+    all_send(fd, channel);
+    PT_REQUIRE(recv(fd, answer, sizeof(answer), MSG_WAITALL) == (ssize_t)sizeof(answer));
+    PT_REQUIRE_STATUS(pt_channel_receive(channel, answer, sizeof(answer), &taken, &frame, &why),
+                      PEAT_DONE);
+    PT_REQUIRE_OK(pt_channel_send(channel, 1, &body, 1, 1000000));
+    all_send(fd, channel);
+    PT_LINK_UNTIL((status = pt_link_primary_status(&link)).damaged == 1);
+    PT_LINK_UNTIL((status = pt_link_primary_status(&link)).turned_away == 1);
+    assert_int_equal(status.refused, 0);
+    assert_int_equal(status.connected, 0);
+    PT_REQUIRE(status.words[0] != '\0');
+    pt_channel_close(channel);
+    (void)close(fd);
+    pt_link_end(&link);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(over_tcp_thousands_of_strangers_cost_nothing),
         cmocka_unit_test(over_ipc_thousands_of_strangers_cost_nothing),
+        cmocka_unit_test(who_has_the_key_and_talks_nonsense_is_counted_apart),
     };
     int failed;
 

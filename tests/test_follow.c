@@ -355,7 +355,7 @@ static void options_that_cannot_be_are_refused(void **state)
         peat_follower_options_init(&options);
         options.url = "tcp://127.0.0.1:1";
         options.name = i == 0 ? "" : "one";
-        options.flags = i == 1 ? 2 : 0;
+        options.flags = i == 1 ? 4 : 0;
         options.window_size = i == 2 ? UINT64_MAX : i == 3 ? 1 : options.window_size;
         options.record_size_max = i == 4 ? 0 : options.record_size_max;
         assert_int_equal(peat_follower_start(i == 5 ? writable : db, &options, &follower, NULL),
@@ -686,6 +686,146 @@ static void a_follower_is_promoted_only_when_its_primary_is_gone_or_by_force(voi
     scene_end(&scene);
 }
 
+/* ---- An old primary comes back ---- */
+
+/* What saves what is forked: it counts the commits, the first time it fails. */
+struct saved {
+    uint64_t calls;
+    uint64_t commits;
+    struct peat_fork fork;
+};
+
+static enum peat_status forked_save(void *context, struct peat_db *db, const struct peat_fork *fork,
+                                    struct peat_repl_error *error_out)
+{
+    struct saved *saved = context;
+    struct peat_record record;
+    struct peat_feed *feed;
+
+    saved->fork = *fork;
+    if (saved->calls++ == 0) {
+        (void)snprintf(error_out->words, sizeof(error_out->words), "nowhere to save it");
+        return PEAT_NO_SPACE;
+    }
+    PT_REQUIRE_OK(peat_feed_open(db, fork->commit + 1, NULL, 0, &feed));
+    while (peat_feed_next(feed, 0, &record) == PEAT_OK)
+        saved->commits++;
+    peat_feed_close(feed);
+    return PEAT_OK;
+}
+
+static struct peat_follower *rejoin(struct peat_db *db, const struct scene *scene, unsigned flags,
+                                    struct saved *saved)
+{
+    struct peat_follower_options options;
+    struct peat_follower *follower;
+
+    peat_follower_options_init(&options);
+    options.url = scene->url;
+    options.key_path = scene->key_path;
+    options.name = "back";
+    options.flags = flags;
+    options.save = forked_save;
+    options.save_context = saved;
+    PT_REQUIRE_OK(peat_follower_start(db, &options, &follower, NULL));
+    return follower;
+}
+
+static enum peat_follower_state state_wait(struct peat_follower *follower,
+                                           enum peat_follower_state wanted,
+                                           struct peat_follower_status *status)
+{
+    for (unsigned i = 0; i < SOON_MS; i++) {
+        *status = (struct peat_follower_status){.struct_size = sizeof(*status)};
+        peat_follower_status_get(follower, status);
+        if (status->state == wanted)
+            break;
+        (void)usleep(LOOK_US);
+    }
+    return status->state;
+}
+
+/* An old primary that runs, and has @p forked commits that the one promoted in its place has not. It is fenced. */
+static void scene_fork(struct scene *scene, struct peat_db **old_out, unsigned forked)
+{
+    struct peat_options options = pt_test_options(PEAT_FOLLOWER);
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
+    struct peat_follower *follower;
+
+    scene_begin(scene, "tcp://127.0.0.1:0");
+    follower = follow(db, scene->url, scene->key_path, "one");
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene->primary_db, 40, 1000), SOON_MS, NULL));
+    PT_REQUIRE_OK(peat_follower_promote(follower, PEAT_PROMOTE_FORCED, NULL, NULL));
+    peat_follower_stop(follower);
+    if (forked > 0)
+        write_some(scene->primary_db, forked, 1000);
+    write_some(db, 30, 1000);
+    PT_REQUIRE_OK(peat_fence(scene->primary_db, 2)); /* while it is served */
+    PT_REQUIRE_STATUS(peat_put(scene->primary_db, NULL, pt_text("a"), pt_text("b")), PEAT_FENCED);
+    peat_primary_stop(scene->primary);
+    PT_REQUIRE_OK(peat_close(scene->primary_db));
+    scene->primary_db = db;
+    primary_start(scene, "tcp://127.0.0.1:0");
+    pt_test_options_tiny(&options);
+    PT_REQUIRE_OK(peat_open(pt_test_path("primary"), &options, old_out));
+}
+
+static void an_old_primary_that_was_fenced_follows_when_it_has_nothing_more(void **state)
+{
+    struct peat_follower_status status;
+    struct peat_follower *follower;
+    struct saved saved = {.calls = 0};
+    struct scene scene;
+    struct peat_db *db;
+    (void)state;
+
+    scene_fork(&scene, &db, 0);
+    follower = rejoin(db, &scene, 0, &saved);
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 10, 100), SOON_MS, NULL));
+    require_same(scene.primary_db, db);
+    PT_REQUIRE(state_wait(follower, PEAT_FOLLOWER_FOLLOWING, &status) == PEAT_FOLLOWER_FOLLOWING);
+    PT_REQUIRE(status.rejoin_count == 0);
+    PT_REQUIRE(saved.calls == 0);
+    peat_follower_stop(follower);
+    scene_end(&scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void an_old_primary_with_more_says_so_and_rejoins_when_it_may(void **state)
+{
+    struct peat_follower_status status;
+    struct peat_follower *follower;
+    struct saved saved = {.calls = 0};
+    struct peat_snapshot *snapshot;
+    struct scene scene;
+    struct peat_db *db;
+    (void)state;
+
+    scene_fork(&scene, &db, 25);
+    follower = rejoin(db, &scene, 0, &saved);
+    PT_REQUIRE(state_wait(follower, PEAT_FOLLOWER_DIVERGED, &status) == PEAT_FOLLOWER_DIVERGED);
+    pt_test_context("%s", status.words);
+    PT_REQUIRE(strstr(status.words, "behind commit 40: commit 65 of epoch 1 is here, commit 70 of "
+                                    "epoch 2 there; with --rejoin") != NULL);
+    peat_follower_stop(follower);
+    PT_REQUIRE(saved.calls == 0);
+    follower = rejoin(db, &scene, PEAT_FOLLOWER_REJOIN, &saved);
+    PT_REQUIRE(state_wait(follower, PEAT_FOLLOWER_FOLLOWING, &status) == PEAT_FOLLOWER_FOLLOWING);
+    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 10, 100), SOON_MS, NULL));
+    require_same(scene.primary_db, db);
+    (void)state_wait(follower, PEAT_FOLLOWER_FOLLOWING, &status);
+    PT_REQUIRE(status.rejoin_count == 1);
+    PT_REQUIRE(saved.calls == 2 && saved.commits == 25 && saved.fork.commit == 40);
+    PT_REQUIRE(saved.fork.ours.commit == 65 && saved.fork.theirs.epoch == 2);
+    PT_REQUIRE_OK(peat_history_open(db, "forked-1-65", 0, &snapshot));
+    PT_REQUIRE(peat_snapshot_commit(snapshot) == 65);
+    peat_snapshot_close(snapshot);
+    peat_follower_stop(follower);
+    scene_end(&scene);
+    PT_REQUIRE_OK(peat_check(db, NULL, NULL, NULL));
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -702,6 +842,8 @@ int main(void)
         cmocka_unit_test(options_that_cannot_be_are_refused),
         cmocka_unit_test(strangers_disturb_nobody),
         cmocka_unit_test(a_follower_is_promoted_only_when_its_primary_is_gone_or_by_force),
+        cmocka_unit_test(an_old_primary_that_was_fenced_follows_when_it_has_nothing_more),
+        cmocka_unit_test(an_old_primary_with_more_says_so_and_rejoins_when_it_may),
         cmocka_unit_test(both_ends_start_and_stop_at_any_moment),
     };
     int failed;

@@ -10,10 +10,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -26,12 +28,13 @@ enum { POSITIONS_MAX = 2000 };
 /* ---- Two histories ---- */
 
 /* An old primary, and the follower that was promoted while the other one went on. */
-struct fork {
+struct forked {
     struct pt_side old;
     struct pt_side new;
     struct peat_epoch row; /* of the epoch that begins at the fork */
     uint8_t digest[32];    /* of what the old one shows */
     uint64_t commit;       /* its newest */
+    uint8_t chain[16];     /* of its history */
 };
 
 static struct peat_position position_of(struct peat_db *db)
@@ -86,7 +89,7 @@ static void log_keep(struct peat_db *db)
 }
 
 /* A primary, and a follower that has all its commits and is promoted. */
-static void common_make(struct fork *fork, struct pt_dice *dice, unsigned count)
+static void common_make(struct forked *fork, struct pt_dice *dice, unsigned count)
 {
     struct peat_identity identity;
 
@@ -103,7 +106,7 @@ static void common_make(struct fork *fork, struct pt_dice *dice, unsigned count)
 }
 
 /* Where the history of the new one forks. */
-static void fork_find(struct fork *fork)
+static void fork_find(struct forked *fork)
 {
     struct peat_epoch epochs[PEAT_EPOCHS_MAX];
     size_t count;
@@ -113,7 +116,7 @@ static void fork_find(struct fork *fork)
 }
 
 /* Both have @p common commits, then the old one @p beyond more of its own and the new one @p ahead. */
-static void fork_make(struct fork *fork, struct pt_dice *dice, unsigned common, unsigned beyond,
+static void fork_make(struct forked *fork, struct pt_dice *dice, unsigned common, unsigned beyond,
                       unsigned ahead)
 {
     common_make(fork, dice, common);
@@ -125,17 +128,18 @@ static void fork_make(struct fork *fork, struct pt_dice *dice, unsigned common, 
     PT_REQUIRE_OK(peat_fence(fork->old.db, fork->row.epoch));
     reopen(&fork->old, PEAT_FOLLOWER);
     fork->commit = pt_test_newest(fork->old.db);
+    memcpy(fork->chain, position_of(fork->old.db).chain, sizeof(fork->chain));
     pt_test_digest(fork->old.db, fork->digest);
 }
 
-static void fork_close(struct fork *fork)
+static void fork_close(struct forked *fork)
 {
     PT_REQUIRE_OK(peat_check(fork->old.db, NULL, NULL, NULL));
     PT_REQUIRE_OK(peat_close(fork->old.db));
     PT_REQUIRE_OK(peat_close(fork->new.db));
 }
 
-static void require_equal(struct fork *fork)
+static void require_equal(struct forked *fork)
 {
     uint8_t digests[2][32];
     struct peat_position ours = position_of(fork->old.db);
@@ -148,7 +152,7 @@ static void require_equal(struct fork *fork)
 }
 
 /* What was beyond the fork can still be read. */
-static void require_kept(struct fork *fork)
+static void require_kept(struct forked *fork)
 {
     struct peat_snapshot *snapshot;
     struct peat_bytes value;
@@ -186,7 +190,8 @@ static enum peat_status range_ship(struct peat_seed *seed, struct peat_seeding *
 }
 
 /* Have the old one take a state of the new one, as far as that goes; @p kept_name: NULL, or what it may leave. */
-static enum peat_status seed_take(struct fork *fork, struct peat_seed *seed, const char *kept_name)
+static enum peat_status seed_take(struct forked *fork, struct peat_seed *seed,
+                                  const char *kept_name)
 {
     struct peat_seeding *seeding;
     struct peat_seed_range range;
@@ -203,7 +208,7 @@ static enum peat_status seed_take(struct fork *fork, struct peat_seed *seed, con
 }
 
 /* Have the log behind the state kept. */
-static void feed_begin(struct fork *fork, struct peat_seed *seed)
+static void feed_begin(struct forked *fork, struct peat_seed *seed)
 {
     struct peat_seed_info info;
     struct peat_feed *feed;
@@ -214,7 +219,7 @@ static void feed_begin(struct fork *fork, struct peat_seed *seed)
     peat_feed_close(feed);
 }
 
-static enum peat_status seed_try(struct fork *fork, const char *kept_name)
+static enum peat_status seed_try(struct forked *fork, const char *kept_name)
 {
     struct peat_seed *seed;
     enum peat_status status;
@@ -231,7 +236,7 @@ static enum peat_status seed_try(struct fork *fork, const char *kept_name)
 static void an_old_primary_with_nothing_beyond_the_fork_follows(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
-    struct fork fork;
+    struct forked fork;
     (void)state;
 
     common_make(&fork, &dice, 30);
@@ -246,7 +251,7 @@ static void a_state_of_the_other_history_takes_the_place_of_the_forked_one(void 
 {
     static const unsigned counts[][3] = {{40, 60, 10}, {40, 10, 60}, {1, 300, 1}, {300, 1, 1}};
     struct pt_dice dice = {pt_test_seed()};
-    struct fork fork;
+    struct forked fork;
     (void)state;
 
     for (unsigned i = 0; i < 8; i++) {
@@ -282,7 +287,7 @@ static void a_state_of_the_other_history_takes_the_place_of_the_forked_one(void 
 static void what_is_not_kept_is_not_left(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
-    struct fork fork;
+    struct forked fork;
     uint8_t digest[32];
     (void)state;
 
@@ -304,7 +309,7 @@ static void what_is_not_kept_is_not_left(void **state)
 static void it_goes_back_to_a_state_that_both_have_had(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
-    struct fork fork;
+    struct forked fork;
     uint64_t commit;
     (void)state;
 
@@ -356,7 +361,7 @@ static void it_goes_back_to_a_state_that_both_have_had(void **state)
 static void an_epoch_that_was_left_is_not_used_again(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
-    struct fork fork;
+    struct forked fork;
     uint64_t epoch;
     (void)state;
 
@@ -383,7 +388,7 @@ static void readers_leave_the_history_too(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
     struct peat_options options = pt_test_options(PEAT_READ_ONLY);
-    struct fork fork;
+    struct forked fork;
     struct peat_db *reader;
     struct peat_position positions[2];
     uint8_t digests[2][32];
@@ -418,7 +423,7 @@ static void feeds_of_the_forked_history_get_a_gap(void **state)
     struct pt_dice dice = {pt_test_seed()};
     struct peat_record record;
     struct peat_feed *feed;
-    struct fork fork;
+    struct forked fork;
     (void)state;
 
     fork_make(&fork, &dice, 20, 60, 20);
@@ -450,7 +455,7 @@ static void a_collections_number_is_not_taken_for_the_other_ones(void **state)
     struct peat_collection *ours;
     struct peat_collection *theirs;
     struct peat_collection *same;
-    struct fork fork;
+    struct forked fork;
     char value[16];
     size_t size;
     (void)state;
@@ -489,7 +494,7 @@ static bool rejoining_fails_at(enum pt_failing_kind kind, uint64_t at, uint64_t 
         .kind = kind, .at = at, .count = count, .error_number = EIO, .in_any_thread = true};
     struct pt_dice dice = {7};
     struct peat_seed *seed;
-    struct fork fork;
+    struct forked fork;
     uint64_t failures;
     enum peat_status status;
     uint64_t newest;
@@ -543,6 +548,86 @@ static void whatever_fails_it_shows_the_one_history_or_the_other(void **state)
     pt_failing_remove();
 }
 
+/* ---- Deaths ---- */
+
+/* In a process of its own, which is killed: keep, and take a state, as often as it gets to. */
+static void rejoin_until_killed(struct forked *fork, int told)
+{
+    pt_side_open(&fork->old);
+    pt_side_open(&fork->new);
+    PT_REQUIRE(write(told, "b", 1) == 1);
+    if (peat_snapshot_persist(fork->old.db, KEPT, NULL) == PEAT_OK)
+        PT_REQUIRE(write(told, "k", 1) == 1);
+    if (seed_try(fork, KEPT) == PEAT_OK)
+        PT_REQUIRE(write(told, "r", 1) == 1);
+    for (;;)
+        (void)pause();
+}
+
+/* Kill it @p delay_us after it has begun. How far it came: 'b', 'k', 'r'. */
+static char rejoin_killed(struct forked *stores, unsigned delay_us)
+{
+    int told[2];
+    char came = '\0';
+    char byte;
+    pid_t child;
+
+    PT_REQUIRE(pipe(told) == 0);
+    child = fork();
+    if (child == 0) {
+        (void)close(told[0]);
+        rejoin_until_killed(stores, told[1]);
+    }
+    (void)close(told[1]);
+    PT_REQUIRE(read(told[0], &came, 1) == 1);
+    (void)usleep(delay_us); /* the moment of its death, which is any */
+    PT_REQUIRE(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+    while (read(told[0], &byte, 1) == 1)
+        came = byte;
+    (void)close(told[0]);
+    return came;
+}
+
+static void whenever_it_dies_it_shows_the_one_history_or_the_other(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    uint64_t rounds = pt_test_number("PEAT_ROUNDS", 40);
+    unsigned counts[2] = {0, 0};
+    struct forked fork;
+    (void)state;
+
+    for (uint64_t i = 0; i < rounds; i++) {
+        unsigned delay_us = (unsigned)pt_dice_below(&dice, 30000);
+        struct peat_position position;
+        bool rejoined;
+        char came;
+
+        fork_make(&fork, &dice, 20, 40, 1 + (unsigned)pt_dice_below(&dice, 80));
+        PT_REQUIRE_OK(peat_close(fork.old.db));
+        PT_REQUIRE_OK(peat_close(fork.new.db));
+        came = rejoin_killed(&fork, delay_us);
+        pt_test_context("round %" PRIu64 ", killed after %u us, at '%c'", i, delay_us, came);
+        pt_side_open(&fork.old);
+        pt_side_open(&fork.new);
+        position = position_of(fork.old.db);
+        rejoined = memcmp(position.chain, fork.chain, sizeof(fork.chain)) != 0;
+        PT_REQUIRE(rejoined || came != 'r');
+        counts[rejoined]++;
+        if (!rejoined) {
+            enum peat_status status = peat_snapshot_persist(fork.old.db, KEPT, NULL);
+
+            PT_REQUIRE(status == PEAT_OK || status == PEAT_EXISTS);
+            PT_REQUIRE(came != 'k' || status == PEAT_EXISTS);
+            PT_REQUIRE_OK(seed_try(&fork, KEPT));
+        }
+        require_kept(&fork);
+        follow(fork.old.db, fork.new.db);
+        require_equal(&fork);
+        fork_close(&fork);
+    }
+    printf("# %u died before it had left its history, %u after\n", counts[0], counts[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -554,6 +639,7 @@ int main(void)
         cmocka_unit_test(readers_leave_the_history_too),
         cmocka_unit_test(feeds_of_the_forked_history_get_a_gap),
         cmocka_unit_test(a_collections_number_is_not_taken_for_the_other_ones),
+        cmocka_unit_test(whenever_it_dies_it_shows_the_one_history_or_the_other),
         cmocka_unit_test(whatever_fails_it_shows_the_one_history_or_the_other),
     };
     int failed;

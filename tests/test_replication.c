@@ -3,7 +3,8 @@
  * at some commit, never older than before; and once the network is whole again, all stand where the primary stands. What a
  * follower has told its primary to have on its disk, which PEAT_REPLICAS goes by, no death of its takes.
  * When a primary is dead a follower may be promoted: from then on the others are what that one is, and whoever has
- * what it has not is told so, and made anew of a backup.
+ * what it has not is told so. It rejoins, and what it had beyond the fork is handed to whoever saves it, and can be read as a
+ * kept state ever after; or it is made anew of a backup.
  *
  * The protocol's state machines get bytes and time from here: a primary, two followers of it, and one of a follower, on
  * one thread, with virtual time. The network delays, cuts, swallows, flips, repeats, leaves out and swaps. Stores lie in real
@@ -81,6 +82,12 @@ struct node {
     struct peat_db *db; /* NULL: it is dead */
     struct pt_seed_taker taker;
     bool takes; /* states; else it is made anew of a backup */
+    struct pt_rejoin rejoin;
+    bool rejoins;         /* else it is made anew of a backup where it has parted */
+    uint64_t rejoined;    /* times, since it was opened */
+    char forked_name[64]; /* of what it had beyond the last fork; "": nothing */
+    uint64_t forked_commit;
+    uint8_t forked_digest[DIGEST_SIZE];
     struct pt_redial redial;
     uint64_t seen;      /* the newest commit that was looked at */
     uint64_t durable;   /* the newest that it has told another node to be on its disk */
@@ -116,7 +123,7 @@ struct world {
 /* What happened in all worlds of a process: a test that met nothing proves nothing. All of it is uint64_t. */
 struct totals {
     uint64_t commits, links, cuts, damaged, crashes, forgotten, full, states, seeds, looks,
-        promotions, parted;
+        promotions, parted, saved, gone, rejoined;
 };
 static struct totals totals;
 
@@ -153,6 +160,91 @@ static void durable_check(const struct world *world, struct node *node)
         node->seen = position.commit;
 }
 
+/* ---- Rejoining ---- */
+
+/* All that @p db has beyond the fork comes out of its log, to the last record; the chain tells. */
+static enum peat_status forked_check(struct peat_db *db, const struct peat_fork *fork)
+{
+    uint64_t commit = fork->commit;
+    uint8_t chain[sizeof(fork->ours.chain)] = {0};
+    struct peat_record record;
+    struct peat_feed *feed = NULL;
+    enum peat_status status = peat_feed_open(db, fork->commit + 1, NULL, PEAT_FEED_SEALS, &feed);
+
+    while (status == PEAT_OK) {
+        status = peat_feed_next(feed, 0, &record);
+        if (status != PEAT_OK)
+            break;
+        PT_REQUIRE(record.commit == commit + (record.kind == PEAT_RECORD_BATCH));
+        commit = record.commit;
+        memcpy(chain, record.chain, sizeof(chain));
+    }
+    peat_feed_close(feed);
+    if (status == PEAT_GAP)
+        return status;
+    PT_REQUIRE_STATUS(status, PEAT_TIMEOUT);
+    PT_REQUIRE(commit == fork->ours.commit && memcmp(chain, fork->ours.chain, sizeof(chain)) == 0);
+    return PEAT_OK;
+}
+
+static void digest_of(struct peat_db *db, uint64_t *commit_out, uint8_t digest[DIGEST_SIZE])
+{
+    struct peat_snapshot *snapshot;
+
+    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
+    *commit_out = peat_snapshot_commit(snapshot);
+    PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digest, NULL));
+    peat_snapshot_close(snapshot);
+}
+
+/* What saves it: it may fail, as where the log is gone. */
+static enum peat_status forked_save(void *context, struct peat_db *db, const struct peat_fork *fork,
+                                    struct peat_repl_error *error_out)
+{
+    struct node *node = context;
+    enum peat_status status = forked_check(db, fork);
+
+    if (status != PEAT_OK) {
+        totals.gone++;
+        (void)snprintf(error_out->words, sizeof(error_out->words), "the log is gone");
+        return status;
+    }
+    PT_REQUIRE(strlen(fork->name) < sizeof(node->forked_name));
+    (void)strcpy(node->forked_name, fork->name);
+    digest_of(db, &node->forked_commit, node->forked_digest);
+    PT_REQUIRE(node->forked_commit == fork->ours.commit);
+    totals.saved++;
+    return PEAT_OK;
+}
+
+/* What was forked is there as it was. */
+static void forked_require(const struct world *world, const struct node *node)
+{
+    struct peat_snapshot *snapshot;
+    uint8_t digest[DIGEST_SIZE];
+
+    if (node->forked_name[0] == '\0')
+        return;
+    PT_REQUIRE_OK(peat_history_open(node->db, node->forked_name, 0, &snapshot));
+    require(world, peat_snapshot_commit(snapshot) == node->forked_commit, "another forked state");
+    PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digest, NULL));
+    require(world, memcmp(digest, node->forked_digest, sizeof(digest)) == 0,
+            "what was forked is not what it was");
+    peat_snapshot_close(snapshot);
+}
+
+/* It has left its history: commits count anew from the fork. */
+static void rejoined_note(const struct world *world, struct node *node)
+{
+    if (node->rejoin.count == node->rejoined)
+        return;
+    node->rejoined = node->rejoin.count;
+    require(world, node->may_stray, "a follower left the history that it is to follow");
+    forked_require(world, node);
+    node->durable = 0;
+    totals.rejoined++;
+}
+
 static void node_open(struct world *world, int number)
 {
     struct node *node = &world->nodes[number];
@@ -170,6 +262,10 @@ static void node_open(struct world *world, int number)
     node->takes = (node->options.flags & PEAT_FOLLOWER) != 0 && !pt_dice_one_in(&world->dice, 4);
     if (node->takes)
         PT_REQUIRE_OK(pt_seed_taker_open(&node->taker, node->db));
+    node->rejoins = !pt_dice_one_in(&world->dice, 3);
+    node->rejoin =
+        (struct pt_rejoin){.allowed = node->rejoins, .save = forked_save, .context = node};
+    node->rejoined = 0;
     pt_redial_init(&node->redial, pt_dice_next(&world->dice));
     node->redial.due_us = world->now_us;
 }
@@ -248,15 +344,6 @@ static void print_of(struct peat_db *db, uint64_t *commit_out, struct print *pri
     }
     PT_REQUIRE_STATUS(status, PEAT_DONE);
     peat_iterator_close(iterator);
-    peat_snapshot_close(snapshot);
-}
-
-static void digest_of(struct peat_db *db, uint8_t digest[DIGEST_SIZE])
-{
-    struct peat_snapshot *snapshot;
-
-    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
-    PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digest, NULL));
     peat_snapshot_close(snapshot);
 }
 
@@ -438,7 +525,8 @@ static void dial(struct world *world, int number)
         .durability = pt_dice_one_in(&world->dice, 2) ? PEAT_DISK
                       : node->forgets                 ? PEAT_MEMORY
                                                       : PEAT_OS,
-        .taker = node->takes ? &node->taker : NULL};
+        .taker = node->takes ? &node->taker : NULL,
+        .rejoin = &node->rejoin};
     struct pt_primary_session_options primary = {
         .keys = &key, .key_count = 1, .displace = displace, .context = world};
 
@@ -506,6 +594,7 @@ static void seed(struct world *world, int number)
     (void)unlink(path);
     node->durable = 0;
     node->may_stray = false;
+    node->forked_name[0] = '\0';
     node_open(world, number);
     totals.seeds++;
 }
@@ -561,7 +650,7 @@ static bool may_part(const struct world *world, const struct link *link)
 
 static void follower_end_step(struct world *world, struct link *link)
 {
-    const struct node *node = &world->nodes[link->follower];
+    struct node *node = &world->nodes[link->follower];
     struct pt_peer *base;
     struct chunk *chunk;
     enum pt_peer_end end;
@@ -575,6 +664,7 @@ static void follower_end_step(struct world *world, struct link *link)
         free(chunk);
     }
     (void)pt_follower_session_step(link->follower_end, world->now_us);
+    rejoined_note(world, node);
     output_carry(world, link, &link->up, base);
     end = base->end;
     if (end == PT_PEER_GOES_ON)
@@ -807,6 +897,7 @@ static void nodes_print(struct world *world)
 static void heal(struct world *world)
 {
     uint64_t end_us = world->now_us + HEALED_US;
+    uint64_t commit;
     uint8_t digest[DIGEST_SIZE];
 
     world->healed = true;
@@ -829,13 +920,13 @@ static void heal(struct world *world)
         require(world, world->now_us < end_us, "they have not come together");
         step(world);
     }
-    digest_of(world->nodes[world->primary].db, digest);
+    digest_of(world->nodes[world->primary].db, &commit, digest);
     for (int i = 0; i < NODES; i++) {
         uint8_t other[DIGEST_SIZE];
 
         look(world, i);
         require(world, world->nodes[i].seen == world->commits, "a follower is behind");
-        digest_of(world->nodes[i].db, other);
+        digest_of(world->nodes[i].db, &commit, other);
         require(world, memcmp(digest, other, sizeof(digest)) == 0, "a follower's digest differs");
     }
 }
@@ -852,6 +943,7 @@ static void world_end(struct world *world)
     }
     for (int i = 0; i < NODES; i++) {
         PT_REQUIRE_OK(peat_check(world->nodes[i].db, NULL, NULL, NULL));
+        forked_require(world, &world->nodes[i]);
         node_close(&world->nodes[i], true);
     }
 }
@@ -939,10 +1031,11 @@ static void P7_whatever_the_network_does_a_follower_shows_its_primarys_history(v
     printf("# %" PRIu64 " worlds, 0 failed: %" PRIu64 " commits, %" PRIu64 " connections, %" PRIu64
            " cut, %" PRIu64 " damaged, %" PRIu64 " deaths, %" PRIu64 " that took commits, %" PRIu64
            " times full, %" PRIu64 " states taken, %" PRIu64 " made anew of a backup, %" PRIu64
-           " promotions, %" PRIu64 " parted, %" PRIu64 " looks\n",
+           " promotions, %" PRIu64 " parted, %" PRIu64 " saved, %" PRIu64 " not, %" PRIu64
+           " rejoined, %" PRIu64 " looks\n",
            crew->count, totals.commits, totals.links, totals.cuts, totals.damaged, totals.crashes,
            totals.forgotten, totals.full, totals.states, totals.seeds, totals.promotions,
-           totals.parted, totals.looks);
+           totals.parted, totals.saved, totals.gone, totals.rejoined, totals.looks);
     (void)munmap(crew, sizeof(*crew));
 }
 

@@ -71,12 +71,34 @@ static void many_seals_between_two_checkpoints_settle_late_but_surely(void **sta
     pt_log_budget_fini(&budget);
 }
 
+/* Nothing of what was spent there is settled by a position any more: those begin anew. */
+static void a_log_that_left_its_history_costs_nothing(void **state)
+{
+    struct pt_log_budget budget;
+    (void)state;
+
+    pt_log_budget_init(&budget);
+    pt_log_budget_spend(&budget, 5000);
+    pt_log_budget_seal(&budget, 5000);
+    pt_log_budget_spend(&budget, 3000);
+    pt_log_budget_restart(&budget, 1000);
+    assert_int_equal(pt_log_budget_used(&budget), 0);
+    assert_int_equal(pt_log_budget_sealed(&budget), 0);
+    pt_log_budget_spend(&budget, 200);
+    pt_log_budget_seal(&budget, 1200);
+    assert_int_equal(pt_log_budget_used(&budget), 200);
+    pt_log_budget_settle(&budget, 1200);
+    assert_int_equal(pt_log_budget_used(&budget), 0);
+    pt_log_budget_fini(&budget);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_operations_cost_more_than_their_bytes),
         cmocka_unit_test(what_is_before_a_durable_point_is_settled),
         cmocka_unit_test(many_seals_between_two_checkpoints_settle_late_but_surely),
+        cmocka_unit_test(a_log_that_left_its_history_costs_nothing),
     };
     int failed;
 

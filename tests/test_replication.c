@@ -931,6 +931,11 @@ static void heal(struct world *world)
     }
 }
 
+static void finding_print(void *context, const struct peat_finding *finding)
+{
+    printf("# node %d: %s\n", *(int *)context, finding->what);
+}
+
 static void world_end(struct world *world)
 {
     for (size_t i = 0; i < world->link_count; i++) {
@@ -942,7 +947,7 @@ static void world_end(struct world *world)
         pipe_clear(&link->down);
     }
     for (int i = 0; i < NODES; i++) {
-        PT_REQUIRE_OK(peat_check(world->nodes[i].db, NULL, NULL, NULL));
+        PT_REQUIRE_OK(peat_check(world->nodes[i].db, finding_print, NULL, &i));
         forked_require(world, &world->nodes[i]);
         node_close(&world->nodes[i], true);
     }
@@ -952,6 +957,7 @@ static void world_run(struct world *world, uint64_t seed)
 {
     memset(world, 0, sizeof(*world));
     world->seed = seed;
+    pt_test_context("world PEAT_SEED=%" PRIu64, seed);
     world->dice = (struct pt_dice){pt_mix(world->seed)};
     world->now_us = 1000000;
     world->short_log = pt_dice_one_in(&world->dice, 3);

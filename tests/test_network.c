@@ -10,8 +10,7 @@
  * many (200). Cycle n of seed s is cycle 0 of seed s + n.
  */
 #include "repl/peat_repl.h"
-#include "tests/bad_relay.h"
-#include "tests/netspace.h"
+#include "tests/network_nodes.h"
 #include "tests/support.h"
 
 #include <errno.h>
@@ -27,7 +26,6 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,351 +37,17 @@
 
 enum {
     CYCLES = 200,
-    PRIMARY_PORT = 7000,
-    RELAY_PORT = 7001,
-    SOON_US = 60000000, /* by when what must come has come */
-    LOOK_US = 1000,
-    PAUSE_US = 400,      /* between commits */
-    TROUBLE_US = 150000, /* most disturbances last as long at most */
-    DEAD_US = 5000000,   /* and one that a peer's silence has to tell */
-    REPLICA_MS = 20,
-    KEYS = 64,
-    VALUE_MAX = 100000,
+    TROUBLE_US = 150000,    /* most disturbances last as long at most */
+    RELAY_US = 300000,      /* the way through the relay comes first */
+    DEAD_US = 5000000,      /* and one that a peer's silence has to tell */
     COMMITS_A_CYCLE = 4000, /* at most, on the average */
-    DIGEST_SIZE = 32,
     JUMP_S_MAX = 100000000
 };
 
 static const size_t disk_size = 24 * MIB;
 
-/* What all processes see. */
-struct shared {
-    uint64_t seed;
-    _Atomic uint64_t cycle;
-    atomic_bool stop;  /* close, check, and end */
-    atomic_bool pause; /* no commits */
-    /* The primary's. */
-    atomic_bool primary_is_up;
-    _Atomic uint64_t commits; /* prints[] are known up to this one */
-    _Atomic uint64_t acknowledged;
-    _Atomic uint64_t replicated; /* the newest that the follower was told to have on its disk */
-    _Atomic uint64_t paused_at;  /* the newest commit, while there are none; 0: there are */
-    _Atomic uint64_t connected;  /* followers, as it sees it */
-    uint8_t paused_digest[DIGEST_SIZE];
-    /* The follower's. */
-    _Atomic uint64_t seen;    /* the newest commit that was found right */
-    _Atomic uint64_t same_as; /* the commit at which both had one digest */
-    _Atomic int state;
-    _Atomic uint64_t states_taken;
-    atomic_bool through_relay;       /* it is to follow that way */
-    _Atomic int64_t clock_jump_s[2]; /* of either */
-    struct pt_bad_relay relay;
-    uint64_t commits_max;
-    uint64_t prints[];
-};
-
-enum role { PRIMARY, FOLLOWER };
-
-static struct shared *shared;
-static char primary_path[512];
-static char follower_path[512];
-static char key_path[512];
+static struct pt_network *shared;
 static char ballast_path[512];
-static int role = -1; /* this process's, enum role; -1: neither */
-
-/* In the place of the C library's, for this program and the libraries it is linked to: so a wall clock can jump. */
-int clock_gettime(clockid_t clock, struct timespec *now)
-{
-    int outcome = (int)syscall(SYS_clock_gettime, clock, now);
-
-    if (clock == CLOCK_REALTIME && role >= 0 && outcome == 0)
-        now->tv_sec += atomic_load(&shared->clock_jump_s[role]);
-    return outcome;
-}
-
-/* ---- Both ---- */
-
-static void context_set(void)
-{
-    uint64_t cycle = atomic_load(&shared->cycle);
-
-    pt_test_context("%s, cycle %" PRIu64 ", repeated by PEAT_SEED=%" PRIu64 " PEAT_CYCLES=1",
-                    role == PRIMARY    ? "primary"
-                    : role == FOLLOWER ? "follower"
-                                       : "both",
-                    cycle, shared->seed + cycle);
-}
-
-static uint64_t print_of(struct peat_db *db, uint64_t *commit_out)
-{
-    struct peat_snapshot *snapshot;
-    struct peat_iterator *iterator;
-    enum peat_status status;
-    uint64_t print = 0;
-
-    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
-    *commit_out = peat_snapshot_commit(snapshot);
-    PT_REQUIRE_OK(peat_iterator_open(snapshot, NULL, NULL, &iterator));
-    for (status = peat_iterator_first(iterator); status == PEAT_OK;
-         status = peat_iterator_next(iterator)) {
-        print = pt_fingerprint(print, peat_iterator_key(iterator));
-        print = pt_fingerprint(print, peat_iterator_value(iterator));
-    }
-    PT_REQUIRE_STATUS(status, PEAT_DONE);
-    peat_iterator_close(iterator);
-    peat_snapshot_close(snapshot);
-    return print;
-}
-
-static void digest_of(struct peat_db *db, uint8_t digest[DIGEST_SIZE])
-{
-    struct peat_snapshot *snapshot;
-
-    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
-    PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digest, NULL));
-    peat_snapshot_close(snapshot);
-}
-
-/* ---- The primary's process ---- */
-
-static struct peat_db *primary_open(struct pt_dice *dice)
-{
-    struct peat_options options = pt_test_options(PEAT_CREATE);
-    struct peat_position position;
-    struct peat_db *db;
-
-    pt_test_options_tiny(&options);
-    options.replica_timeout_ms = REPLICA_MS;
-    options.feed_log_size_max = pt_dice_one_in(dice, 3) ? 128 * KIB : 64 * MIB;
-    PT_REQUIRE_OK(peat_open(primary_path, &options, &db));
-    PT_REQUIRE_OK(peat_position_get(db, &position));
-    PT_REQUIRE(position.commit >= atomic_load(&shared->acknowledged));
-    return db;
-}
-
-static struct peat_primary *primary_start(struct peat_db *db)
-{
-    static const char *const urls[] = {"tcp://" PT_NETSPACE_NEAR ":7000"};
-    const char *const keys[] = {key_path};
-    struct peat_primary_options options;
-    struct peat_primary *primary;
-    struct peat_repl_error error;
-
-    peat_primary_options_init(&options);
-    options.urls = urls;
-    options.url_count = 1;
-    options.key_paths = keys;
-    options.key_count = 1;
-    if (peat_primary_start(db, &options, &primary, &error) != PEAT_OK)
-        pt_test_fail(__FILE__, __LINE__, "%s", error.words);
-    return primary;
-}
-
-/* What it shows now, which a process that was killed may have shown before. */
-static void print_note(struct peat_db *db)
-{
-    uint64_t noted = atomic_load(&shared->commits);
-    uint64_t commit;
-    uint64_t print = print_of(db, &commit);
-
-    PT_REQUIRE(commit == noted || commit == noted + 1);
-    if (commit == noted && commit > 0)
-        PT_REQUIRE(print == shared->prints[commit]);
-    shared->prints[commit] = print;
-    atomic_store(&shared->commits, commit);
-}
-
-static void batch_fill(struct peat_batch *batch, struct pt_dice *dice)
-{
-    static uint8_t value[VALUE_MAX];
-    uint64_t count = 1 + pt_dice_below(dice, 4);
-    uint64_t salt = pt_dice_next(dice);
-
-    for (uint64_t i = 0; i < count; i++) {
-        uint8_t number = (uint8_t)pt_dice_below(dice, KEYS);
-        uint8_t high = (uint8_t)(number + 1 + pt_dice_below(dice, 5));
-        struct peat_bytes key = {&number, 1};
-        size_t size = pt_dice_below(dice, pt_dice_one_in(dice, 100) ? VALUE_MAX : 1500);
-
-        pt_value_fill(pt_dice_next(dice), value, size);
-        if (pt_dice_one_in(dice, 8))
-            PT_REQUIRE_OK(peat_batch_delete(batch, NULL, key));
-        else if (pt_dice_one_in(dice, 16))
-            PT_REQUIRE_OK(peat_batch_delete_range(batch, NULL, key, (struct peat_bytes){&high, 1}));
-        else
-            PT_REQUIRE_OK(peat_batch_put(batch, NULL, key, (struct peat_bytes){value, size}));
-    }
-    /* No two commits show the same. */
-    PT_REQUIRE_OK(peat_batch_put(batch, NULL, pt_text("salt"), (struct peat_bytes){&salt, 8}));
-}
-
-static void commit_one(struct peat_db *db, struct pt_dice *dice)
-{
-    struct peat_batch *batch = peat_batch_new(0);
-    bool waits = pt_dice_one_in(dice, 16);
-    enum peat_status status;
-    uint64_t commit;
-
-    batch_fill(batch, dice);
-    status = peat_write(db, batch, waits ? PEAT_REPLICAS : PEAT_OS, &commit);
-    if (!waits || status != PEAT_TIMEOUT)
-        PT_REQUIRE_OK(status);
-    peat_batch_free(batch);
-    PT_REQUIRE(commit == atomic_load(&shared->commits) + 1);
-    atomic_store(&shared->acknowledged, commit);
-    if (waits && status == PEAT_OK)
-        atomic_store(&shared->replicated, commit);
-    print_note(db);
-}
-
-static void pause_note(struct peat_db *db)
-{
-    if (atomic_load(&shared->paused_at) == 0) {
-        digest_of(db, shared->paused_digest);
-        atomic_store(&shared->paused_at, atomic_load(&shared->commits));
-    }
-}
-
-static void primary_run(void *context)
-{
-    struct pt_dice dice = {pt_mix(shared->seed ^ atomic_load(&shared->cycle)) ^
-                           atomic_load(&shared->commits)};
-    struct peat_primary_status status = {.struct_size = sizeof(status)};
-    struct peat_primary *primary;
-    struct peat_db *db;
-    (void)context;
-
-    role = PRIMARY;
-    context_set();
-    db = primary_open(&dice);
-    print_note(db);
-    primary = primary_start(db);
-    atomic_store(&shared->primary_is_up, true);
-    while (!atomic_load(&shared->stop)) {
-        context_set();
-        peat_primary_status_get(primary, &status);
-        atomic_store(&shared->connected, status.connected);
-        if (atomic_load(&shared->pause) ||
-            atomic_load(&shared->commits) + 1 == shared->commits_max) {
-            pause_note(db);
-        } else {
-            atomic_store(&shared->paused_at, 0);
-            commit_one(db, &dice);
-        }
-        (void)usleep(PAUSE_US);
-    }
-    peat_primary_stop(primary);
-    PT_REQUIRE_OK(peat_check(db, NULL, NULL, NULL));
-    PT_REQUIRE_OK(peat_close(db));
-}
-
-/* ---- The follower's process ---- */
-
-/* Where the disk is full it may have to wait for space. */
-static struct peat_db *follower_open(void)
-{
-    struct peat_options options = pt_test_options(PEAT_CREATE | PEAT_FOLLOWER);
-    uint64_t end_us = pt_test_now_us() + SOON_US;
-    struct peat_position position;
-    struct peat_db *db;
-    enum peat_status status;
-
-    pt_test_options_tiny(&options);
-    while ((status = peat_open(follower_path, &options, &db)) == PEAT_NO_SPACE) {
-        PT_REQUIRE(pt_test_now_us() < end_us);
-        (void)usleep(LOOK_US);
-    }
-    PT_REQUIRE_OK(status);
-    PT_REQUIRE_OK(peat_position_get(db, &position));
-    PT_REQUIRE(position.commit >= atomic_load(&shared->replicated));
-    return db;
-}
-
-static struct peat_follower *follow(struct peat_db *db, bool through_relay, bool to_disk)
-{
-    struct peat_follower_options options;
-    struct peat_follower *follower;
-    struct peat_repl_error error;
-
-    peat_follower_options_init(&options);
-    options.url =
-        through_relay ? "tcp://" PT_NETSPACE_NEAR ":7001" : "tcp://" PT_NETSPACE_NEAR ":7000";
-    options.key_path = key_path;
-    options.name = "far";
-    options.durability = to_disk ? PEAT_DISK : PEAT_OS;
-    if (peat_follower_start(db, &options, &follower, &error) != PEAT_OK)
-        pt_test_fail(__FILE__, __LINE__, "%s", error.words);
-    return follower;
-}
-
-/* A commit whose number a killed primary could not note any more is noted by the next one. */
-static void look(struct peat_db *db)
-{
-    uint64_t replicated = atomic_load(&shared->replicated);
-    uint64_t seen = atomic_load(&shared->seen);
-    uint64_t end_us = pt_test_now_us() + SOON_US;
-    uint8_t digest[DIGEST_SIZE];
-    uint64_t commit;
-    uint64_t print = print_of(db, &commit);
-
-    while (commit > atomic_load(&shared->commits) && !atomic_load(&shared->stop)) {
-        PT_REQUIRE(pt_test_now_us() < end_us);
-        (void)usleep(LOOK_US);
-    }
-    PT_REQUIRE(commit >= seen);       /* it does not go back */
-    PT_REQUIRE(commit >= replicated); /* nor has it less than it said */
-    PT_REQUIRE(commit == 0 || print == shared->prints[commit]);
-    atomic_store(&shared->seen, commit);
-    if (commit > 0 && commit == atomic_load(&shared->paused_at) &&
-        commit != atomic_load(&shared->same_as)) {
-        digest_of(db, digest);
-        PT_REQUIRE(memcmp(digest, shared->paused_digest, sizeof(digest)) == 0);
-        atomic_store(&shared->same_as, commit);
-    }
-}
-
-static void state_note(struct peat_follower *follower, uint64_t *taken)
-{
-    struct peat_follower_status status = {.struct_size = sizeof(status)};
-
-    peat_follower_status_get(follower, &status);
-    PT_REQUIRE(status.state != PEAT_FOLLOWER_DIVERGED && status.state != PEAT_FOLLOWER_FAILED);
-    atomic_store(&shared->state, (int)status.state);
-    if (status.seed_count > *taken)
-        atomic_fetch_add(&shared->states_taken, status.seed_count - *taken);
-    *taken = status.seed_count;
-}
-
-static void follower_run(void *context)
-{
-    struct pt_dice dice = {pt_mix(shared->seed + atomic_load(&shared->seen))};
-    bool through_relay = atomic_load(&shared->through_relay);
-    struct peat_follower *follower;
-    struct peat_db *db;
-    uint64_t taken = 0;
-
-    role = FOLLOWER;
-    context_set();
-    pt_netspace_go_far(context);
-    db = follower_open();
-    follower = follow(db, through_relay, !pt_dice_one_in(&dice, 4));
-    while (!atomic_load(&shared->stop)) {
-        context_set();
-        look(db);
-        state_note(follower, &taken);
-        (void)usleep(LOOK_US);
-        if (atomic_load(&shared->through_relay) == through_relay)
-            continue;
-        through_relay = !through_relay;
-        peat_follower_stop(follower);
-        follower = follow(db, through_relay, !pt_dice_one_in(&dice, 4));
-        taken = 0;
-    }
-    peat_follower_stop(follower);
-    look(db);
-    PT_REQUIRE_OK(peat_check(db, NULL, NULL, NULL));
-    PT_REQUIRE_OK(peat_close(db));
-}
 
 /* ---- The network, and who is on it ---- */
 
@@ -409,7 +73,6 @@ static const char *const trouble_names[TROUBLES] = {
     "spoilt frames", "primary killed",  "follower killed", "primary frozen",    "follower frozen",
     "disk full",     "primary's clock", "follower's clock"};
 
-static struct pt_netspace netspace;
 static char why_not[256]; /* there is no network; "": there is one */
 static pid_t primary_pid; /* 0: it was killed */
 static pid_t follower_pid;
@@ -420,13 +83,13 @@ static uint64_t cycles_begun;
 static void primary_process_start(void)
 {
     atomic_store(&shared->primary_is_up, false);
-    primary_pid = pt_child_start(primary_run, NULL);
+    primary_pid = pt_child_start(pt_network_primary_run, shared);
 }
 
 static void follower_process_start(void)
 {
     atomic_store(&shared->state, (int)PEAT_FOLLOWER_CONNECTING);
-    follower_pid = pt_child_start(follower_run, &netspace);
+    follower_pid = pt_child_start(pt_network_follower_run, shared);
 }
 
 static void process_kill(pid_t *pid)
@@ -457,7 +120,7 @@ static void wait_a_little(uint64_t end_us, const char *what)
             "%s has not come: commit %" PRIu64 " there, %" PRIu64 " seen here, state %s", what,
             atomic_load(&shared->commits), atomic_load(&shared->seen),
             peat_follower_state_name((enum peat_follower_state)atomic_load(&shared->state)));
-    (void)usleep(LOOK_US);
+    (void)usleep(PT_NETWORK_LOOK_US);
 }
 
 static void ballast_load(void)
@@ -499,7 +162,8 @@ static void trouble_begin(enum trouble trouble, struct pt_dice *dice)
     } else if (trouble == DISK_FULL) {
         ballast_load();
     } else {
-        atomic_store(&shared->clock_jump_s[trouble == PRIMARY_CLOCK ? PRIMARY : FOLLOWER],
+        atomic_store(&shared->clock_jump_s[trouble == PRIMARY_CLOCK ? PT_NETWORK_PRIMARY
+                                                                    : PT_NETWORK_FOLLOWER],
                      clock_jump(dice));
     }
 }
@@ -528,8 +192,8 @@ static void trouble_end(enum trouble trouble, struct pt_dice *dice)
 static bool is_possible(enum trouble trouble)
 {
     if (trouble == LOSS)
-        return netspace.has_loss;
-    return (trouble != RESET_FAR && trouble != RESET_NEAR) || netspace.has_reset;
+        return shared->netspace.has_loss;
+    return (trouble != RESET_FAR && trouble != RESET_NEAR) || shared->netspace.has_reset;
 }
 
 static enum trouble trouble_choose(struct pt_dice *dice)
@@ -545,7 +209,7 @@ static enum trouble trouble_choose(struct pt_dice *dice)
 /* The follower has what was acknowledged while commits go on, and the same as the primary once they do not. */
 static void come_together(void)
 {
-    uint64_t end_us = pt_test_now_us() + SOON_US;
+    uint64_t end_us = pt_test_now_us() + PT_NETWORK_SOON_US;
     uint64_t target = atomic_load(&shared->acknowledged);
     uint64_t paused_at;
 
@@ -568,8 +232,10 @@ static void cycle_run(uint64_t number)
     enum trouble second = pt_dice_one_in(&dice, 3) ? trouble_choose(&dice) : first;
     uint64_t lasts_us = pt_dice_one_in(&dice, 40) ? DEAD_US : pt_dice_below(&dice, TROUBLE_US);
 
+    if (first == SPOILT_FRAMES || second == SPOILT_FRAMES)
+        lasts_us += RELAY_US;
     atomic_store(&shared->cycle, number);
-    context_set();
+    pt_network_context_set(shared, PT_NETWORK_TEST);
     cycles_begun++;
     trouble_begin(first, &dice);
     (void)usleep((unsigned)(lasts_us / 2));
@@ -584,7 +250,7 @@ static void cycle_run(uint64_t number)
 
 static void scene_begin(void)
 {
-    uint64_t end_us = pt_test_now_us() + SOON_US;
+    uint64_t end_us = pt_test_now_us() + PT_NETWORK_SOON_US;
 
     (void)pt_child_start(pt_bad_relay_run, &shared->relay);
     primary_process_start();
@@ -631,7 +297,7 @@ static uint64_t state_wait(bool follows, const char *what)
     uint64_t begin_us = pt_test_now_us();
 
     while ((atomic_load(&shared->state) == PEAT_FOLLOWER_FOLLOWING) != follows)
-        wait_a_little(begin_us + SOON_US, what);
+        wait_a_little(begin_us + PT_NETWORK_SOON_US, what);
     return (pt_test_now_us() - begin_us) / 1000;
 }
 
@@ -644,7 +310,7 @@ static void silence(unsigned further_us)
     pt_netspace_trouble(PT_NET_PARTITION);
     noticed_ms = state_wait(false, "the end of the silence");
     while (atomic_load(&shared->connected) != 0)
-        wait_a_little(begin_us + SOON_US, "the primary's notice");
+        wait_a_little(begin_us + PT_NETWORK_SOON_US, "the primary's notice");
     printf("# a silent peer: given up by the follower after %" PRIu64
            " ms, by the primary after %" PRIu64 " ms",
            noticed_ms, (pt_test_now_us() - begin_us) / 1000);
@@ -656,11 +322,11 @@ static void silence(unsigned further_us)
 
 static void a_peer_that_falls_silent_is_given_up_and_found_again(void **state)
 {
-    uint64_t end_us = pt_test_now_us() + SOON_US;
+    uint64_t end_us = pt_test_now_us() + PT_NETWORK_SOON_US;
     (void)state;
 
     begin_or_skip();
-    context_set();
+    pt_network_context_set(shared, PT_NETWORK_TEST);
     silence(0);
     silence(1200000);
     process_kill(&primary_pid);
@@ -703,8 +369,8 @@ static void shared_make(void)
     shared->seed = pt_test_seed();
     shared->relay.seed = shared->seed;
     shared->relay.address = PT_NETSPACE_NEAR;
-    shared->relay.port = RELAY_PORT;
-    shared->relay.peer_port = PRIMARY_PORT;
+    shared->relay.port = PT_NETWORK_RELAY_PORT;
+    shared->relay.peer_port = PT_NETWORK_PRIMARY_PORT;
 }
 
 static int all_begin(void **state)
@@ -716,19 +382,19 @@ static int all_begin(void **state)
     shared_make();
     path_make(disk, "disk");
     PT_REQUIRE(mkdir(disk, 0700) == 0);
-    path_make(primary_path, "primary");
-    path_make(follower_path, "disk/follower");
+    path_make(shared->primary_path, "primary");
+    path_make(shared->follower_path, "disk/follower");
     path_make(ballast_path, "disk/ballast");
-    path_make(key_path, "key");
-    if (!pt_netspace_open(&netspace, disk, disk_size, why_not)) {
+    path_make(shared->key_path, "key");
+    if (!pt_netspace_open(&shared->netspace, disk, disk_size, why_not)) {
         printf("# skipped: %s\n", why_not);
         return 0;
     }
-    if (!netspace.has_loss)
+    if (!shared->netspace.has_loss)
         printf("# left out: loss, for which iptables has no module here\n");
-    if (!netspace.has_reset)
+    if (!shared->netspace.has_reset)
         printf("# left out: resets, for which iptables has no module here\n");
-    PT_REQUIRE(peat_key_make(key_path, id, NULL) == PEAT_OK);
+    PT_REQUIRE(peat_key_make(shared->key_path, id, NULL) == PEAT_OK);
     scene_begin();
     is_whole = true;
     return 0;

@@ -5,6 +5,7 @@
  */
 #include "repl/channel.h"
 #include "repl/le.h"
+#include "repl/primary_events.h"
 #include "tests/link.h"
 #include "tests/private_memory.h"
 
@@ -204,6 +205,47 @@ static void over_ipc_thousands_of_strangers_cost_nothing(void **state)
     thousands_of_strangers_cost_nothing_over(url);
 }
 
+static void event_add(void *context, const struct peat_primary_event *event)
+{
+    uint64_t *counts = context;
+
+    assert_int_equal(event->kind, PEAT_PRIMARY_STRANGERS);
+    assert_string_equal(event->words, "why");
+    counts[0]++;
+    counts[1] += event->count;
+}
+
+static void they_are_told_at_once_then_seldom_and_all_of_them(void **state)
+{
+    /* microseconds, refused so far, and what has been told then: how often, and how many. */
+    static const uint64_t steps[][4] = {{1000, 0, 0, 0},
+                                        {2000, 3, 1, 3},
+                                        {2001, 9, 1, 3},
+                                        {2000 + PT_STRANGERS_US - 1, 70, 1, 3},
+                                        {2000 + PT_STRANGERS_US, 70, 2, 70},
+                                        {9000 + 3 * (uint64_t)PT_STRANGERS_US, 70, 2, 70},
+                                        {9001 + 3 * (uint64_t)PT_STRANGERS_US, 71, 3, 71},
+                                        {9002 + 3 * (uint64_t)PT_STRANGERS_US, 75, 3, 71}};
+    uint64_t counts[2] = {0, 0};
+    struct peat_primary_options options;
+    struct pt_primary_events events;
+    (void)state;
+
+    peat_primary_options_init(&options);
+    options.event = event_add;
+    options.event_context = counts;
+    pt_primary_events_init(&events, &options);
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        pt_primary_events_strangers(&events, steps[i][1], "why", steps[i][0], false);
+        assert_int_equal(counts[0], steps[i][2]);
+        assert_int_equal(counts[1], steps[i][3]);
+    }
+    pt_primary_events_strangers(&events, 75, "why", steps[7][0], true); /* it is being stopped */
+    assert_int_equal(counts[0], 4);
+    assert_int_equal(counts[1], 75);
+    pt_primary_events_fini(&events);
+}
+
 static void all_send(int fd, struct pt_channel *channel)
 {
     struct peat_bytes output = pt_channel_output(channel);
@@ -253,6 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(over_tcp_thousands_of_strangers_cost_nothing),
         cmocka_unit_test(over_ipc_thousands_of_strangers_cost_nothing),
+        cmocka_unit_test(they_are_told_at_once_then_seldom_and_all_of_them),
         cmocka_unit_test(who_has_the_key_and_talks_nonsense_is_counted_apart),
     };
     int failed;

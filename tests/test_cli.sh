@@ -981,6 +981,13 @@ kill "$server"
 wait "$server"
 [ $? -eq 0 ]
 ok "a status that cannot be written is complained about, and serving goes on"
+before=$("$peat" digest serve.db)
+exits 3 "the store itself is no place for its status" serve --listen "$url" --key k.key --status serve.db serve.db </dev/null
+grep -q 'no status of this format' err && [ "$("$peat" digest serve.db)" = "$before" ]
+ok "and is left as it is"
+exits 3 "nor is one that is being made" follow --from "$url" --key k.key --status new.db new.db
+[ "$("$peat" status new.db | head -n 1)" = 'store                           new.db' ]
+ok "which is left as it is, too"
 exits 2 "no follower waits for replicas" follow --from "$url" --durability replicas follow.db
 exits 3 "a store that follows is not written to" put follow.db c 3
 grep -q 'peat promote' err

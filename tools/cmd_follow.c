@@ -87,11 +87,9 @@ static enum pt_exit start(struct follow_work *work)
     status = peat_follower_start(work->target.db, &follower, &work->follower, &error);
     if (status == PEAT_OK && options->listen != NULL)
         status = peat_primary_start(work->target.db, &primary, &work->primary, &error);
-    if (status == PEAT_OK) {
-        work->status_file = pt_status_file_start(options->status_path, work->target.store,
-                                                 work->target.db, work->primary, work->follower);
-        return PT_EXIT_DONE;
-    }
+    if (status == PEAT_OK)
+        return pt_status_file_start(options->status_path, work->target.store, work->target.db,
+                                    work->primary, work->follower, &work->status_file);
     pt_complain(work->target.store, "%s", error.words);
     return PT_EXIT_ERROR;
 }

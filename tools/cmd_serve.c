@@ -69,8 +69,8 @@ static enum pt_exit serve(struct serve_options *options, struct pt_load_work *wo
     if (outcome == PT_EXIT_DONE)
         outcome = primary_start(options, work, &primary);
     if (outcome == PT_EXIT_DONE)
-        status_file =
-            pt_status_file_start(options->status_path, store, work->target.db, primary, NULL);
+        outcome = pt_status_file_start(options->status_path, store, work->target.db, primary, NULL,
+                                       &status_file);
     if (outcome == PT_EXIT_DONE && input_comes())
         outcome = pt_load_files(work, 0, NULL);
     if (outcome == PT_EXIT_DONE)

@@ -1,13 +1,12 @@
 #include "tools/status_file.h"
 
-#include "tools/complain.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -133,28 +132,66 @@ static struct pt_status_file *file_new(const char *path)
     return file;
 }
 
-struct pt_status_file *pt_status_file_start(const char *path, const char *store, struct peat_db *db,
-                                            struct peat_primary *primary,
-                                            struct peat_follower *follower)
+static enum peat_report_format format_of(const char *path)
 {
-    struct pt_status_file *file = path != NULL ? file_new(path) : NULL;
+    if (ends(path, ".prom"))
+        return PEAT_REPORT_OPENMETRICS;
+    return ends(path, ".json") ? PEAT_REPORT_JSON : PEAT_REPORT_TEXT;
+}
 
+/* Whether nothing is lost if the file is replaced: it is not there, or empty, or an older status. */
+static bool may_replace(const char *path)
+{
+    static const char *const begins[] = {[PEAT_REPORT_TEXT] = "store  ",
+                                         [PEAT_REPORT_JSON] = "{\"store",
+                                         [PEAT_REPORT_OPENMETRICS] = "# TYPE peat_"};
+    const char *begin = begins[format_of(path)];
+    char bytes[16];
+    struct stat about;
+    ssize_t size;
+    int fd;
+
+    if (stat(path, &about) != 0)
+        return true; /* else writing says why not */
+    if (!S_ISREG(about.st_mode))
+        return false;
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    size = fd < 0 ? -1 : pread(fd, bytes, sizeof(bytes), 0);
+    if (fd >= 0)
+        (void)close(fd);
+    return size == 0 ||
+           (size >= (ssize_t)strlen(begin) && memcmp(bytes, begin, strlen(begin)) == 0);
+}
+
+enum pt_exit pt_status_file_start(const char *path, const char *store, struct peat_db *db,
+                                  struct peat_primary *primary, struct peat_follower *follower,
+                                  struct pt_status_file **file_out)
+{
+    struct pt_status_file *file;
+
+    *file_out = NULL;
+    if (path == NULL)
+        return PT_EXIT_DONE;
+    if (!may_replace(path)) {
+        pt_complain(path, "it is there, and no status of this format: give --status another name");
+        return PT_EXIT_ERROR;
+    }
+    file = file_new(path);
     if (file != NULL) {
         file->db = db;
         peat_report_options_init(&file->options);
-        file->options.format = ends(path, ".prom")   ? PEAT_REPORT_OPENMETRICS
-                               : ends(path, ".json") ? PEAT_REPORT_JSON
-                                                     : PEAT_REPORT_TEXT;
+        file->options.format = format_of(path);
         file->options.store = store;
         file->options.primary = primary;
         file->options.follower = follower;
-        if (pthread_create(&file->thread, NULL, file_run, file) == 0)
-            return file;
+        if (pthread_create(&file->thread, NULL, file_run, file) == 0) {
+            *file_out = file;
+            return PT_EXIT_DONE;
+        }
         file_free(file);
     }
-    if (path != NULL)
-        pt_complain(path, "out of memory");
-    return NULL;
+    pt_complain(path, "out of memory");
+    return PT_EXIT_ERROR;
 }
 
 void pt_status_file_stop(struct pt_status_file *file)

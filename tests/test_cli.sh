@@ -1014,6 +1014,11 @@ grep -q "parted behind commit $((newest - 1)): commit $((newest + 1)) of epoch 1
 ok "both positions, the fork and the remedy are told, and it is as before"
 saved=serve.db.forked-1-$((newest + 1))
 echo something else >"$saved.jsonl"
+cp serve.db copy.db
+"$peat" feed --from "$newest" copy.db >"copy.db.forked-1-$((newest + 1)).jsonl" 2>err # as one that died then leaves it
+run follow --from "$url" --key k.key --name copy --rejoin --until "$newest" copy.db
+[ "$code" -eq 0 ] && "$peat" dump copy.db >served 2>err && "$peat" dump follow.db >followed && cmp -s served followed
+ok "what was saved before it died does not keep it from rejoining"
 exits 3 "a file that is in the way is not written to" \
     follow --from "$url" --key k.key --name back --rejoin serve.db
 grep -q 'move it away' err && [ "$(cat "$saved.jsonl")" = 'something else' ] && [ "$("$peat" get serve.db e)" = 5 ]

@@ -83,6 +83,43 @@ static void who_has_what_is_of_another_epoch_elsewhere_has_parted(void **state)
     pt_test_context("%s", "");
 }
 
+static const struct {
+    struct tale one, other;
+    uint64_t fork; /* 0: nowhere, or that is not known */
+} forks[] = {
+    {{{{1}}, 900}, {{{1}}, 700}, 0},
+    {{{{1}}, 900}, {{{1}, {2, 500}}, 700}, 500},
+    {{{{1}, {2, 500}}, 701}, {{{1}, {2, 500}, {3, 700}}, 900}, 700},
+    {{{{1}, {2, 500}}, 600}, {{{1}, {2, 400}}, 600}, 400},
+    {{{{1}, {2, 300}}, 600}, {{{1}, {3, 500}}, 600}, 300},
+    {{{{2, 500}, {3, 700}}, 800}, {{{1}, {2, 500}}, 750}, 700},
+    {{{{2, 500}, {3, 700}}, 800}, {{{1}}, 600}, 0},
+    {{{{2}}, 300}, {{{1}}, 100}, 0},
+    {{{{0}}, 300}, {{{1}}, 100}, 0},
+};
+
+static void the_fork_is_where_the_first_epoch_begins_that_only_one_has(void **state)
+{
+    struct pt_branch one;
+    struct pt_branch other;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(forks) / sizeof(forks[0]); i++) {
+        struct peat_epoch rows[2] = {{.epoch = 0}, {.epoch = 0}};
+        bool known = forks[i].fork > 0;
+
+        pt_test_context("fork %zu", i);
+        tell(&forks[i].one, &one);
+        tell(&forks[i].other, &other);
+        PT_REQUIRE(pt_branches_fork(&one, &other, &rows[0]) == known);
+        PT_REQUIRE(pt_branches_fork(&other, &one, &rows[1]) == known);
+        for (unsigned k = 0; k < 2 && known; k++)
+            PT_REQUIRE(rows[k].position == forks[i].fork &&
+                       rows[k].first_commit == 1 + forks[i].fork / 100);
+    }
+    pt_test_context("%s", "");
+}
+
 /* A store with commits and seals, and what another one says of it. */
 static void a_history_goes_on_where_a_newer_epoch_begins_with_its_chain(void **state)
 {
@@ -132,6 +169,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_has_what_is_of_another_epoch_elsewhere_has_parted),
+        cmocka_unit_test(the_fork_is_where_the_first_epoch_begins_that_only_one_has),
         cmocka_unit_test(a_history_goes_on_where_a_newer_epoch_begins_with_its_chain),
     };
     int failed;

@@ -390,6 +390,8 @@ static void readers_leave_the_history_too(void **state)
     struct peat_options options = pt_test_options(PEAT_READ_ONLY);
     struct forked fork;
     struct peat_db *reader;
+    struct peat_record record;
+    struct peat_feed *feed;
     struct peat_position positions[2];
     uint8_t digests[2][32];
     (void)state;
@@ -400,6 +402,7 @@ static void readers_leave_the_history_too(void **state)
         put(fork.new.db, "more", "1");
         PT_REQUIRE_OK(peat_open(fork.old.path, &options, &reader));
         PT_REQUIRE(pt_test_newest(reader) == fork.commit);
+        PT_REQUIRE_OK(peat_feed_open(reader, PEAT_FEED_NEXT, NULL, 0, &feed));
         PT_REQUIRE_OK(peat_snapshot_persist(fork.old.db, KEPT, NULL));
         if (i < 3)
             PT_REQUIRE_OK(peat_refresh(reader));
@@ -413,9 +416,77 @@ static void readers_leave_the_history_too(void **state)
         PT_REQUIRE_OK(peat_position_get(reader, &positions[0]));
         positions[1] = position_of(fork.old.db);
         PT_REQUIRE(memcmp(&positions[0], &positions[1], sizeof(positions[0])) == 0);
+        commit_some(fork.new.db, &dice, 60); /* beyond what the feed has come to */
+        follow(fork.old.db, fork.new.db);
+        PT_REQUIRE_STATUS(peat_feed_next(feed, 0, &record), PEAT_GAP);
+        peat_feed_close(feed);
         PT_REQUIRE_OK(peat_close(reader));
         fork_close(&fork);
     }
+}
+
+static void put_many(struct peat_db *db, unsigned from, unsigned to)
+{
+    static uint8_t value[1000];
+    char name[16];
+
+    for (unsigned i = from; i < to; i++) {
+        (void)snprintf(name, sizeof(name), "key %08u", i);
+        pt_value_fill(i, value, sizeof(value));
+        PT_REQUIRE_OK(peat_put(db, NULL, pt_text(name), (struct peat_bytes){value, sizeof(value)}));
+    }
+}
+
+/* The new one was given its segments by the old one, and has few of its own. */
+static void segments_that_both_have_are_not_sent_again(void **state)
+{
+    struct peat_seeding *seeding;
+    struct peat_seeding_info about;
+    struct peat_seed_range range;
+    struct peat_seed *seed;
+    struct forked fork = {.commit = 0};
+    struct peat_identity identity;
+    uint64_t asked = 0;
+    (void)state;
+
+    pt_side_make(&fork.new, "new", 0); /* the one that gives, first */
+    pt_side_make(&fork.old, "old", PEAT_FOLLOWER);
+    PT_REQUIRE_OK(peat_identity_get(fork.new.db, &identity));
+    PT_REQUIRE_OK(peat_identity_adopt(fork.old.db, &identity));
+    put_many(fork.new.db, 0, 3000);
+    PT_REQUIRE_OK(peat_compact(fork.new.db, NULL, NULL, NULL, NULL));
+    PT_REQUIRE_OK(seed_try(&fork, NULL));
+    follow(fork.old.db, fork.new.db);
+    PT_REQUIRE_OK(peat_promote(fork.old.db, 0, NULL));
+    put_many(fork.old.db, 100, 110);
+    reopen(&fork.new, PEAT_FOLLOWER); /* another one takes its place, in a later epoch */
+    PT_REQUIRE_OK(peat_promote(fork.new.db, 0, NULL));
+    PT_REQUIRE_OK(peat_close(fork.new.db));
+    pt_side_open(&fork.new);
+    PT_REQUIRE_OK(peat_promote(fork.new.db, 0, NULL));
+    put_many(fork.new.db, 200, 210);
+    PT_REQUIRE_OK(peat_flush(fork.new.db));
+    reopen(&fork.old, PEAT_FOLLOWER);
+    PT_REQUIRE_OK(peat_snapshot_persist(fork.old.db, KEPT, NULL));
+    PT_REQUIRE_OK(peat_seed_open(fork.new.db, &seed));
+    feed_begin(&fork, seed);
+    PT_REQUIRE_OK(peat_seeding_open(fork.old.db, &seeding));
+    PT_REQUIRE_OK(peat_seeding_part(seeding, KEPT));
+    while (peat_seeding_next(seeding, 200 * KIB, &range)) {
+        enum peat_status status = range_ship(seed, seeding, &range);
+
+        PT_REQUIRE(status == PEAT_OK || status == PEAT_DONE);
+        asked += range.part > 0 ? range.size : 0;
+    }
+    peat_seeding_about(seeding, &about);
+    PT_REQUIRE_OK(peat_seeding_finish(seeding));
+    pt_test_context("%" PRIu64 " of %" PRIu64 " bytes", asked, about.size);
+    PT_REQUIRE(about.size > 3000 * 1000 && asked < about.size / 4);
+    peat_seeding_close(seeding);
+    peat_seed_close(seed);
+    follow(fork.old.db, fork.new.db);
+    require_equal(&fork);
+    fork_close(&fork);
 }
 
 static void feeds_of_the_forked_history_get_a_gap(void **state)
@@ -637,6 +708,7 @@ int main(void)
         cmocka_unit_test(it_goes_back_to_a_state_that_both_have_had),
         cmocka_unit_test(an_epoch_that_was_left_is_not_used_again),
         cmocka_unit_test(readers_leave_the_history_too),
+        cmocka_unit_test(segments_that_both_have_are_not_sent_again),
         cmocka_unit_test(feeds_of_the_forked_history_get_a_gap),
         cmocka_unit_test(a_collections_number_is_not_taken_for_the_other_ones),
         cmocka_unit_test(whenever_it_dies_it_shows_the_one_history_or_the_other),

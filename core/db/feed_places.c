@@ -154,9 +154,23 @@ static const struct pt_log_point *find_next(const struct peat_feed *feed,
     return NULL;
 }
 
+/* Whether the store has left the history that the feed has read (parting.h). Then positions do not tell. */
+static bool is_left(const struct peat_feed *feed)
+{
+    struct pt_lineage lineage = pt_epochs_copy(feed->db);
+    uint64_t position = feed->at.position;
+    uint64_t before = position == 0 ? 0 : pt_lineage_at(&lineage, position - 1);
+
+    /* A place where an epoch begins may be of that one, or of the one before. */
+    return before > 0 && before != feed->at.epoch &&
+           pt_lineage_at(&lineage, position) != feed->at.epoch;
+}
+
 /* Whether the region that the feed is in is one of those. */
 static bool knows(const struct peat_feed *feed, const struct pt_feed_places *places)
 {
+    if (is_left(feed))
+        return false;
     for (size_t i = 0; i < places->count; i++)
         if (is_same_use(&places->pieces[i].start, &feed->at))
             return true;

@@ -1004,6 +1004,8 @@ cp out promoted
 exits 3 "once is enough" promote follow.db
 newest=$(($(sed 's/.*after commit \([0-9]*\).*/\1/' promoted) + 1))
 "$peat" delete serve.db a && "$peat" scan serve.db >forked
+cp serve.db gone.db
+"$peat" feed --drop one gone.db && "$peat" compact gone.db >out 2>err # so that the log is gone
 "$peat" serve --listen "$url" --key k.key follow.db </dev/null >serve.out 2>serve.err &
 server=$!
 until [ -s serve.out ] || ! kill -0 "$server"; do sleep 0.1; done
@@ -1019,6 +1021,16 @@ cp serve.db copy.db
 run follow --from "$url" --key k.key --name copy --rejoin --until "$newest" copy.db
 [ "$code" -eq 0 ] && "$peat" dump copy.db >served 2>err && "$peat" dump follow.db >followed && cmp -s served followed
 ok "what was saved before it died does not keep it from rejoining"
+for again in first again; do
+    cp gone.db gone-$again.db
+    [ "$again" = first ] || cp "gone-first.db.forked-1-$((newest + 1)).backup" "gone-again.db.forked-1-$((newest + 1)).backup"
+    run follow --from "$url" --key k.key --name gone --rejoin --until "$newest" gone-$again.db
+    [ "$code" -eq 0 ] && "$peat" dump gone-$again.db >served 2>err && cmp -s served followed &&
+        ! ls gone-$again.db.forked-*.jsonl* >/dev/null 2>&1 &&
+        "$peat" restore restored-$again.db "gone-$again.db.forked-1-$((newest + 1)).backup" >out 2>err &&
+        "$peat" scan restored-$again.db >kept && cmp -s kept forked
+    ok "where the log is gone all of it is saved as a backup, $again"
+done
 exits 3 "a file that is in the way is not written to" \
     follow --from "$url" --key k.key --name back --rejoin serve.db
 grep -q 'move it away' err && [ "$(cat "$saved.jsonl")" = 'something else' ] && [ "$("$peat" get serve.db e)" = 5 ]

@@ -225,8 +225,10 @@ const struct pt_command pt_command_follow = {
         "                          name ends in .prom, JSON if it ends in .json, else text\n"
         "  -R, --rejoin            where STORE, an old primary, has commits that the other one\n"
         "                          has not: write them to STORE.forked-EPOCH-COMMIT.jsonl as\n"
-        "                          'peat feed' does, keep the present state under that name,\n"
-        "                          then go back to what both have, and follow\n"
+        "                          'peat feed' does (where the log of them is gone, a backup of\n"
+        "                          the whole to STORE.forked-EPOCH-COMMIT.backup), keep the\n"
+        "                          present state under that name, then go back to what both\n"
+        "                          have, and follow\n"
         "  -u, --until COMMIT      stop when that commit is here\n"
         "  -i, --insecure          without a key, use addresses of other machines: whoever is\n"
         "                          on the way can read, and change, everything\n",

@@ -95,14 +95,7 @@ static enum peat_status commits_write(const struct saving *saving)
         status = records_write(saving, feed, &json);
     pt_feed_json_fini(&json);
     peat_feed_close(feed);
-    if (status == PEAT_GAP)
-        return fail(
-            saving, status,
-            "the log has not all commits behind %" PRIu64
-            " any more, so they cannot be saved one by one: save the store as a whole (peat "
-            "backup), and make it anew of a backup of the other one",
-            saving->fork->commit);
-    if (status != PEAT_OK && status != PEAT_TIMEOUT)
+    if (status != PEAT_OK && status != PEAT_TIMEOUT && status != PEAT_GAP)
         return fail(saving, status, "the commits behind %" PRIu64 " cannot be read: %s",
                     saving->fork->commit, peat_last_error());
     return status;
@@ -186,6 +179,48 @@ static enum peat_status part_name(const struct saving *saving)
     return folder_sync(saving);
 }
 
+/* ---- Without the log ---- */
+
+/* Whether the backup at @p path is of what the store shows. */
+static bool is_backup_of(const struct saving *saving, const char *path)
+{
+    struct peat_backup_info info = {.struct_size = sizeof(info)};
+    struct peat_snapshot *snapshot = NULL;
+    uint8_t digest[sizeof(info.digest)];
+    bool same = peat_backup_inspect(path, &info) == PEAT_OK && !info.is_increment &&
+                info.commit == saving->fork->ours.commit &&
+                peat_snapshot_open(saving->db, &snapshot) == PEAT_OK;
+
+    same = same && peat_digest(snapshot, NULL, NULL, digest, NULL) == PEAT_OK &&
+           memcmp(digest, info.digest, sizeof(digest)) == 0;
+    peat_snapshot_close(snapshot);
+    return same;
+}
+
+/* The log has not all of the commits any more: save what they have led to, all of it. */
+static enum peat_status whole_save(const struct saving *saving)
+{
+    struct peat_backup_options options;
+    char path[PATH_MAX];
+    int size =
+        snprintf(path, sizeof(path), "%s.%s.backup", saving->save->store, saving->fork->name);
+    enum peat_status status;
+
+    if (size < 0 || (size_t)size >= sizeof(path))
+        return fail(saving, PEAT_INVALID, "%s: the name is too long", saving->save->store);
+    peat_backup_options_init(&options);
+    options.path = path;
+    status = peat_backup(saving->db, NULL, &options, NULL);
+    if (status == PEAT_EXISTS && is_backup_of(saving, path))
+        return PEAT_OK;
+    if (status == PEAT_EXISTS)
+        return fail(saving, status, "%s is there already, and is none of this store: move it away",
+                    path);
+    if (status != PEAT_OK)
+        return fail(saving, status, "%s cannot be written: %s", path, peat_last_error());
+    return PEAT_OK;
+}
+
 enum peat_status pt_fork_save(void *context, struct peat_db *db, const struct peat_fork *fork,
                               struct peat_repl_error *error_out)
 {
@@ -203,5 +238,5 @@ enum peat_status pt_fork_save(void *context, struct peat_db *db, const struct pe
         status = part_name(&saving);
     if (status != PEAT_OK)
         (void)unlink(saving.part);
-    return status;
+    return status == PEAT_GAP ? whole_save(&saving) : status;
 }

@@ -13,9 +13,10 @@ struct pt_fork_save {
 
 /*
  * For struct peat_follower_options; @p context is a struct pt_fork_save. Writes the commits behind the fork as 'peat feed' does, to
- * STORE.NAME.jsonl, NAME being the fork's: all of them, synced, under that name at last; a file that is there
- * already is never written to, and does as well if it has the same in it. PEAT_GAP: the log has not all of them any more. PEAT_EXISTS,
- * PEAT_IO, PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_TIMEOUT (interrupted), and what a feed gives.
+ * STORE.NAME.jsonl, NAME being the fork's: all of them, synced, under that name at last. Where the log has not all of them any
+ * more it writes a backup of the whole store instead, to STORE.NAME.backup. A file that is there already is never written to,
+ * and does as well if it has the same in it. PEAT_EXISTS: it has not. PEAT_IO, PEAT_NO_SPACE, PEAT_NO_MEMORY, PEAT_TIMEOUT
+ * (interrupted), and what feeds and backups give.
  */
 enum peat_status pt_fork_save(void *context, struct peat_db *db, const struct peat_fork *fork,
                               struct peat_repl_error *error_out);

@@ -357,6 +357,8 @@ static void welcome_take(struct pt_follower_session *session, const struct pt_fr
     session->base.silence_us = PT_PEER_SILENCE_US;
     session->base.theirs = welcome.newest;
     session->following = welcome.verdict == PT_VERDICT_TAIL;
+    if (session->following)
+        pt_rejoin_forget(session->rejoin); /* this primary's history is ours */
     offered =
         welcome.verdict == PT_VERDICT_SEED && session->taker != NULL && welcome.words.size == 0;
     if (session->following || offered)

@@ -269,7 +269,7 @@ enum peat_follower_state {
     PEAT_FOLLOWER_NEEDS_SEED, /* the same, and the primary's states are not for this store, which was not made for it: make it anew
                                  of a backup. It goes on trying */
     PEAT_FOLLOWER_NO_SPACE, /* the disk is full; it goes on trying */
-    PEAT_FOLLOWER_DIVERGED, /* the histories have parted: it has stopped */
+    PEAT_FOLLOWER_DIVERGED, /* the histories have parted, and it may not rejoin, or what is forked could not be saved: it has stopped */
     PEAT_FOLLOWER_FAILED,   /* the store cannot be written to: it has stopped */
     PEAT_FOLLOWER_PROMOTED  /* it follows nobody any more */
 };

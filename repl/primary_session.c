@@ -22,6 +22,7 @@ struct pt_primary_session {
     struct pt_seed_giver giver;
     uint32_t flags; /* HELLO's */
     bool has_fenced;
+    bool parted;    /* it leaves its history for this one: a state is what it needs */
     char name[PEAT_NAME_SIZE_MAX + 1];
     struct pt_branch ours;   /* when HELLO came */
     struct pt_ack ack;       /* the last one */
@@ -215,7 +216,7 @@ static bool history_fits(struct pt_primary_session *session, const struct pt_bra
     }
     if (pt_branches_parted(theirs, &session->ours)) {
         if (!is_newer && (session->flags & PT_HELLO_REJOIN) != 0)
-            return true; /* to a state */
+            return (session->parted = true);
         turn_away(session, PT_VERDICT_FORKED, PT_PEER_DIVERGED,
                   "the histories have parted: the follower has what is of another epoch here",
                   now_us);
@@ -257,7 +258,7 @@ static enum peat_status feed_or_seed(struct pt_primary_session *session, uint64_
 {
     enum peat_status status = PEAT_GAP;
 
-    if ((session->flags & (PT_HELLO_STATE | PT_HELLO_REJOIN)) == 0)
+    if ((session->flags & PT_HELLO_STATE) == 0 && !session->parted)
         status = peat_feed_open(session->base.db, commit, session->name, PEAT_FEED_SEALS,
                                 &session->feed);
     if (status == PEAT_GAP && (session->flags & PT_HELLO_SEEDS) != 0)

@@ -119,3 +119,9 @@ void pt_rejoin_done(struct pt_rejoin *rejoin)
     rejoin->name[0] = '\0';
     rejoin->count++;
 }
+
+void pt_rejoin_forget(struct pt_rejoin *rejoin)
+{
+    if (rejoin != NULL)
+        rejoin->name[0] = '\0';
+}

@@ -38,5 +38,7 @@ enum peat_status pt_rejoin_leave(struct pt_rejoin *rejoin, struct peat_db *db,
 bool pt_rejoin_wants_state(const struct pt_rejoin *rejoin); /* NULL: no */
 /* One was taken. */
 void pt_rejoin_done(struct pt_rejoin *rejoin); /* NULL is allowed */
+/* None is wanted any more: the primary has not parted, or is another one by now. */
+void pt_rejoin_forget(struct pt_rejoin *rejoin); /* NULL is allowed */
 
 #endif

@@ -3,6 +3,7 @@
  * a follower's by a primary, that say what they like. No sockets or clocks: bytes and time come from here.
  */
 #include "repl/follower_session.h"
+#include "repl/fork.h"
 #include "repl/primary_session.h"
 #include "repl/records.h"
 #include "tests/support.h"
@@ -156,12 +157,12 @@ static void scene_end(struct scene *scene)
     free(scene);
 }
 
-static void hello_of(struct scene *scene, const char *name, struct peat_position position,
-                     uint64_t credit, struct pt_epochs epochs)
+static void hello_flags(struct scene *scene, const char *name, struct peat_position position,
+                        uint64_t credit, struct pt_epochs epochs, uint32_t flags)
 {
     struct pt_hello message = {.position = position,
                                .credit = credit,
-                               .flags = PT_HELLO_SEALS,
+                               .flags = PT_HELLO_SEALS | flags,
                                .name = pt_text(name),
                                .epochs = epochs};
     uint8_t body[PT_HELLO_SIZE_MAX];
@@ -169,6 +170,12 @@ static void hello_of(struct scene *scene, const char *name, struct peat_position
 
     PT_REQUIRE(pt_hello_encode(&message, body, sizeof(body), &size) == NULL);
     say(scene, PT_MESSAGE_HELLO, body, size);
+}
+
+static void hello_of(struct scene *scene, const char *name, struct peat_position position,
+                     uint64_t credit, struct pt_epochs epochs)
+{
+    hello_flags(scene, name, position, credit, epochs, 0);
 }
 
 static void hello(struct scene *scene, const char *name, struct peat_position position,
@@ -403,6 +410,43 @@ static struct pt_epochs epochs_from(const struct peat_position *fork, uint64_t e
     pt_epoch_put(&rows[0], (struct peat_epoch){1, 1, 0, {0}});
     pt_epoch_put(&rows[1], row);
     return (struct pt_epochs){rows, 2};
+}
+
+/* Whoever leaves its history gets a state; whoever says so, and has none to leave, the log as ever. */
+static void who_rejoins_gets_a_state_where_the_histories_have_parted(void **state)
+{
+    (void)state;
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct peat_db *db = pt_test_store_make("primary", PEAT_FOLLOWER);
+        struct peat_db *old = pt_test_store_make("old", 0);
+        struct pt_branch theirs;
+        struct peat_record record;
+        struct peat_feed *feed;
+        struct scene *scene;
+
+        write_some(old, 3);
+        PT_REQUIRE_OK(peat_feed_open(old, 1, NULL, PEAT_FEED_SEALS, &feed));
+        while (peat_feed_next(feed, 0, &record) == PEAT_OK)
+            PT_REQUIRE_OK(peat_apply(db, &record, 1, PEAT_OS, NULL));
+        peat_feed_close(feed);
+        PT_REQUIRE_OK(peat_promote(db, 0, NULL));
+        PT_REQUIRE_OK(peat_feed_open(db, PEAT_FEED_NEXT, "one", PEAT_FEED_SEALS, &feed));
+        peat_feed_close(feed);
+        write_some(db, 1);
+        if (i < 2)
+            write_some(old, 5);
+        PT_REQUIRE_OK(pt_branch_of(old, &theirs));
+        scene = primary_begin(db);
+        hello_flags(scene, "one", theirs.end, WINDOW_SIZE, theirs.epochs,
+                    i % 2 == 0 ? PT_HELLO_SEEDS : PT_HELLO_SEEDS | PT_HELLO_REJOIN);
+        assert_int_equal(verdict_of(scene), i == 0   ? PT_VERDICT_FORKED
+                                            : i == 1 ? PT_VERDICT_SEED
+                                                     : PT_VERDICT_TAIL);
+        scene_end(scene);
+        PT_REQUIRE_OK(peat_close(old));
+        PT_REQUIRE_OK(peat_close(db));
+    }
 }
 
 /* It is told by its end, or by its log, wherever the newer epoch begins there. */
@@ -676,6 +720,7 @@ int main(void)
         cmocka_unit_test(nothing_is_sent_beyond_the_credit),
         cmocka_unit_test(a_follower_says_hello_once_and_acknowledges_nothing_before),
         cmocka_unit_test(only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted),
+        cmocka_unit_test(who_rejoins_gets_a_state_where_the_histories_have_parted),
         cmocka_unit_test(a_primary_that_learns_of_a_newer_epoch_is_fenced),
         cmocka_unit_test(a_strangers_epochs_fence_nobody),
         cmocka_unit_test(who_has_anything_beyond_the_fork_has_parted_and_who_has_not_follows),

@@ -9,9 +9,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -556,6 +559,80 @@ static void a_collections_number_is_not_taken_for_the_other_ones(void **state)
     fork_close(&fork);
 }
 
+/* ---- Beside others ---- */
+
+/* Reads, syncs and flushes while the history is left. */
+struct beside {
+    struct forked *fork;
+    _Atomic bool stop;
+    _Atomic uint64_t looks;
+};
+
+static void *look_beside(void *context)
+{
+    struct beside *beside = context;
+    struct peat_db *db = beside->fork->old.db;
+
+    while (!atomic_load(&beside->stop)) {
+        struct peat_snapshot *snapshot;
+        uint8_t digests[2][32];
+        uint64_t commit;
+
+        PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
+        commit = peat_snapshot_commit(snapshot);
+        PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digests[0], NULL));
+        PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digests[1], NULL));
+        PT_REQUIRE(memcmp(digests[0], digests[1], 32) == 0);
+        PT_REQUIRE(commit == peat_snapshot_commit(snapshot));
+        peat_snapshot_close(snapshot);
+        atomic_fetch_add(&beside->looks, 1);
+    }
+    return NULL;
+}
+
+static void *sync_beside(void *context)
+{
+    struct beside *beside = context;
+
+    while (!atomic_load(&beside->stop)) {
+        struct peat_position position;
+
+        PT_REQUIRE_OK(peat_sync(beside->fork->old.db));
+        PT_REQUIRE_OK(peat_position_get(beside->fork->old.db, &position));
+        PT_REQUIRE_OK(peat_flush(beside->fork->old.db));
+    }
+    return NULL;
+}
+
+static void readers_and_syncs_go_on_beside_it(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct forked fork;
+    (void)state;
+
+    for (unsigned i = 0; i < 6; i++) {
+        struct beside beside = {.fork = &fork};
+        pthread_t threads[2];
+
+        fork_make(&fork, &dice, 20, 60, 10 + 80 * (i % 2));
+        PT_REQUIRE(pthread_create(&threads[0], NULL, look_beside, &beside) == 0);
+        PT_REQUIRE(pthread_create(&threads[1], NULL, sync_beside, &beside) == 0);
+        while (atomic_load(&beside.looks) == 0)
+            (void)sched_yield();
+        PT_REQUIRE_OK(peat_snapshot_persist(fork.old.db, KEPT, NULL));
+        PT_REQUIRE_OK(seed_try(&fork, KEPT));
+        follow(fork.old.db, fork.new.db);
+        commit_some(fork.new.db, &dice, 20);
+        follow(fork.old.db, fork.new.db);
+        atomic_store(&beside.stop, true);
+        for (unsigned k = 0; k < 2; k++)
+            PT_REQUIRE(pthread_join(threads[k], NULL) == 0);
+        require_equal(&fork);
+        require_kept(&fork);
+        fork_close(&fork);
+    }
+}
+
 /* ---- Failures ---- */
 
 /* Leaving the history, in which the calls from number @p at on fail, @p count of them. Whether any did. */
@@ -711,6 +788,7 @@ int main(void)
         cmocka_unit_test(segments_that_both_have_are_not_sent_again),
         cmocka_unit_test(feeds_of_the_forked_history_get_a_gap),
         cmocka_unit_test(a_collections_number_is_not_taken_for_the_other_ones),
+        cmocka_unit_test(readers_and_syncs_go_on_beside_it),
         cmocka_unit_test(whenever_it_dies_it_shows_the_one_history_or_the_other),
         cmocka_unit_test(whatever_fails_it_shows_the_one_history_or_the_other),
     };

@@ -347,6 +347,20 @@ PEAT_API enum peat_status peat_write(struct peat_db *db, struct peat_batch *batc
 /** A view of the store as of the newest commit; takes no lock, costs some ten nanoseconds, any
  * thread. Release with peat_snapshot_close(). PEAT_OK, PEAT_NO_MEMORY. */
 PEAT_API enum peat_status peat_snapshot_open(struct peat_db *db, struct peat_snapshot **snapshot_out);
+/**
+ * A view of the store as of a commit at or before @p snapshot's. Commits can be told apart as long as they are in write
+ * buffers, so this reaches back to where the oldest of those begins that @p snapshot sees: enough to have two stores,
+ * one of which follows the other closely, show the same commit. Any thread; @p snapshot may be closed before it.
+ *
+ * @param snapshot_out  set on PEAT_OK, else NULL; release with peat_snapshot_close()
+ * @retval PEAT_OK
+ * @retval PEAT_GAP      that commit and later ones are in segments, which do not tell them apart
+ * @retval PEAT_INVALID  @p commit is newer than @p snapshot's
+ * @retval PEAT_NO_MEMORY
+ */
+PEAT_API enum peat_status peat_snapshot_open_at(const struct peat_snapshot *snapshot,
+                                                uint64_t commit,
+                                                struct peat_snapshot **snapshot_out);
 PEAT_API void peat_snapshot_close(struct peat_snapshot *snapshot); /* NULL is allowed */
 /** The commit number it shows: everything up to it, nothing after. */
 PEAT_API uint64_t peat_snapshot_commit(const struct peat_snapshot *snapshot);
@@ -1405,6 +1419,85 @@ PEAT_API enum peat_status peat_digest(const struct peat_snapshot *snapshot,
                                                        uint64_t total),
                                       void *context, uint8_t digest_out[32],
                                       uint64_t *entry_count_out);
+/** @} */
+/**
+ * @defgroup tally Tallies: digests of parts
+ *
+ * A tally goes through what a snapshot shows between two places, all collections, a bounded number of bytes at a time, and gives the
+ * digest of what it has passed. So two stores can be compared part by part, by threads that have other things to do. A tally is
+ * for one thread at a time; its snapshot may be closed before it.
+ *
+ *     peat_tally_open(snapshot, &low, &high, &tally);
+ *     while (peat_tally_add(tally, 1 << 20, NULL) == PEAT_OK)
+ *         ;
+ *     peat_tally_take(tally, &sum);
+ * @{
+ */
+
+struct peat_tally;
+
+/** A place among all that a snapshot shows: collections by number, in each the keys in memcmp order. */
+struct peat_place {
+    uint64_t collection;   /* as peat_collection_number() gives it; 0: the catalogue of collections */
+    struct peat_bytes key; /* empty: where the collection begins */
+};
+
+#define PEAT_PLACE_END UINT64_MAX /* as collection: behind all of them */
+
+struct peat_tally_sum {
+    size_t struct_size;   /* bytes that the caller has room for */
+    uint64_t entry_count; /* live entries */
+    uint64_t size;        /* bytes of their keys and values, with the collection's number, and 8 for each */
+    uint8_t digest[32];   /* over all that could be read: as peat_digest(), if that is everything */
+    bool is_damaged;      /* something in between cannot be read: digest and counts are without it */
+};
+
+/**
+ * @param low, high  it goes from @p low, inclusive, to @p high, exclusive; NULL: unbounded. Copied
+ * @param tally_out  set on PEAT_OK, else NULL; release with peat_tally_close() before peat_close()
+ * @retval PEAT_OK
+ * @retval PEAT_NO_MEMORY, PEAT_INVALID, PEAT_TOO_LARGE (a key that no entry can have)
+ */
+PEAT_API enum peat_status peat_tally_open(const struct peat_snapshot *snapshot,
+                                          const struct peat_place *low,
+                                          const struct peat_place *high,
+                                          struct peat_tally **tally_out);
+PEAT_API void peat_tally_close(struct peat_tally *tally); /* NULL is allowed */
+
+/**
+ * Go on over about @p size_max bytes of entries: up to the first entry's end that is as far, or into a large value. What is damaged is
+ * passed over.
+ *
+ * @param entries_left  NULL, or how many entries to pass at most, from which those are taken that it passed
+ * @retval PEAT_OK    there is more
+ * @retval PEAT_DONE  it has come to the end
+ * @retval PEAT_NO_MEMORY, PEAT_IO, PEAT_CORRUPT, PEAT_INVALID  it is of no use any more
+ */
+PEAT_API enum peat_status peat_tally_add(struct peat_tally *tally, uint64_t size_max,
+                                         uint64_t *entries_left);
+
+/**
+ * A place that parts what it has passed from what is to come: the next entry's, or, if that key is larger than @p key_size_max
+ * bytes, a shorter one in between.
+ *
+ * @param place_out  set on PEAT_OK; its key is valid until peat_tally_close()
+ * @retval PEAT_OK
+ * @retval PEAT_BUSY       it is within an entry: add more
+ * @retval PEAT_NOT_FOUND  no key of @p key_size_max bytes parts them, or it has passed nothing yet
+ * @retval PEAT_DONE       nothing is to come
+ */
+PEAT_API enum peat_status peat_tally_place(const struct peat_tally *tally, size_t key_size_max,
+                                           struct peat_place *place_out);
+
+/**
+ * The sum of what it has passed since it was opened, or since the last one was taken, which it then begins anew.
+ *
+ * @param sum_out  its struct_size is the caller's; set on PEAT_OK
+ * @retval PEAT_OK
+ * @retval PEAT_BUSY  it is within an entry: add more
+ * @retval PEAT_INVALID
+ */
+PEAT_API enum peat_status peat_tally_take(struct peat_tally *tally, struct peat_tally_sum *sum_out);
 /** @} */
 /**
  * @defgroup stats Statistics

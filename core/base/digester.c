@@ -23,9 +23,14 @@ enum peat_status pt_digester_new(struct pt_digester **digester_out)
     *digester_out = digester;
     if (digester == NULL)
         return pt_fail(PEAT_NO_MEMORY, "digest");
+    pt_digester_restart(digester);
+    return PEAT_OK;
+}
+
+void pt_digester_restart(struct pt_digester *digester)
+{
     digester->gathered = 0;
     (void)crypto_generichash_init(&digester->state, NULL, 0, PT_DIGEST_SIZE);
-    return PEAT_OK;
 }
 
 void pt_digester_free(struct pt_digester *digester)

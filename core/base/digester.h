@@ -10,7 +10,9 @@ struct pt_digester; /* one thread at a time */
 enum peat_status pt_digester_new(struct pt_digester **digester_out);
 void pt_digester_free(struct pt_digester *digester); /* NULL is allowed */
 void pt_digester_add(struct pt_digester *digester, const void *data, size_t size);
-/* The digest of all that was added. Once: nothing can be added after. */
+/* The digest of all that was added. Once: nothing can be added after, until it is begun anew. */
 struct pt_digest pt_digester_finish(struct pt_digester *digester);
+/* Forget what was added. */
+void pt_digester_restart(struct pt_digester *digester);
 
 #endif

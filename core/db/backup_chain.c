@@ -95,7 +95,7 @@ static enum peat_status join_runs(struct pt_backup_chain *chain)
         }
         pt_shelf_unpin(&chain->parts[i]->shelf, pin);
     }
-    status = pt_publish_runs(chain->parts[0], 0, runs, run_count);
+    status = pt_publish_runs(chain->parts[0], 0, runs, run_count, 0);
     pt_runs_free(runs, run_count);
     return status;
 }

@@ -54,6 +54,21 @@ static inline struct pt_id_prefix pt_id_prefix_end(struct pt_id_prefix prefix)
     return prefix;
 }
 
+/* The id that a stored key begins with, and the bytes it takes there. False: that is none. */
+static inline bool pt_id_read(struct peat_bytes key, uint64_t *id_out, size_t *size_out)
+{
+    const uint8_t *bytes = key.data;
+    size_t size = key.size == 0 || bytes[0] < 240 ? 1 : (size_t)bytes[0] - 239 + 1;
+
+    if (key.size < size || size > PT_ID_PREFIX_MAX)
+        return false;
+    *size_out = size;
+    *id_out = size == 1 ? bytes[0] : 0;
+    for (size_t i = 1; i < size; i++)
+        *id_out = *id_out << 8 | bytes[i];
+    return *id_out < PT_COLLECTION_ID_MAX;
+}
+
 static inline struct peat_bytes pt_id_prefix_bytes(const struct pt_id_prefix *prefix)
 {
     return pt_bytes(prefix->bytes, prefix->size);

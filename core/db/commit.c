@@ -159,7 +159,7 @@ enum peat_status pt_seal(struct peat_db *db, const struct pt_log_point *start, s
             buffers[0] = fresh;
             memcpy(buffers + 1, current->buffers, current->buffer_count * sizeof(buffers[0]));
             status = pt_stack_new(buffers, current->buffer_count + 1, current->runs,
-                                  current->run_count, current->generation, &stack);
+                                  current->run_count, current->generation, current->floor, &stack);
         }
         if (status == PEAT_OK) {
             atomic_fetch_add_explicit(&db->sealed_size,

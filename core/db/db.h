@@ -378,9 +378,10 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
 /* Make @p runs (a list on the heap with a pin on each, now the store's) the ruling manifest's. */
 void pt_installed_set(struct peat_db *db, struct pt_run **runs, size_t run_count);
 /* Publish, in memory, a stack of @p runs below the current buffers but the oldest @p flushed_count.
+ * @p floor: a commit that the runs reach to, perhaps into the buffers; 0: no further than those flushed.
  * PEAT_NO_MEMORY: readers go on with the old stack, which shows the same. */
 enum peat_status pt_publish_runs(struct peat_db *db, size_t flushed_count,
-                                 struct pt_run *const *runs, size_t run_count);
+                                 struct pt_run *const *runs, size_t run_count, uint64_t floor);
 /* Read the ruling manifest. The block behind its borrowed keys is *block_out, to pt_free(). */
 enum peat_status pt_manifest_load(struct peat_db *db, const struct pt_superblock *superblock,
                                   struct pt_manifest *manifest_out, uint8_t **block_out);

@@ -146,7 +146,7 @@ static enum peat_status publish(struct peat_db *db, const struct flush *flush, s
         runs[run_count++] = run;
     memcpy(runs + run_count, stack->runs, stack->run_count * sizeof(struct pt_run *));
     run_count += stack->run_count;
-    status = pt_publish_runs(db, stack->buffer_count - flush->first, runs, run_count);
+    status = pt_publish_runs(db, stack->buffer_count - flush->first, runs, run_count, 0);
     pt_free(runs);
     return status;
 }

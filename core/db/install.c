@@ -208,7 +208,7 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
 }
 
 enum peat_status pt_publish_runs(struct peat_db *db, size_t flushed_count,
-                                 struct pt_run *const *runs, size_t run_count)
+                                 struct pt_run *const *runs, size_t run_count, uint64_t floor)
 {
     struct pt_stack *stack = NULL;
     uint64_t flushed_size = 0;
@@ -222,7 +222,8 @@ enum peat_status pt_publish_runs(struct peat_db *db, size_t flushed_count,
         for (size_t i = kept; i < current->buffer_count; i++)
             flushed_size += pt_write_buffer_data_size(current->buffers[i]->buffer);
         status = pt_stack_new(current->buffers, kept, runs, run_count,
-                              atomic_load_explicit(&db->generation, memory_order_relaxed), &stack);
+                              atomic_load_explicit(&db->generation, memory_order_relaxed),
+                              floor > current->floor ? floor : current->floor, &stack);
         if (status == PEAT_OK) {
             pt_shelf_publish_locked(&db->shelf, stack);
             /* Release pairs with checkpoint.c: who sees the number finds the stack. */

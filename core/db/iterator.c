@@ -173,11 +173,22 @@ enum peat_status peat_iterator_open(const struct peat_snapshot *snapshot,
 enum peat_status pt_iterator_open_all(const struct peat_snapshot *snapshot,
                                       struct peat_iterator **iterator_out)
 {
+    return pt_iterator_open_stored(snapshot, pt_bytes(NULL, 0), pt_bytes(NULL, 0), iterator_out);
+}
+
+enum peat_status pt_iterator_open_stored(const struct peat_snapshot *snapshot,
+                                         struct peat_bytes low, struct peat_bytes high,
+                                         struct peat_iterator **iterator_out)
+{
     struct peat_iterator *iterator;
-    enum peat_status status = iterator_new(snapshot, &iterator);
+    enum peat_status status = iterator_new(snapshot, &iterator); /* no prefix */
 
     *iterator_out = NULL;
-    if (status == PEAT_OK) /* no prefix and no bounds */
+    if (status == PEAT_OK && low.data != NULL)
+        status = pt_bytes_copy(low, &iterator->low);
+    if (status == PEAT_OK && high.data != NULL)
+        status = pt_bytes_copy(high, &iterator->high);
+    if (status == PEAT_OK)
         status = open_sources(iterator, snapshot->commit);
     if (status == PEAT_OK) {
         *iterator_out = iterator;

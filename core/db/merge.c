@@ -312,7 +312,7 @@ static enum peat_status run_step(struct merge_step *step, struct pt_merge_result
     if (status == PEAT_OK && step->writer.drawn > 0)
         status = check_gain(step, runs, result->run_count);
     if (status == PEAT_OK)
-        status = pt_publish_runs(db, 0, runs, result->run_count);
+        status = pt_publish_runs(db, 0, runs, result->run_count, 0);
 #if PEAT_BUG != 0
     if (status == PEAT_OK && PT_BUG(PIN_IGNORED))
         retire_inputs(step);

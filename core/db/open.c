@@ -169,7 +169,7 @@ enum peat_status pt_stack_begin(struct peat_db *db, size_t capacity, uint64_t ha
     if (status == PEAT_OK)
         status =
             pt_stack_new(&buffer, 1, runs, run_count,
-                         atomic_load_explicit(&db->generation, memory_order_acquire), stack_out);
+                         atomic_load_explicit(&db->generation, memory_order_acquire), 0, stack_out);
     pt_held_buffer_unpin(buffer); /* the stack's now */
     return status;
 }

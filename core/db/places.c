@@ -66,21 +66,6 @@ void pt_places_fini(struct pt_places *places)
 
 /* ---- Reading the catalogue ---- */
 
-/* The id that a stored key begins with, and the bytes it takes there. False: that is none. */
-static bool id_read(struct peat_bytes key, uint64_t *id_out, size_t *size_out)
-{
-    const uint8_t *bytes = key.data;
-    size_t size = key.size == 0 || bytes[0] < 240 ? 1 : (size_t)bytes[0] - 239 + 1;
-
-    if (key.size < size || size > PT_ID_PREFIX_MAX)
-        return false;
-    *size_out = size;
-    *id_out = size == 1 ? bytes[0] : 0;
-    for (size_t i = 1; i < size; i++)
-        *id_out = *id_out << 8 | bytes[i];
-    return *id_out < PT_COLLECTION_ID_MAX;
-}
-
 /* The next entry that can be read, wherever the iterator stands. */
 static enum peat_status past_damage(struct peat_iterator *iterator, enum peat_status status)
 {
@@ -101,7 +86,7 @@ static enum peat_status take_entry(struct pt_places *places, struct peat_bytes k
     size_t size;
 
     if (value.size != 8 || pt_read_le64(value.data) >= PT_COLLECTION_ID_MAX ||
-        !id_read(pt_bytes(bytes + 1, key.size - 1), &parent, &size))
+        !pt_id_read(pt_bytes(bytes + 1, key.size - 1), &parent, &size))
         return PEAT_OK;
     return add(places, pt_read_le64(value.data), parent,
                pt_bytes(bytes + 1 + size, key.size - 1 - size));
@@ -158,7 +143,7 @@ enum peat_status pt_places_add_nameless(struct pt_places *places,
         uint64_t id;
         size_t size;
 
-        if (!id_read(peat_iterator_key(iterator), &id, &size))
+        if (!pt_id_read(peat_iterator_key(iterator), &id, &size))
             break;
         status = add_missing(places, id);
         end = pt_id_prefix_end(pt_id_prefix(id));
@@ -243,7 +228,8 @@ enum peat_status pt_places_split(const struct pt_places *places, const struct pe
     for (size_t i = 0; i < places->count && status == PEAT_OK; i++)
         status = split_one(places, places->places[i].id, stored, &told, tell, context);
     /* Of a collection that nothing else tells of. */
-    if (status == PEAT_OK && !told && stored->low.data != NULL && id_read(stored->low, &id, &size))
+    if (status == PEAT_OK && !told && stored->low.data != NULL &&
+        pt_id_read(stored->low, &id, &size))
         status = split_one(places, id, stored, &told, tell, context);
     return status;
 }

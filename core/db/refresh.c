@@ -223,7 +223,7 @@ static enum peat_status swap_runs(struct peat_db *db, struct pt_run *const *runs
             covered++;
     }
     pt_mutex_unlock(&db->shelf.mutex);
-    return pt_publish_runs(db, covered, runs, run_count);
+    return pt_publish_runs(db, covered, runs, run_count, commit);
 }
 
 /* The manifest was not shown after all: the generation that counts is the current stack's. */

@@ -5,6 +5,8 @@
 #include "core/db/damage_report.h"
 #include "core/db/db.h"
 
+#include <inttypes.h>
+
 enum {
     MANY_GROUP = 64,      /* keys looked up together by peat_get_many(): their misses overlap */
     MANY_KEYS_SIZE = 8192 /* bytes for their stored keys; a group ends where they are full */
@@ -46,6 +48,32 @@ enum peat_status peat_snapshot_open(struct peat_db *db, struct peat_snapshot **s
     snapshot->pin = pt_shelf_pin(&db->shelf);
     snapshot->commit = pt_stack_commit(snapshot->pin.stack);
     *snapshot_out = snapshot;
+    return PEAT_OK;
+}
+
+enum peat_status peat_snapshot_open_at(const struct peat_snapshot *snapshot, uint64_t commit,
+                                       struct peat_snapshot **snapshot_out)
+{
+    struct peat_snapshot *earlier;
+
+    if (snapshot == NULL || snapshot_out == NULL)
+        return pt_fail_null();
+    *snapshot_out = NULL;
+    if (commit > snapshot->commit)
+        return pt_fail(PEAT_INVALID, "commit %" PRIu64 " is newer than the snapshot's, %" PRIu64,
+                       commit, snapshot->commit);
+    if (commit < snapshot->pin.stack->floor && commit < snapshot->commit)
+        return pt_fail(PEAT_GAP,
+                       "commit %" PRIu64 " cannot be told apart any more: what was committed up "
+                       "to %" PRIu64 " is in segments",
+                       commit, snapshot->pin.stack->floor);
+    earlier = pt_malloc(sizeof(*earlier));
+    if (earlier == NULL)
+        return pt_fail(PEAT_NO_MEMORY, "snapshot");
+    earlier->db = snapshot->db;
+    earlier->pin = pt_pin_copy(snapshot->pin);
+    earlier->commit = commit;
+    *snapshot_out = earlier;
     return PEAT_OK;
 }
 

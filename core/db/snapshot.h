@@ -51,5 +51,9 @@ static inline void pt_stored_key_fini(struct pt_stored_key *stored)
  */
 enum peat_status pt_iterator_open_all(const struct peat_snapshot *snapshot,
                                       struct peat_iterator **iterator_out);
+/* The same over stored keys in [low, high), which are copied; data NULL: unbounded. */
+enum peat_status pt_iterator_open_stored(const struct peat_snapshot *snapshot,
+                                         struct peat_bytes low, struct peat_bytes high,
+                                         struct peat_iterator **iterator_out);
 
 #endif

@@ -36,7 +36,7 @@ static int64_t stack_pins(const struct pt_stack *stack)
 
 enum peat_status pt_stack_new(struct pt_held_buffer *const *buffers, size_t buffer_count,
                               struct pt_run *const *runs, size_t run_count, uint64_t generation,
-                              struct pt_stack **stack_out)
+                              uint64_t floor, struct pt_stack **stack_out)
 {
     size_t lists_size = buffer_count * sizeof(*buffers) + run_count * sizeof(*runs);
     struct pt_stack *stack;
@@ -50,6 +50,9 @@ enum peat_status pt_stack_new(struct pt_held_buffer *const *buffers, size_t buff
                        run_count);
     memset(stack, 0, sizeof(*stack));
     stack->generation = generation;
+    stack->floor = buffers[buffer_count - 1]->start.commit;
+    if (stack->floor < floor)
+        stack->floor = floor;
     stack->buffer_count = buffer_count;
     stack->run_count = run_count;
     stack->buffers = (struct pt_held_buffer **)(void *)(stack + 1);
@@ -134,9 +137,9 @@ enum peat_status pt_shelf_copy(struct pt_shelf *shelf, struct pt_stack **stack_o
     enum peat_status status;
 
     pt_mutex_lock(&shelf->mutex);
-    status =
-        pt_stack_new(shelf->current->buffers, shelf->current->buffer_count, shelf->current->runs,
-                     shelf->current->run_count, shelf->current->generation, stack_out);
+    status = pt_stack_new(shelf->current->buffers, shelf->current->buffer_count,
+                          shelf->current->runs, shelf->current->run_count,
+                          shelf->current->generation, shelf->current->floor, stack_out);
     pt_mutex_unlock(&shelf->mutex);
     return status;
 }

@@ -31,7 +31,8 @@ struct pt_stack {
     _Atomic bool replaced; /* it is in no slot any more */
     struct pt_stack *next; /* in the list of replaced stacks; guarded by shelf->mutex */
     uint64_t generation;   /* of the manifest that its runs are from */
-    size_t buffer_count;   /* at least 1; [0] takes commits, the others are sealed */
+    uint64_t floor;      /* what its runs hold is of this commit and before; newer is in buffers */
+    size_t buffer_count; /* at least 1; [0] takes commits, the others are sealed */
     size_t run_count;
     struct pt_held_buffer **buffers; /* newest first; pinned */
     struct pt_run **runs;            /* newest first; pinned */
@@ -63,10 +64,11 @@ bool pt_shelf_pinned(struct pt_shelf *shelf);
 /* Whether the current stack has no place for another write buffer. */
 bool pt_shelf_full(struct pt_shelf *shelf);
 
-/* A stack with pins of its own on @p buffers and @p runs. PEAT_NO_MEMORY. */
+/* A stack with pins of its own on @p buffers and @p runs. @p floor: a commit that the runs may reach to, beyond
+ * where the oldest buffer begins; 0: they do not. PEAT_NO_MEMORY. */
 enum peat_status pt_stack_new(struct pt_held_buffer *const *buffers, size_t buffer_count,
                               struct pt_run *const *runs, size_t run_count, uint64_t generation,
-                              struct pt_stack **stack_out);
+                              uint64_t floor, struct pt_stack **stack_out);
 /* For a stack that was never published. */
 void pt_stack_free(struct pt_stack *stack);
 

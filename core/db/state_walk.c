@@ -25,7 +25,14 @@ static enum peat_status arrive(struct pt_state_walk *walk, enum peat_status stat
 enum peat_status pt_state_walk_open(struct pt_state_walk *walk,
                                     const struct peat_snapshot *snapshot)
 {
-    enum peat_status status = pt_iterator_open_all(snapshot, &walk->iterator);
+    return pt_state_walk_open_within(walk, snapshot, pt_bytes(NULL, 0), pt_bytes(NULL, 0));
+}
+
+enum peat_status pt_state_walk_open_within(struct pt_state_walk *walk,
+                                           const struct peat_snapshot *snapshot,
+                                           struct peat_bytes low, struct peat_bytes high)
+{
+    enum peat_status status = pt_iterator_open_stored(snapshot, low, high, &walk->iterator);
 
     return status == PEAT_OK ? arrive(walk, peat_iterator_first(walk->iterator)) : status;
 }
@@ -82,12 +89,17 @@ void pt_meter_end(struct pt_meter *meter)
 
 /* ---- The digest ---- */
 
-void pt_state_digest_add(struct pt_digester *digester, const struct pt_state_walk *walk)
+void pt_state_digest_add_head(struct pt_digester *digester, const struct pt_state_walk *walk)
 {
     struct pt_le32 sizes[2] = {pt_le32(pt_u32(walk->key.size)), pt_le32(pt_u32(walk->value.size))};
 
     pt_digester_add(digester, sizes, sizeof(sizes));
     pt_digester_add(digester, walk->key.data, walk->key.size);
+}
+
+void pt_state_digest_add(struct pt_digester *digester, const struct pt_state_walk *walk)
+{
+    pt_state_digest_add_head(digester, walk);
     pt_digester_add(digester, walk->value.data, walk->value.size);
 }
 

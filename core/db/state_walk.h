@@ -23,11 +23,18 @@ struct pt_state_walk {
 /* On the first entry, or at the end: PEAT_OK either way. PEAT_CORRUPT, PEAT_IO, PEAT_NO_MEMORY. */
 enum peat_status pt_state_walk_open(struct pt_state_walk *walk,
                                     const struct peat_snapshot *snapshot);
+/* The same over the stored keys in [low, high); data NULL: unbounded. */
+enum peat_status pt_state_walk_open_within(struct pt_state_walk *walk,
+                                           const struct peat_snapshot *snapshot,
+                                           struct peat_bytes low, struct peat_bytes high);
 enum peat_status pt_state_walk_next(struct pt_state_walk *walk);
 void pt_state_walk_close(struct pt_state_walk *walk);
 
 /* Add the entry under @p walk to the digest of a state. */
 void pt_state_digest_add(struct pt_digester *digester, const struct pt_state_walk *walk);
+
+/* All of it but the value, which follows. */
+void pt_state_digest_add_head(struct pt_digester *digester, const struct pt_state_walk *walk);
 
 /* Bytes of entries that a snapshot leads to, roughly. */
 uint64_t pt_state_estimate(const struct peat_snapshot *snapshot);

@@ -18,6 +18,8 @@ const char *pt_message_name(uint8_t type)
         [PT_MESSAGE_ACK] = "ACK",         [PT_MESSAGE_PING] = "PING",
         [PT_MESSAGE_BYE] = "BYE",         [PT_MESSAGE_IDENTITY] = "IDENTITY",
         [PT_MESSAGE_ASK] = "ASK",         [PT_MESSAGE_CHUNK] = "CHUNK",
+        [PT_MESSAGE_PIN] = "PIN",         [PT_MESSAGE_PINNED] = "PINNED",
+        [PT_MESSAGE_SUM] = "SUM",         [PT_MESSAGE_SUMS] = "SUMS",
     };
 
     return type < sizeof(names) / sizeof(names[0]) ? names[type] : NULL;

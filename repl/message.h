@@ -1,6 +1,6 @@
 /*
  * Messages between primary and follower: the bodies of frames as structs, see message_format.h.
- * RECORDS and PART are in records.h.
+ * RECORDS and PART are in records.h, PIN, PINNED, SUM and SUMS in sums.h.
  *
  * A decoder takes any bytes. It allocates nothing; what it sets points into the body. An encoder
  * writes no body that a decoder would refuse. Both return NULL, or constant words that say what is

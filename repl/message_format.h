@@ -13,6 +13,12 @@
  *   8 IDENTITY primary   struct peat_identity
  *   9 ASK      follower  struct pt_wire_ask
  *  10 CHUNK    primary   struct pt_wire_chunk, bytes of a part, 1 at least
+ *  11 PIN      verifier  struct pt_wire_commit
+ *  12 PINNED   primary   struct pt_wire_commit
+ *  13 SUM      verifier  count (u16), places: struct pt_wire_place, key, each
+ *  14 SUMS     primary   count (u16), struct pt_wire_sum for each part between two of those places
+ *
+ * A verifier is a peer that compares: it sends PIN where a follower sends HELLO.
  *
  *   epochs     their count (u32, at most PT_EPOCH_COUNT_MAX), then a struct pt_wire_epoch for each
  *   words      printable ASCII, at most PT_WORDS_SIZE_MAX bytes, perhaps none
@@ -36,7 +42,11 @@ enum pt_message_type {
     PT_MESSAGE_BYE = 7,
     PT_MESSAGE_IDENTITY = 8,
     PT_MESSAGE_ASK = 9,
-    PT_MESSAGE_CHUNK = 10
+    PT_MESSAGE_CHUNK = 10,
+    PT_MESSAGE_PIN = 11,
+    PT_MESSAGE_PINNED = 12,
+    PT_MESSAGE_SUM = 13,
+    PT_MESSAGE_SUMS = 14
 };
 
 /* What a primary says to a follower's history. */
@@ -65,7 +75,9 @@ enum pt_bye_code {
 
 enum {
     PT_EPOCH_COUNT_MAX = 128, /* PEAT_EPOCHS_MAX */
-    PT_WORDS_SIZE_MAX = 200   /* bytes */
+    PT_WORDS_SIZE_MAX = 200, /* bytes */
+    PT_SUM_PARTS_MAX = 16,   /* that are asked for at once */
+    PT_PLACE_KEY_MAX = 1024  /* bytes of a place's key */
 };
 
 #define PT_WIRE_NUMBER_MAX ((uint64_t)INT64_MAX) /* the largest epoch, commit or position */
@@ -275,8 +287,57 @@ struct pt_wire_chunk {
 };
 _Static_assert(sizeof(struct pt_wire_chunk) == 24, "size on the wire");
 
+/*
+ * PIN, PINNED: the commit that the verifier would have the primary show, and the one that it shows from now on, until the next PIN:
+ * that, or its newest.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  commit            below 2^63
+ */
+struct pt_wire_commit {
+    uint8_t commit[8];
+};
+_Static_assert(sizeof(struct pt_wire_commit) == 8, "size on the wire");
+
+/*
+ * SUM: what comes before each place's key. 2 to PT_SUM_PARTS_MAX + 1 places, ascending; each but the last
+ * begins a part, which ends before the next one.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  collection        its number; PEAT_PLACE_END: behind all
+ *        8     2  key_size          bytes of the key that follows: at most PT_PLACE_KEY_MAX
+ */
+struct pt_wire_place {
+    uint8_t collection[8];
+    uint8_t key_size[2];
+};
+_Static_assert(sizeof(struct pt_wire_place) == 10, "size on the wire");
+_Static_assert(offsetof(struct pt_wire_place, key_size) == 8, "offset on the wire");
+
+/*
+ * SUMS: a part's struct peat_tally_sum.
+ *
+ *   OFFSET  SIZE  FIELD
+ *        0     8  entry_count
+ *        8     8  size
+ *       16    32  digest
+ *       48     1  is_damaged        0 or 1
+ */
+struct pt_wire_sum {
+    uint8_t entry_count[8];
+    uint8_t size[8];
+    uint8_t digest[32];
+    uint8_t is_damaged;
+};
+_Static_assert(sizeof(struct pt_wire_sum) == 49, "size on the wire");
+_Static_assert(offsetof(struct pt_wire_sum, digest) == 16, "offset on the wire");
+_Static_assert(offsetof(struct pt_wire_sum, is_damaged) == 48, "offset on the wire");
+
 /* Bytes of the largest body of a type. */
 enum {
+    PT_BOUNDS_SIZE_MAX =
+        2 + (PT_SUM_PARTS_MAX + 1) * ((int)sizeof(struct pt_wire_place) + PT_PLACE_KEY_MAX),
+    PT_SUMS_SIZE_MAX = 2 + PT_SUM_PARTS_MAX * (int)sizeof(struct pt_wire_sum),
     PT_EPOCHS_SIZE_MAX = 4 + PT_EPOCH_COUNT_MAX * (int)sizeof(struct pt_wire_epoch),
     PT_HELLO_SIZE_MAX =
         (int)sizeof(struct pt_wire_hello) + (int)PEAT_NAME_SIZE_MAX + PT_EPOCHS_SIZE_MAX,

@@ -352,6 +352,76 @@ PEAT_API enum peat_status
 peat_replication_report(struct peat_db *db, const struct peat_report_options *options,
                         bool (*write)(void *context, const char *text, size_t size), void *context);
 /** @} */
+/**
+ * @defgroup verify Comparing
+ *
+ * Whether two stores hold the same, entry by entry, without sending the entries: both go through what they hold, and exchange the
+ * digests of ranges of keys, which are divided where they differ. So what goes over the network grows with what differs: some
+ * hundred bytes where nothing does.
+ *
+ * Both sides show one and the same commit meanwhile: what one of them has beyond it is left out of account, and
+ * nobody's commits wait. A commit that both can show is found while commits go on, if one of the two stores follows the other, or
+ * another one's feed, at a distance that is below what it keeps in its write buffers (struct peat_options' write_buffer_size).
+ * @{
+ */
+
+/** Keys under which the two stores do not hold the same. */
+struct peat_verify_range {
+    size_t struct_size; /* bytes that are filled in */
+    struct peat_place low;  /* inclusive; the keys of both are valid until the callback returns */
+    struct peat_place high; /* exclusive; often of the next collection, where low's ends */
+    uint64_t entries_here;
+    uint64_t entries_there;
+    bool damaged_here; /* something in between cannot be read here; what can be may be the same */
+    bool damaged_there;
+};
+
+struct peat_verify_options {
+    size_t struct_size; /* set by peat_verify_options_init() */
+    unsigned flags;     /* PEAT_REPL_INSECURE, or 0 */
+    const char *url;    /* of a store that is offered: peat_primary_start() */
+    const char *key_path; /* NULL: none */
+    unsigned timeout_ms;  /* for connecting and for agreeing on a commit; default 30000 */
+    /** NULL, or called with what differs, in order; false ends it. Ranges are as small as a single entry, but where very much
+     * differs. */
+    bool (*difference)(void *context, const struct peat_verify_range *range);
+    /** NULL, or called now and then with about how many bytes were read here; false ends it. */
+    bool (*progress)(void *context, uint64_t done);
+    void *context; /* handed to both */
+};
+
+PEAT_API void peat_verify_options_init(struct peat_verify_options *options);
+
+struct peat_verify_result {
+    size_t struct_size;  /* bytes that the caller has room for */
+    uint64_t commit;     /* that was compared */
+    uint64_t range_count; /* that differ; 0: both hold the same */
+    uint64_t entries_here; /* in all */
+    uint64_t entries_there;
+    uint8_t digest[32];     /* of all that is here at that commit: peat_digest() */
+    uint64_t sent_size;     /* bytes to the peer */
+    uint64_t received_size; /* and from it */
+};
+
+/**
+ * Compare @p db with the store that is offered at options->url. It takes as long as reading both once, at the same time, and
+ * what differs a few times more. On the other side it takes one of 64 places for followers, a pin on a state, and a thread's time.
+ *
+ * @param db          open in any way: a follower that follows, a primary, or a read-only store beside the process that writes
+ * @param options     borrowed for the call
+ * @param result_out  NULL, or, its struct_size set, filled in on PEAT_OK and PEAT_DONE
+ * @param error_out   NULL, or set to words unless PEAT_OK is returned
+ * @retval PEAT_OK       all was compared: result_out->range_count says whether they are the same
+ * @retval PEAT_DONE     a callback ended it
+ * @retval PEAT_TIMEOUT  no commit was found that both can show, or nobody answered
+ * @retval PEAT_IO       the connection was lost, or refused; or this store cannot be read
+ * @retval PEAT_INVALID  an argument is missing or wrong, or as peat_primary_start()
+ * @retval PEAT_NOT_FOUND, PEAT_CORRUPT, PEAT_NO_MEMORY, PEAT_UNSUPPORTED  as peat_primary_start() and peat_refresh()
+ */
+PEAT_API enum peat_status peat_verify(struct peat_db *db, const struct peat_verify_options *options,
+                                      struct peat_verify_result *result_out,
+                                      struct peat_repl_error *error_out);
+/** @} */
 
 #ifdef __cplusplus
 }

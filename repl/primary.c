@@ -9,7 +9,8 @@
  *     one: who walks the list pins what it needs, and lets the list go.
  *  3. Whose session has ended, wherever, is shut when its last words have gone, and at once where it has none, as a silent peer's: so its
  *     reader, who waits for bytes, learns of it.
- *  4. Whoever lets the last pin go frees a connection. Its reader holds one until its session has ended and the stream is shut.
+ *  4. A reader also makes the sums that its peer asks for, without the mutex.
+ *  5. Whoever lets the last pin go frees a connection. Its reader holds one until its session has ended and the stream is shut.
  */
 #include "repl/peat_repl.h"
 #include "repl/primary_events.h"
@@ -28,6 +29,7 @@ enum {
     FOLLOWERS_MAX = 64,
     LOOK_MS = 200, /* so often the waker looks whether it is to stop, and whether a time has come */
     READ_MS = 1000,   /* a reader does, too, should another connection hold up the waker */
+    GLANCE_MS = 1,    /* and between two turns of making sums */
     ACCEPT_MS = 5000, /* pt_listener_shut() ends it before */
     PIECE_SIZE = 256 << 10,
     SEND_MS = 10000,     /* a peer that takes nothing for so long is gone */
@@ -295,8 +297,8 @@ static void piece_sent(void *context, enum peat_status status)
 
 /* ---- Reading ---- */
 
-/* What the peer sent, and what time has brought. false: it is over. */
-static bool take(struct connection *connection, const uint8_t *bytes, size_t size)
+/* What the peer sent, and what time has brought. false: it is over. *sums_out: there are sums to be made (4). */
+static bool take(struct connection *connection, const uint8_t *bytes, size_t size, bool *sums_out)
 {
     struct pt_peer *base = pt_primary_session_base(connection->session);
     bool was_proven;
@@ -312,7 +314,9 @@ static bool take(struct connection *connection, const uint8_t *bytes, size_t siz
         pt_peer_stop(base, PT_PEER_REFUSED, PT_BYE_CLOSING, pt_now_us(),
                      "%d followers follow already", FOLLOWERS_MAX);
     name_note(connection);
+    pt_primary_session_sums_send(connection->session, pt_now_us());
     step(connection);
+    *sums_out = pt_primary_session_is_summing(connection->session);
     goes_on = base->end == PT_PEER_GOES_ON;
     pthread_mutex_unlock(&connection->mutex);
     return goes_on;
@@ -393,21 +397,24 @@ static void *reader_run(void *context)
     struct connection *connection = context;
     uint8_t bytes[64 << 10];
     bool goes_on = true;
+    bool sums = false;
 
     (void)pthread_setname_np(pthread_self(), "peat-session");
     while (goes_on) {
         const char *why = "";
         size_t size;
-        enum peat_status status =
-            pt_stream_receive(connection->stream, bytes, sizeof(bytes), READ_MS, &size, &why);
+        enum peat_status status = pt_stream_receive(connection->stream, bytes, sizeof(bytes),
+                                                    sums ? GLANCE_MS : READ_MS, &size, &why);
 
         if (status != PEAT_OK && status != PEAT_TIMEOUT) {
             pthread_mutex_lock(&connection->mutex);
             pt_peer_cut(pt_primary_session_base(connection->session), why);
             pthread_mutex_unlock(&connection->mutex);
         }
-        goes_on = take(connection, bytes, size);
+        goes_on = take(connection, bytes, size, &sums);
         beginning_tell(connection);
+        if (goes_on && sums)
+            pt_primary_session_sum(connection->session);
     }
     say_last_words(connection);
     pt_stream_shut(connection->stream);

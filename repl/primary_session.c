@@ -3,6 +3,7 @@
 #include "repl/fork.h"
 #include "repl/records.h"
 #include "repl/seed_giver.h"
+#include "repl/sum_giver.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -20,9 +21,10 @@ struct pt_primary_session {
     struct pt_primary_session_options options; /* its keys are not looked at any more */
     struct peat_feed *feed;                    /* NULL: HELLO has not come, or a state is wanted */
     struct pt_seed_giver giver;
-    uint32_t flags; /* HELLO's */
+    struct pt_sum_giver sums; /* of who compares */
+    uint32_t flags;           /* HELLO's */
     bool has_fenced;
-    bool parted;    /* it leaves its history for this one: a state is what it needs */
+    bool parted; /* it leaves its history for this one: a state is what it needs */
     char name[PEAT_NAME_SIZE_MAX + 1];
     struct pt_branch ours;   /* when HELLO came */
     struct pt_ack ack;       /* the last one */
@@ -62,6 +64,7 @@ void pt_primary_session_close(struct pt_primary_session *session)
         return;
     peat_feed_close(session->feed);
     pt_seed_giver_close(&session->giver);
+    pt_sum_giver_close(&session->sums);
     pt_peer_fini(&session->base);
     free(session);
 }
@@ -295,6 +298,8 @@ static void hello_take(struct pt_primary_session *session, const struct pt_frame
     struct pt_hello hello;
     const char *wrong = pt_hello_decode(frame->body, &hello);
 
+    if (wrong == NULL && session->sums.snapshot != NULL)
+        wrong = "it follows and compares in one connection";
     if (wrong != NULL || session->name[0] != '\0') {
         pt_peer_refuse(&session->base, wrong != NULL ? wrong : "a second hello", now_us);
         return;
@@ -376,6 +381,66 @@ static bool chunk_make(struct pt_primary_session *session, uint64_t now_us)
         pt_peer_send(&session->base, PT_MESSAGE_CHUNK, pieces, 2, now_us);
     }
     return session->base.end == PT_PEER_GOES_ON;
+}
+
+/* ---- Sums ---- */
+
+static void pin_take(struct pt_primary_session *session, const struct pt_frame *frame,
+                     uint64_t now_us)
+{
+    struct pt_wire_commit body;
+    struct peat_bytes piece = {&body, sizeof(body)};
+    uint64_t commit;
+    const char *wrong = pt_commit_body_decode(frame->body, &commit);
+    enum peat_status status;
+
+    if (wrong == NULL && session->name[0] != '\0')
+        wrong = "it follows and compares in one connection";
+    if (wrong != NULL) {
+        pt_peer_refuse(&session->base, wrong, now_us);
+        return;
+    }
+    status = pt_sum_giver_pin(&session->sums, session->base.db, commit, now_us, &commit);
+    if (status != PEAT_OK)
+        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
+    else if (pt_commit_body_encode(commit, &body) == NULL)
+        pt_peer_send(&session->base, PT_MESSAGE_PINNED, &piece, 1, now_us);
+}
+
+static void sum_take(struct pt_primary_session *session, const struct pt_frame *frame,
+                     uint64_t now_us)
+{
+    const char *wrong = pt_sum_giver_ask(&session->sums, frame->body, now_us);
+
+    if (wrong != NULL)
+        pt_peer_refuse(&session->base, wrong, now_us);
+}
+
+bool pt_primary_session_is_summing(const struct pt_primary_session *session)
+{
+    return session->sums.working && session->base.end == PT_PEER_GOES_ON;
+}
+
+void pt_primary_session_sum(struct pt_primary_session *session)
+{
+    pt_sum_giver_work(&session->sums);
+}
+
+void pt_primary_session_sums_send(struct pt_primary_session *session, uint64_t now_us)
+{
+    uint8_t body[PT_SUMS_SIZE_MAX];
+    struct peat_bytes piece = {body, 0};
+    struct pt_sums sums;
+    enum peat_status status = pt_sum_giver_answer(&session->sums, now_us, &sums);
+
+    if (status == PEAT_OK)
+        return;
+    if (status != PEAT_DONE || pt_sums_encode(&sums, body, sizeof(body), &piece.size) != NULL) {
+        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us,
+                     "a part of the store cannot be summed up: %s", peat_status_name(status));
+        return;
+    }
+    pt_peer_send(&session->base, PT_MESSAGE_SUMS, &piece, 1, now_us);
 }
 
 /* ---- Records ---- */
@@ -479,6 +544,8 @@ uint64_t pt_primary_session_step(struct pt_primary_session *session, uint64_t no
 {
     uint64_t due_us = pt_peer_tick(&session->base, now_us);
 
+    if (pt_sum_giver_is_over(&session->sums, now_us))
+        pt_peer_refuse(&session->base, "it has asked for nothing for too long", now_us);
     while (session->base.end == PT_PEER_GOES_ON &&
            pt_channel_output(session->base.channel).size < PT_PEER_OUTPUT_MAX &&
            (session->feed != NULL ? frame_make(session, now_us) : chunk_make(session, now_us)))
@@ -498,6 +565,10 @@ static void handle(struct pt_peer *base, const struct pt_frame *frame, uint64_t 
         ack_take(session, frame, now_us);
     else if (frame->type == PT_MESSAGE_ASK)
         ask_take(session, frame, now_us);
+    else if (frame->type == PT_MESSAGE_PIN)
+        pin_take(session, frame, now_us);
+    else if (frame->type == PT_MESSAGE_SUM)
+        sum_take(session, frame, now_us);
     else
         pt_peer_refuse_type(base, frame->type, now_us);
 }

@@ -11,7 +11,8 @@
  *     What is behind the place where its epochs fork from this store's is another history, too.
  *  4. It moves no feed that is no follower's, and makes names up to a number only: what a follower says of itself
  *     takes no log from the program's own feeds.
- *  5. A follower of a newer epoch, whose history goes on from this store's, shows that another one
+ *  5. A peer may compare instead of follow (sum_giver.h): it has neither name nor feed.
+ *  6. A follower of a newer epoch, whose history goes on from this store's, shows that another one
  *     has been promoted: this one is fenced. It can be told by the log, if that is still there; a
  *     stranger's epochs fence nobody. The follower is turned away, and is right to come again
  *     elsewhere.
@@ -47,6 +48,13 @@ void pt_primary_session_receive(struct pt_primary_session *session, const void *
 /* Make what can be sent now, of records and of pings; gives when to call again at the latest, if nothing is
  * committed or received before. */
 uint64_t pt_primary_session_step(struct pt_primary_session *session, uint64_t now_us);
+
+/* Whether sums were asked for that are still to be made; and a turn of making them. The thread that receives calls that, and
+ * may leave other calls, but for those of receiving and closing, to other threads meanwhile. */
+bool pt_primary_session_is_summing(const struct pt_primary_session *session);
+void pt_primary_session_sum(struct pt_primary_session *session);
+/* Send them if they are made: called by the same thread. */
+void pt_primary_session_sums_send(struct pt_primary_session *session, uint64_t now_us);
 
 /* Whether there is nothing to send until something is committed: no record that waits for credit. */
 bool pt_primary_session_has_all(const struct pt_primary_session *session);

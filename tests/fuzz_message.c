@@ -130,7 +130,7 @@ static void seeds(void (*give)(void *context, const void *data, size_t size), vo
     static uint8_t bytes[INPUT_MAX];
     struct pt_dice dice = {1};
 
-    for (uint8_t type = PT_MESSAGE_HELLO; type <= PT_MESSAGE_CHUNK; type++) {
+    for (uint8_t type = PT_MESSAGE_HELLO; type <= PT_MESSAGE_SUMS; type++) {
         for (int i = 0; i < 2; i++) {
             bytes[0] = type;
             give(context, bytes, 1 + pt_sample_body(type, &dice, bytes + 1));

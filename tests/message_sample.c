@@ -1,5 +1,7 @@
 #include "tests/message_sample.h"
 
+#include "repl/sums.h"
+
 #include <string.h>
 
 /* ---- Values ---- */
@@ -230,6 +232,46 @@ static const char *chunk_sample(struct pt_dice *dice, uint8_t *buffer, size_t *s
     return wrong;
 }
 
+static const char *commit_sample(struct pt_dice *dice, uint8_t *buffer, size_t *size_out)
+{
+    struct pt_wire_commit stored;
+    const char *wrong = pt_commit_body_encode(number(dice), &stored);
+
+    memcpy(buffer, &stored, sizeof(stored));
+    *size_out = sizeof(stored);
+    return wrong;
+}
+
+static const char *bounds_sample(struct pt_dice *dice, uint8_t *buffer, size_t *size_out)
+{
+    static uint8_t keys[PT_SUM_PARTS_MAX + 1][PT_PLACE_KEY_MAX];
+    struct pt_bounds bounds = {.count = 2 + pt_dice_below(dice, PT_SUM_PARTS_MAX)};
+
+    for (size_t i = 0; i < bounds.count; i++) {
+        keys[i][0] = (uint8_t)i; /* ascending */
+        pt_value_fill(pt_dice_next(dice), keys[i] + 1, PT_PLACE_KEY_MAX - 1);
+        bounds.places[i].collection = i < 8 ? 1 : 1000;
+        bounds.places[i].key =
+            (struct peat_bytes){keys[i], 1 + size_of(dice, PT_PLACE_KEY_MAX - 1)};
+    }
+    if (pt_dice_one_in(dice, 3))
+        bounds.places[bounds.count - 1] = (struct peat_place){.collection = PEAT_PLACE_END};
+    return pt_bounds_encode(&bounds, buffer, PT_BOUNDS_SIZE_MAX, size_out);
+}
+
+static const char *sums_sample(struct pt_dice *dice, uint8_t *buffer, size_t *size_out)
+{
+    struct pt_sums sums = {.count = 1 + pt_dice_below(dice, PT_SUM_PARTS_MAX)};
+
+    for (size_t i = 0; i < sums.count; i++) {
+        sums.sums[i].entry_count = pt_dice_next(dice);
+        sums.sums[i].size = pt_dice_next(dice);
+        sums.sums[i].is_damaged = pt_dice_one_in(dice, 2);
+        pt_value_fill(pt_dice_next(dice), sums.sums[i].digest, sizeof(sums.sums[i].digest));
+    }
+    return pt_sums_encode(&sums, buffer, PT_SUMS_SIZE_MAX, size_out);
+}
+
 size_t pt_sample_body(uint8_t type, struct pt_dice *dice, uint8_t *buffer)
 {
     const char *wrong = "no such type";
@@ -255,6 +297,12 @@ size_t pt_sample_body(uint8_t type, struct pt_dice *dice, uint8_t *buffer)
         wrong = ask_sample(dice, buffer, &size);
     else if (type == PT_MESSAGE_CHUNK)
         wrong = chunk_sample(dice, buffer, &size);
+    else if (type == PT_MESSAGE_PIN || type == PT_MESSAGE_PINNED)
+        wrong = commit_sample(dice, buffer, &size);
+    else if (type == PT_MESSAGE_SUM)
+        wrong = bounds_sample(dice, buffer, &size);
+    else if (type == PT_MESSAGE_SUMS)
+        wrong = sums_sample(dice, buffer, &size);
     if (wrong != NULL)
         pt_test_fail(__FILE__, __LINE__, "type %d: %s", (int)type, wrong);
     return size;
@@ -373,6 +421,42 @@ static const char *chunk_again(struct peat_bytes body, uint8_t *buffer, size_t *
     return NULL;
 }
 
+static const char *commit_again(struct peat_bytes body, uint8_t *buffer, size_t *size_out)
+{
+    struct pt_wire_commit stored;
+    uint64_t commit;
+    const char *wrong = pt_commit_body_decode(body, &commit);
+
+    if (wrong != NULL)
+        return wrong;
+    PT_REQUIRE(pt_commit_body_encode(commit, &stored) == NULL);
+    memcpy(buffer, &stored, sizeof(stored));
+    *size_out = sizeof(stored);
+    return NULL;
+}
+
+static const char *bounds_again(struct peat_bytes body, uint8_t *buffer, size_t *size_out)
+{
+    struct pt_bounds bounds;
+    const char *wrong = pt_bounds_decode(body, &bounds);
+
+    if (wrong != NULL)
+        return wrong;
+    PT_REQUIRE(pt_bounds_encode(&bounds, buffer, PT_BOUNDS_SIZE_MAX, size_out) == NULL);
+    return NULL;
+}
+
+static const char *sums_again(struct peat_bytes body, uint8_t *buffer, size_t *size_out)
+{
+    struct pt_sums sums;
+    const char *wrong = pt_sums_decode(body, &sums);
+
+    if (wrong != NULL)
+        return wrong;
+    PT_REQUIRE(pt_sums_encode(&sums, buffer, PT_SUMS_SIZE_MAX, size_out) == NULL);
+    return NULL;
+}
+
 const char *pt_sample_again(uint8_t type, struct peat_bytes body, uint8_t *buffer, size_t *size_out)
 {
     struct pt_hello hello;
@@ -394,6 +478,12 @@ const char *pt_sample_again(uint8_t type, struct peat_bytes body, uint8_t *buffe
         return ask_again(body, buffer, size_out);
     if (type == PT_MESSAGE_CHUNK)
         return chunk_again(body, buffer, size_out);
+    if (type == PT_MESSAGE_PIN || type == PT_MESSAGE_PINNED)
+        return commit_again(body, buffer, size_out);
+    if (type == PT_MESSAGE_SUM)
+        return bounds_again(body, buffer, size_out);
+    if (type == PT_MESSAGE_SUMS)
+        return sums_again(body, buffer, size_out);
     if (type == PT_MESSAGE_HELLO && (wrong = pt_hello_decode(body, &hello)) == NULL)
         PT_REQUIRE(pt_hello_encode(&hello, buffer, PT_HELLO_SIZE_MAX, size_out) == NULL);
     if (type == PT_MESSAGE_WELCOME && (wrong = pt_welcome_decode(body, &welcome)) == NULL)

@@ -96,7 +96,7 @@ dump_of() {
 
 # ---- help and usage --------------------------------------------------------------------------
 
-commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff feed keygen serve follow promote status torture help"
+commands="load dump get put delete scan stat check compact backup restore salvage digest history revert diff feed keygen serve follow promote status verify torture help"
 
 prints "peat $("$peat" --version | cut -d' ' -f2)\n" "--version names the version" --version
 run help
@@ -988,6 +988,30 @@ ok "and is left as it is"
 exits 3 "nor is one that is being made" follow --from "$url" --key k.key --status new.db new.db
 [ "$("$peat" status new.db | head -n 1)" = 'store                           new.db' ]
 ok "which is left as it is, too"
+printf 'a\t1\nb\t2\n' | "$peat" load --format tsv --quiet differs.db - && "$peat" put differs.db d 5
+"$peat" serve --listen "$url" --key k.key --format tsv serve.db <serve.in >verify.out 2>verify.err &
+server=$!
+exec 7>serve.in
+"$peat" follow --from "$url" --key k.key --name one --until 2 follow.db >again.out 2>again.err 7>&-
+exits 0 "a store and its follower are equal" verify --peer "$url" --key k.key follow.db
+grep -qx 'equal at commit 2: 3 entries' out
+ok "and it says at which commit"
+exits 1 "a store that is not the same is told from it" \
+    verify --peer "$url" --key k.key --wait 1 differs.db
+grep -qx 'from root "d" to before the end: 1 entry here, 1 there' out
+ok "and what differs"
+exits 1 "verify writes JSON" verify --peer "$url" --key k.key --json differs.db
+grep -q '"entries_here":1,"entries_there":1.*"equal":false,"commit":2,' out
+ok "with what differs"
+exits 1 "verify is quiet" verify --peer "$url" --key k.key --quiet differs.db
+[ ! -s out ] && [ ! -s err ]
+ok "when asked to be"
+exits 3 "without the key nothing is compared" verify --peer "$url" --wait 1 follow.db
+exec 7>&-
+kill "$server"
+wait "$server"
+exits 3 "nobody to compare with is an error" verify --peer "$url" --key k.key --wait 0 follow.db
+exits 2 "verify wants a peer" verify follow.db
 exits 2 "no follower waits for replicas" follow --from "$url" --durability replicas follow.db
 exits 3 "a store that follows is not written to" put follow.db c 3
 grep -q 'peat promote' err

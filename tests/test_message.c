@@ -20,7 +20,8 @@ enum { ROUNDS = 300 };
 
 static const uint8_t types[] = {
     PT_MESSAGE_HELLO, PT_MESSAGE_WELCOME, PT_MESSAGE_RECORDS,  PT_MESSAGE_PART, PT_MESSAGE_ACK,
-    PT_MESSAGE_PING,  PT_MESSAGE_BYE,     PT_MESSAGE_IDENTITY, PT_MESSAGE_ASK,  PT_MESSAGE_CHUNK};
+    PT_MESSAGE_PING,  PT_MESSAGE_BYE,     PT_MESSAGE_IDENTITY, PT_MESSAGE_ASK,  PT_MESSAGE_CHUNK,
+    PT_MESSAGE_PIN,   PT_MESSAGE_PINNED,  PT_MESSAGE_SUM,      PT_MESSAGE_SUMS};
 enum { TYPE_COUNT = sizeof(types) };
 
 static struct pt_dice dice;
@@ -103,7 +104,7 @@ static void types_that_there_are_have_names(void **state)
 
     for (int type = 0; type <= UINT8_MAX; type++)
         PT_REQUIRE((pt_message_name((uint8_t)type) != NULL) ==
-                   (type >= PT_MESSAGE_HELLO && type <= PT_MESSAGE_CHUNK));
+                   (type >= PT_MESSAGE_HELLO && type <= PT_MESSAGE_SUMS));
     assert_string_equal(pt_message_name(PT_MESSAGE_WELCOME), "WELCOME");
 }
 

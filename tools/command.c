@@ -32,6 +32,7 @@ const struct pt_command *const pt_commands[] = {
     &pt_command_follow,
     &pt_command_promote,
     &pt_command_status,
+    &pt_command_verify,
     &pt_command_torture,
     &pt_command_help,
     NULL,

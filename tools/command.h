@@ -37,6 +37,7 @@ extern const struct pt_command pt_command_serve;
 extern const struct pt_command pt_command_follow;
 extern const struct pt_command pt_command_promote;
 extern const struct pt_command pt_command_status;
+extern const struct pt_command pt_command_verify;
 extern const struct pt_command pt_command_torture;
 extern const struct pt_command pt_command_help;
 

@@ -9,6 +9,7 @@
 enum pt_exit {
     PT_EXIT_DONE = 0,
     PT_EXIT_NOT_FOUND = 1,
+    PT_EXIT_DIFFERENT = 1, /* of what was compared */
     PT_EXIT_USAGE = 2,
     PT_EXIT_ERROR = 3,
     PT_EXIT_DAMAGE = 4

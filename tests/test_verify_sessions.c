@@ -1,0 +1,402 @@
+/*
+ * What a peer with a key can do to either end of a comparison is what the protocol lets it: each end is driven by a peer that says what it
+ * likes. No sockets or clocks: bytes and time come from here. PEAT_SEED=n repeats a run.
+ */
+#include "repl/primary_session.h"
+#include "repl/sum_giver.h"
+#include "repl/verify_session.h"
+#include "tests/message_sample.h"
+#include "tests/support.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { BEGIN_US = 1000000, BODY_MAX = 4096, TYPES = 16, TURNS_MAX = 20000, FOREIGN = 500 };
+
+static const struct pt_channel_key key = {.id = "sessions", .secret = "known to both"};
+
+/* An end of a comparison, and its peer: a channel that this test speaks through. */
+struct scene {
+    struct pt_primary_session *primary; /* one of the two is NULL */
+    struct pt_verify_session *verifier;
+    struct pt_peer *base; /* of that one */
+    struct pt_channel *peer;
+    struct peat_verify_options options;
+    uint64_t now_us;
+    /* What came last of a type, by its number. */
+    uint8_t bodies[TYPES][BODY_MAX];
+    size_t sizes[TYPES];
+    unsigned counts[TYPES];
+};
+
+/* What the session says comes to its peer. */
+static void hear(struct scene *scene)
+{
+    struct peat_bytes output = pt_channel_output(scene->base->channel);
+    const uint8_t *place = output.data;
+    size_t left = output.size;
+    enum peat_status status = PEAT_OK;
+
+    while (status == PEAT_OK && left > 0) {
+        struct pt_frame frame;
+        const char *why = "";
+        size_t taken = 0;
+
+        status = pt_channel_receive(scene->peer, place, left, &taken, &frame, &why);
+        PT_REQUIRE(status >= 0);
+        place += taken;
+        left -= taken;
+        if (status != PEAT_OK)
+            continue;
+        PT_REQUIRE(frame.type < TYPES && frame.body.size <= BODY_MAX);
+        scene->counts[frame.type]++;
+        scene->sizes[frame.type] = frame.body.size;
+        if (frame.body.size > 0)
+            memcpy(scene->bodies[frame.type], frame.body.data, frame.body.size);
+    }
+    pt_channel_output_taken(scene->base->channel, output.size);
+}
+
+/* What the peer has said comes to the session, which does all its work, and the answers back. */
+static void carry(struct scene *scene)
+{
+    struct peat_bytes output = pt_channel_output(scene->peer);
+
+    if (scene->primary != NULL) {
+        if (output.size > 0)
+            pt_primary_session_receive(scene->primary, output.data, output.size, scene->now_us);
+        for (unsigned i = 0; i < TURNS_MAX && pt_primary_session_is_summing(scene->primary); i++) {
+            pt_primary_session_sum(scene->primary);
+            pt_primary_session_sums_send(scene->primary, scene->now_us);
+        }
+        (void)pt_primary_session_step(scene->primary, scene->now_us);
+    } else {
+        if (output.size > 0)
+            pt_verify_session_receive(scene->verifier, output.data, output.size, scene->now_us);
+        (void)pt_verify_session_step(scene->verifier, scene->now_us);
+        for (unsigned i = 0; i < TURNS_MAX && pt_verify_session_is_working(scene->verifier); i++)
+            pt_verify_session_work(scene->verifier, scene->now_us);
+    }
+    pt_channel_output_taken(scene->peer, output.size);
+    hear(scene);
+}
+
+static void say(struct scene *scene, enum pt_message_type type, const void *body, size_t size)
+{
+    struct peat_bytes piece = {body, size};
+
+    PT_REQUIRE_OK(pt_channel_send(scene->peer, (uint8_t)type, &piece, 1, scene->now_us));
+    carry(scene);
+}
+
+static struct scene *primary_begin(struct peat_db *db)
+{
+    struct pt_primary_session_options options = {.keys = &key, .key_count = 1};
+    struct scene *scene = calloc(1, sizeof(*scene));
+
+    PT_REQUIRE(scene != NULL);
+    scene->now_us = BEGIN_US;
+    PT_REQUIRE_OK(pt_primary_session_open(db, &options, scene->now_us, &scene->primary));
+    scene->base = pt_primary_session_base(scene->primary);
+    PT_REQUIRE_OK(pt_channel_open(PT_CHANNEL_DIALER, &key, 1, scene->now_us, &scene->peer));
+    carry(scene);
+    PT_REQUIRE(pt_channel_is_ready(scene->peer));
+    return scene;
+}
+
+/* A verifier's session in @p db, and a primary that has got PIN. */
+static struct scene *verifier_begin(struct peat_db *db)
+{
+    struct scene *scene = calloc(1, sizeof(*scene));
+
+    PT_REQUIRE(scene != NULL);
+    scene->now_us = BEGIN_US;
+    peat_verify_options_init(&scene->options);
+    PT_REQUIRE_OK(
+        pt_verify_session_open(db, &scene->options, &key, scene->now_us, &scene->verifier));
+    scene->base = pt_verify_session_base(scene->verifier);
+    PT_REQUIRE_OK(pt_channel_open(PT_CHANNEL_LISTENER, &key, 1, scene->now_us, &scene->peer));
+    hear(scene); /* the opening */
+    carry(scene);
+    PT_REQUIRE(scene->counts[PT_MESSAGE_PIN] == 1);
+    return scene;
+}
+
+static void scene_end(struct scene *scene)
+{
+    pt_primary_session_close(scene->primary);
+    pt_verify_session_close(scene->verifier);
+    pt_channel_close(scene->peer);
+    free(scene);
+}
+
+static struct peat_db *store_make(void)
+{
+    struct peat_db *db = pt_test_store_make("store", 0);
+
+    for (uint8_t i = 0; i < 100; i++)
+        PT_REQUIRE_OK(peat_put(db, NULL, (struct peat_bytes){&i, 1}, pt_text("value")));
+    return db;
+}
+
+static void pin_say(struct scene *scene, enum pt_message_type type, uint64_t commit)
+{
+    struct pt_wire_commit body;
+
+    PT_REQUIRE(pt_commit_body_encode(commit, &body) == NULL);
+    say(scene, type, &body, sizeof(body));
+}
+
+static void sum_say(struct scene *scene)
+{
+    struct pt_bounds all = {.places = {{0, {NULL, 0}}, {PEAT_PLACE_END, {NULL, 0}}}, .count = 2};
+    uint8_t body[PT_BOUNDS_SIZE_MAX];
+    size_t size;
+
+    PT_REQUIRE(pt_bounds_encode(&all, body, sizeof(body), &size) == NULL);
+    say(scene, PT_MESSAGE_SUM, body, size);
+}
+
+static void sums_say(struct scene *scene, size_t count)
+{
+    struct pt_sums sums = {.count = count};
+    uint8_t body[PT_SUMS_SIZE_MAX];
+    size_t size;
+
+    for (size_t i = 0; i < count; i++)
+        sums.sums[i].entry_count = FOREIGN;
+    PT_REQUIRE(pt_sums_encode(&sums, body, sizeof(body), &size) == NULL);
+    say(scene, PT_MESSAGE_SUMS, body, size);
+}
+
+/* ---- A primary's ---- */
+
+static void a_primary_sums_up_what_is_pinned(void **state)
+{
+    struct peat_db *db = store_make();
+    struct scene *scene = primary_begin(db);
+    struct pt_sums sums;
+    uint64_t commit;
+    (void)state;
+
+    pin_say(scene, PT_MESSAGE_PIN, 40);
+    PT_REQUIRE(scene->counts[PT_MESSAGE_PINNED] == 1);
+    PT_REQUIRE(pt_commit_body_decode((struct peat_bytes){scene->bodies[PT_MESSAGE_PINNED],
+                                                         scene->sizes[PT_MESSAGE_PINNED]},
+                                     &commit) == NULL);
+    PT_REQUIRE(commit == 40);
+    sum_say(scene);
+    PT_REQUIRE(scene->counts[PT_MESSAGE_SUMS] == 1);
+    PT_REQUIRE(pt_sums_decode((struct peat_bytes){scene->bodies[PT_MESSAGE_SUMS],
+                                                  scene->sizes[PT_MESSAGE_SUMS]},
+                              &sums) == NULL);
+    PT_REQUIRE(sums.count == 1 && sums.sums[0].entry_count == 40);
+    pin_say(scene, PT_MESSAGE_PIN, 1000); /* which is not there */
+    PT_REQUIRE(scene->base->end == PT_PEER_GOES_ON && scene->counts[PT_MESSAGE_PINNED] == 2);
+    sum_say(scene);
+    PT_REQUIRE(pt_sums_decode((struct peat_bytes){scene->bodies[PT_MESSAGE_SUMS],
+                                                  scene->sizes[PT_MESSAGE_SUMS]},
+                              &sums) == NULL);
+    PT_REQUIRE(sums.sums[0].entry_count == 100);
+    scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void a_primary_sums_up_nothing_that_is_not_pinned(void **state)
+{
+    struct peat_db *db = store_make();
+    struct scene *scene = primary_begin(db);
+    (void)state;
+
+    sum_say(scene);
+    PT_REQUIRE(scene->base->end == PT_PEER_LOST && scene->counts[PT_MESSAGE_SUMS] == 0);
+    scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void who_compares_does_not_follow(void **state)
+{
+    struct pt_hello hello = {.name = {"one", 3}, .flags = PT_HELLO_SEALS};
+    struct peat_db *db = store_make();
+    uint8_t body[PT_HELLO_SIZE_MAX];
+    size_t size;
+    (void)state;
+
+    PT_REQUIRE(pt_hello_encode(&hello, body, sizeof(body), &size) == NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        struct scene *scene = primary_begin(db);
+
+        for (unsigned j = 0; j < 2; j++) {
+            PT_REQUIRE(scene->base->end == PT_PEER_GOES_ON);
+            if (i == j)
+                pin_say(scene, PT_MESSAGE_PIN, 1);
+            else
+                say(scene, PT_MESSAGE_HELLO, body, size);
+        }
+        PT_REQUIRE(scene->base->end == PT_PEER_LOST);
+        scene_end(scene);
+    }
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void a_pin_that_nobody_uses_ends(void **state)
+{
+    struct peat_db *db = store_make();
+    struct scene *scene = primary_begin(db);
+    uint64_t until_us = scene->now_us + PT_SUM_LEASE_US;
+    (void)state;
+
+    pin_say(scene, PT_MESSAGE_PIN, 1);
+    while (scene->now_us < until_us && scene->base->end == PT_PEER_GOES_ON) {
+        struct pt_ping ping = {.time_us = 1};
+        struct pt_wire_ping body;
+
+        scene->now_us += PT_PEER_PING_US;
+        PT_REQUIRE(pt_ping_encode(&ping, &body) == NULL);
+        say(scene, PT_MESSAGE_PING, &body, sizeof(body));
+    }
+    PT_REQUIRE(scene->now_us >= until_us && scene->base->end == PT_PEER_LOST);
+    PT_REQUIRE(strstr(scene->base->words, "too long") != NULL);
+    scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void whatever_comes_to_a_primary_it_goes_on_or_ends(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    struct peat_db *db = store_make();
+    unsigned ended = 0;
+    (void)state;
+
+    for (unsigned i = 0; i < 300; i++) {
+        static uint8_t body[PT_SAMPLE_SIZE_MAX];
+        struct scene *scene = primary_begin(db);
+
+        if (!pt_dice_one_in(&dice, 5))
+            pin_say(scene, PT_MESSAGE_PIN, pt_dice_below(&dice, 200));
+        for (unsigned j = 0; j < 10 && scene->base->end == PT_PEER_GOES_ON; j++) {
+            uint8_t type = pt_dice_one_in(&dice, 4) ? PT_MESSAGE_PIN : PT_MESSAGE_SUM;
+            size_t size = pt_sample_body(type, &dice, body);
+
+            if (pt_dice_one_in(&dice, 3))
+                body[pt_dice_below(&dice, size)] ^= (uint8_t)(1u << pt_dice_below(&dice, 8));
+            if (pt_dice_one_in(&dice, 9))
+                size = pt_dice_below(&dice, size);
+            say(scene, type, body, size);
+        }
+        ended += scene->base->end != PT_PEER_GOES_ON;
+        scene_end(scene);
+    }
+    PT_REQUIRE(ended > 0 && ended < 300);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+/* ---- A verifier's ---- */
+
+static void a_peer_that_says_that_all_differs_gets_an_end(void **state)
+{
+    struct peat_db *db = store_make();
+    struct scene *scene = verifier_begin(db);
+    unsigned asked = 0;
+    (void)state;
+
+    pin_say(scene, PT_MESSAGE_PINNED, 100);
+    while (scene->base->end == PT_PEER_GOES_ON) {
+        struct pt_bounds bounds;
+
+        PT_REQUIRE(scene->counts[PT_MESSAGE_SUM] == ++asked && asked < TURNS_MAX);
+        PT_REQUIRE(pt_bounds_decode((struct peat_bytes){scene->bodies[PT_MESSAGE_SUM],
+                                                        scene->sizes[PT_MESSAGE_SUM]},
+                                    &bounds) == NULL);
+        sums_say(scene, bounds.count - 1);
+    }
+    PT_REQUIRE_OK(pt_verify_session_status(scene->verifier));
+    PT_REQUIRE(pt_verify_session_result(scene->verifier)->range_count > 0);
+    PT_REQUIRE(asked < 20); /* a hundred entries are divided so often */
+    scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void a_verifier_refuses_what_it_did_not_ask_for(void **state)
+{
+    struct peat_db *db = store_make();
+    (void)state;
+
+    for (unsigned i = 0; i < 5; i++) {
+        struct scene *scene = verifier_begin(db);
+        uint8_t byte = 0;
+
+        if (i == 0) { /* sums before a commit */
+            sums_say(scene, 1);
+        } else if (i == 1) { /* too many */
+            pin_say(scene, PT_MESSAGE_PINNED, 100);
+            sums_say(scene, 2);
+        } else if (i == 2) { /* two commits */
+            pin_say(scene, PT_MESSAGE_PINNED, 100);
+            pin_say(scene, PT_MESSAGE_PINNED, 100);
+        } else if (i == 3) { /* too few */
+            pin_say(scene, PT_MESSAGE_PINNED, 100);
+            sums_say(scene, 1);
+            sums_say(scene, 1);
+        } else { /* what nobody sends to it */
+            say(scene, PT_MESSAGE_CHUNK, &byte, 1);
+        }
+        PT_REQUIRE(scene->base->end == PT_PEER_LOST);
+        PT_REQUIRE_STATUS(pt_verify_session_status(scene->verifier), PEAT_IO);
+        scene_end(scene);
+    }
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+static void a_peer_that_never_comes_to_a_commit_is_given_up(void **state)
+{
+    struct peat_db *db = store_make();
+    unsigned pins = 0;
+    (void)state;
+
+    for (unsigned i = 0; i < 2; i++) { /* ahead of what is here; behind what is in segments */
+        struct scene *scene = verifier_begin(db);
+
+        PT_REQUIRE_OK(peat_put(db, NULL, pt_text("key"), pt_text("value")));
+        PT_REQUIRE_OK(peat_flush(db));
+        for (unsigned j = 0; j < 100000 && scene->base->end == PT_PEER_GOES_ON; j++) {
+            struct pt_wire_ping body;
+
+            if (scene->counts[PT_MESSAGE_PIN] != pins) {
+                pins = scene->counts[PT_MESSAGE_PIN];
+                pin_say(scene, PT_MESSAGE_PINNED, i == 0 ? 1000000 : 0);
+            }
+            scene->now_us += 10000;
+            PT_REQUIRE(pt_ping_encode(&(struct pt_ping){.time_us = 1}, &body) == NULL);
+            say(scene, PT_MESSAGE_PING, &body, sizeof(body));
+        }
+        PT_REQUIRE_STATUS(pt_verify_session_status(scene->verifier), PEAT_TIMEOUT);
+        pins = 0;
+        scene_end(scene);
+    }
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_primary_sums_up_what_is_pinned),
+        cmocka_unit_test(a_primary_sums_up_nothing_that_is_not_pinned),
+        cmocka_unit_test(who_compares_does_not_follow),
+        cmocka_unit_test(a_pin_that_nobody_uses_ends),
+        cmocka_unit_test(whatever_comes_to_a_primary_it_goes_on_or_ends),
+        cmocka_unit_test(a_peer_that_says_that_all_differs_gets_an_end),
+        cmocka_unit_test(a_verifier_refuses_what_it_did_not_ask_for),
+        cmocka_unit_test(a_peer_that_never_comes_to_a_commit_is_given_up),
+    };
+    int failed;
+
+    pt_test_start();
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pt_test_end();
+    return failed == 0 ? 0 : 1;
+}

@@ -988,7 +988,7 @@ ok "and is left as it is"
 exits 3 "nor is one that is being made" follow --from "$url" --key k.key --status new.db new.db
 [ "$("$peat" status new.db | head -n 1)" = 'store                           new.db' ]
 ok "which is left as it is, too"
-printf 'a\t1\nb\t2\n' | "$peat" load --format tsv --quiet differs.db - && "$peat" put differs.db d 5
+printf 'a\t1\nb\t2\n' | "$peat" load --format tsv differs.db 2>err && "$peat" put differs.db d 5
 "$peat" serve --listen "$url" --key k.key --format tsv serve.db <serve.in >verify.out 2>verify.err &
 server=$!
 exec 7>serve.in

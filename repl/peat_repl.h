@@ -118,7 +118,7 @@ PEAT_API void peat_primary_stop(struct peat_primary *primary);
 
 struct peat_primary_status {
     size_t struct_size; /* bytes that the caller has room for */
-    uint64_t connected; /* followers that follow now */
+    uint64_t connected; /* followers that follow now, and who compares */
     uint64_t strangers; /* connections that have not shown a key yet */
     uint64_t accepted;  /* connections since it was started */
     uint64_t refused;   /* of them, those without a key, with damage, or too many */
@@ -381,7 +381,7 @@ struct peat_verify_options {
     unsigned flags;     /* PEAT_REPL_INSECURE, or 0 */
     const char *url;    /* of a store that is offered: peat_primary_start() */
     const char *key_path; /* NULL: none */
-    unsigned timeout_ms;  /* for connecting and for agreeing on a commit; default 30000 */
+    unsigned timeout_ms;  /* for connecting, and then for agreeing on a commit; default 30000; 0: each is tried once */
     /** NULL, or called with what differs, in order; false ends it. Ranges are as small as a single entry, but where very much
      * differs. */
     bool (*difference)(void *context, const struct peat_verify_range *range);

@@ -400,6 +400,8 @@ static void pin_take(struct pt_primary_session *session, const struct pt_frame *
         pt_peer_refuse(&session->base, wrong, now_us);
         return;
     }
+    /* Sums are made by the thread that hears the peer, and a large value may take both of them long. */
+    session->base.silence_us = PT_PEER_WELCOME_US;
     status = pt_sum_giver_pin(&session->sums, session->base.db, commit, now_us, &commit);
     if (status != PEAT_OK)
         pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", peat_last_error());

@@ -440,6 +440,8 @@ static void pin_send(struct pt_verify_session *session, uint64_t now_us)
         return;
     }
     session->stage = PIN_SENT;
+    /* A peer that reads a large value from a slow disk says nothing meanwhile. */
+    session->base.silence_us = PT_PEER_WELCOME_US;
     pt_peer_send(&session->base, PT_MESSAGE_PIN, &piece, 1, now_us);
 }
 
@@ -501,7 +503,9 @@ static void agree(struct pt_verify_session *session, uint64_t now_us)
 
     if (session->stage == SUMMING || !pt_channel_is_proven(session->base.channel))
         return;
-    if (now_us >= session->deadline_us) {
+    /* An answer that is under way is waited for. */
+    if (session->stage != BEGINNING &&
+        now_us >= session->deadline_us + (session->stage == PIN_SENT ? PT_PEER_WELCOME_US : 0)) {
         agreeing_give_up(session, now_us);
         return;
     }

@@ -1,15 +1,16 @@
 /*
  * What a peer with a key can do to either end of a comparison is what the protocol lets it: each end is driven by a peer that says what it
- * likes. No sockets or clocks: bytes and time come from here. PEAT_SEED=n repeats a run.
+ * likes. And two ends that mean well come to an end while commits go on. No sockets or clocks: bytes and time come from here. PEAT_SEED=n repeats a run.
  */
 #include "repl/primary_session.h"
 #include "repl/sum_giver.h"
 #include "repl/verify_session.h"
 #include "tests/message_sample.h"
-#include "tests/support.h"
+#include "tests/pair.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -381,6 +382,84 @@ static void a_peer_that_never_comes_to_a_commit_is_given_up(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
+/* ---- Both ---- */
+
+/* Some of what @p from has to send arrives: the rest later. */
+static void bytes_move(struct pt_peer *from, struct pt_primary_session *primary,
+                       struct pt_verify_session *verifier, struct pt_dice *dice, uint64_t now_us)
+{
+    struct peat_bytes output = pt_channel_output(from->channel);
+    size_t size = pt_dice_one_in(dice, 3) ? output.size : pt_dice_below(dice, output.size + 1);
+
+    if (size == 0)
+        return;
+    if (primary != NULL)
+        pt_primary_session_receive(primary, output.data, size, now_us);
+    else
+        pt_verify_session_receive(verifier, output.data, size, now_us);
+    pt_channel_output_taken(from->channel, size);
+}
+
+/* The one compares, the other is compared with; between any two steps commits go on. Gives the virtual time that it took. */
+static uint64_t pair_compare(struct pt_pair *pair, struct pt_dice *dice, bool is_follower)
+{
+    struct pt_primary_session_options options = {.keys = &key, .key_count = 1};
+    struct peat_db *db = is_follower ? pair->follower.db : pair->primary.db;
+    struct peat_db *other = is_follower ? pair->primary.db : pair->follower.db;
+    struct peat_verify_options wanted;
+    struct pt_primary_session *primary;
+    struct pt_verify_session *verifier;
+    struct pt_peer *peers[2];
+    uint64_t now_us = BEGIN_US;
+
+    peat_verify_options_init(&wanted);
+    PT_REQUIRE_OK(pt_primary_session_open(other, &options, now_us, &primary));
+    PT_REQUIRE_OK(pt_verify_session_open(db, &wanted, &key, now_us, &verifier));
+    peers[0] = pt_primary_session_base(primary);
+    peers[1] = pt_verify_session_base(verifier);
+    while (peers[1]->end == PT_PEER_GOES_ON) {
+        now_us += 1 + pt_dice_below(dice, 20000);
+        pt_pair_write(pair, dice, (unsigned)pt_dice_below(dice, 4), false);
+        if (pt_dice_one_in(dice, 3))
+            pt_pair_follow(pair, dice);
+        if (pt_dice_one_in(dice, 30))
+            PT_REQUIRE_OK(peat_flush(pair->follower.db));
+        bytes_move(peers[1], primary, NULL, dice, now_us);
+        bytes_move(peers[0], NULL, verifier, dice, now_us);
+        pt_primary_session_sum(primary);
+        pt_primary_session_sums_send(primary, now_us);
+        (void)pt_primary_session_step(primary, now_us);
+        (void)pt_verify_session_step(verifier, now_us);
+        pt_verify_session_work(verifier, now_us);
+    }
+    if (pt_verify_session_status(verifier) != PEAT_OK)
+        pt_test_fail(__FILE__, __LINE__, "%s", peers[1]->words);
+    PT_REQUIRE(pt_verify_session_result(verifier)->range_count == 0);
+    PT_REQUIRE(pt_verify_session_result(verifier)->commit > 0);
+    pt_verify_session_close(verifier);
+    pt_primary_session_close(primary);
+    return now_us - BEGIN_US;
+}
+
+static void both_come_to_one_commit_while_commits_go_on(void **state)
+{
+    struct pt_dice dice = {pt_test_seed()};
+    uint64_t longest_us = 0;
+    struct pt_pair pair;
+    (void)state;
+
+    pt_pair_make(&pair);
+    pt_pair_write(&pair, &dice, 50, false);
+    pt_pair_follow(&pair, &dice);
+    for (unsigned i = 0; i < 60; i++) {
+        uint64_t took_us = pair_compare(&pair, &dice, i % 2 == 0);
+
+        longest_us = took_us > longest_us ? took_us : longest_us;
+    }
+    printf("# at most %u ms of virtual time\n", (unsigned)(longest_us / 1000));
+    pt_pair_close(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +470,7 @@ int main(void)
         cmocka_unit_test(whatever_comes_to_a_primary_it_goes_on_or_ends),
         cmocka_unit_test(a_peer_that_says_that_all_differs_gets_an_end),
         cmocka_unit_test(a_verifier_refuses_what_it_did_not_ask_for),
+        cmocka_unit_test(both_come_to_one_commit_while_commits_go_on),
         cmocka_unit_test(a_peer_that_never_comes_to_a_commit_is_given_up),
     };
     int failed;

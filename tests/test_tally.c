@@ -108,6 +108,31 @@ static void an_earlier_snapshot_outlives_the_one_it_is_of(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
+static void nothing_before_a_revert_is_shown_by_what_came_of_it(void **state)
+{
+    struct peat_db *db = pt_test_store_make("store", 0);
+    struct peat_snapshot *snapshot;
+    struct peat_snapshot *earlier;
+    struct peat_bytes value;
+    uint64_t newest;
+    (void)state;
+
+    PT_REQUIRE_OK(peat_put(db, NULL, pt_text("key"), pt_text("kept")));
+    PT_REQUIRE_OK(peat_snapshot_persist(db, "kept", NULL));
+    PT_REQUIRE_OK(peat_put(db, NULL, pt_text("key"), pt_text("other")));
+    PT_REQUIRE_OK(peat_revert(db, "kept", 0, NULL));
+    PT_REQUIRE_OK(peat_put(db, NULL, pt_text("key"), pt_text("newest")));
+    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
+    newest = peat_snapshot_commit(snapshot);
+    PT_REQUIRE_OK(peat_snapshot_open_at(snapshot, newest - 1, &earlier));
+    PT_REQUIRE_OK(peat_get(earlier, NULL, pt_text("key"), &value));
+    PT_REQUIRE(pt_same(value, pt_text("kept")));
+    peat_snapshot_close(earlier);
+    PT_REQUIRE_STATUS(peat_snapshot_open_at(snapshot, newest - 2, &earlier), PEAT_GAP);
+    peat_snapshot_close(snapshot);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 /* ---- Tallies ---- */
 
 /* A part and its sum. */
@@ -309,6 +334,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_earlier_snapshot_shows_what_was_there_at_its_commit),
         cmocka_unit_test(an_earlier_snapshot_outlives_the_one_it_is_of),
+        cmocka_unit_test(nothing_before_a_revert_is_shown_by_what_came_of_it),
         cmocka_unit_test(parts_have_the_sums_that_they_have_by_themselves),
         cmocka_unit_test(bounds_that_hold_nothing_give_the_sum_of_nothing),
         cmocka_unit_test(what_is_damaged_is_passed_over_and_told),

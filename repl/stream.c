@@ -21,7 +21,7 @@
 
 struct pt_stream {
     nng_stream *stream;
-    _Atomic bool shut; /* (4) */
+    _Atomic bool shut; /* (5) */
     nng_aio *receiving;
     nng_aio *sending;
     nng_aio *writing;

@@ -6,14 +6,13 @@
  *  2. What a replica shows is told by its keyspace events: one message for each SET, in order, all of one size.
  *  3. Replication is over tcp on loopback, not encrypted, and neither side keeps a file: Redis has less to do than peat.
  */
-#include "bench/names.h"
+#include "bench/repl_choices.h"
 #include "bench/report.h"
 #include "bench/stopwatch.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -38,10 +37,7 @@ enum {
 };
 
 struct bench {
-    const char *dir;
-    const char *only;
-    unsigned seconds;
-    uint64_t megabytes;
+    struct pt_repl_choices choices;
     struct pt_report report;
 };
 
@@ -64,7 +60,7 @@ static void server_start(const struct bench *bench, struct server *server, const
     char port_text[16];
 
     (void)snprintf(server->socket_path, sizeof(server->socket_path), "%s/redis-%s.socket",
-                   bench->dir, name);
+                   bench->choices.dir, name);
     (void)snprintf(port_text, sizeof(port_text), "%u", port);
     server->child = fork();
     if (server->child < 0)
@@ -73,7 +69,7 @@ static void server_start(const struct bench *bench, struct server *server, const
         return;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)execlp("redis-server", "redis-server", "--port", port_text, "--bind", "127.0.0.1",
-                 "--unixsocket", server->socket_path, "--dir", bench->dir, "--save", "",
+                 "--unixsocket", server->socket_path, "--dir", bench->choices.dir, "--save", "",
                  "--appendonly", "no", "--loglevel", "warning", "--logfile", "/dev/null",
                  "--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0",
                  "--repl-diskless-load", "swapdb", "--enable-debug-command", "local",
@@ -275,7 +271,7 @@ static void pace(unsigned per_second, unsigned burst, uint64_t count, int fd,
 
 static uint64_t paced_count(const struct bench *bench, unsigned per_second, unsigned burst)
 {
-    uint64_t count = (uint64_t)per_second * bench->seconds / burst * burst;
+    uint64_t count = (uint64_t)per_second * bench->choices.seconds / burst * burst;
 
     if (count > TIMES_MAX)
         die("--seconds", "too many");
@@ -357,7 +353,7 @@ static void plain_socket(struct bench *bench)
 static double rate(const struct bench *bench, int fd)
 {
     uint64_t begin_ns = pt_stopwatch_ns();
-    uint64_t end_ns = begin_ns + UINT64_C(1000000000) * bench->seconds;
+    uint64_t end_ns = begin_ns + UINT64_C(1000000000) * bench->choices.seconds;
     uint64_t count = 0;
 
     for (; pt_stopwatch_ns() < end_ns; count += BURST_MAX)
@@ -397,7 +393,7 @@ static void load(struct bench *bench)
 static void seed(struct bench *bench)
 {
     static char answer[READ_SIZE];
-    uint64_t count = bench->megabytes * 1000000 / (KEY_SIZE + VALUE_SIZE);
+    uint64_t count = bench->choices.megabytes * 1000000 / (KEY_SIZE + VALUE_SIZE);
     struct server servers[2];
     uint64_t begin_ns;
     char words[64];
@@ -439,53 +435,21 @@ static const char usage[] = "usage: redis-repl-bench [OPTION]...\n"
                             "  --only NAMES     of socket, lag, load, seed; with commas\n"
                             "  --tsv            for programs\n";
 
-static bool options_take(struct bench *bench, int argc, char **argv)
-{
-    static const struct option options[] = {{"dir", required_argument, NULL, 'd'},
-                                            {"seconds", required_argument, NULL, 's'},
-                                            {"megabytes", required_argument, NULL, 'm'},
-                                            {"only", required_argument, NULL, 'o'},
-                                            {"tsv", no_argument, NULL, 't'},
-                                            {NULL, 0, NULL, 0}};
-    int code;
-
-    while ((code = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (code) {
-        case 'd':
-            bench->dir = optarg;
-            break;
-        case 's':
-            bench->seconds = (unsigned)strtoul(optarg, NULL, 10);
-            break;
-        case 'm':
-            bench->megabytes = strtoull(optarg, NULL, 10);
-            break;
-        case 'o':
-            bench->only = optarg;
-            break;
-        case 't':
-            bench->report.tsv = true;
-            break;
-        default:
-            return false;
-        }
-    }
-    return optind == argc && bench->seconds > 0 && bench->megabytes > 0;
-}
-
 int main(int argc, char **argv)
 {
-    static struct bench bench = {.dir = ".", .seconds = 10, .megabytes = 256};
+    static struct bench bench;
 
-    if (!options_take(&bench, argc, argv)) {
+    bench.choices = pt_repl_choices_default;
+    if (!pt_repl_choices_take(&bench.choices, argc, argv)) {
         (void)fputs(usage, stderr);
         return 2;
     }
     (void)prctl(PR_SET_TIMERSLACK, 1UL); /* a pace of 100 us is kept */
+    bench.report.tsv = bench.choices.tsv;
     pt_report_context(&bench.report, "redis-server, tcp over loopback, %ld processors",
                       sysconf(_SC_NPROCESSORS_ONLN));
     for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++)
-        if (bench.only == NULL || pt_name_is_among(workloads[i].name, bench.only))
+        if (pt_repl_choices_have(&bench.choices, workloads[i].name))
             workloads[i].run(&bench);
     pt_report_finish(&bench.report);
     return 0;

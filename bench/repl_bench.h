@@ -8,6 +8,7 @@
 #define PEAT_BENCH_REPL_BENCH_H
 
 #include "bench/key_source.h"
+#include "bench/repl_choices.h"
 #include "bench/report.h"
 #include "repl/peat_repl.h"
 
@@ -40,10 +41,7 @@ struct pt_repl_shared {
 
 /* Owned by main(); each process has a copy. */
 struct pt_repl_bench {
-    const char *dir;
-    const char *only;
-    unsigned seconds;   /* of each load */
-    uint64_t megabytes; /* to catch up with */
+    struct pt_repl_choices choices;
     char key_path[PATH_MAX];
     struct pt_key_source source;
     struct pt_report report;

@@ -23,7 +23,7 @@ static void feed_name(struct peat_db *db, const char *name)
 
 static uint64_t fill(struct pt_repl_bench *bench, struct peat_db *db, size_t batch_count)
 {
-    uint64_t count = (bench->megabytes << 20) / PT_SOURCE_ENTRY_SIZE;
+    uint64_t count = (bench->choices.megabytes << 20) / PT_SOURCE_ENTRY_SIZE;
     struct peat_batch *batch = peat_batch_new(0);
     static struct pt_block block;
     uint64_t commit = 0;

@@ -32,7 +32,7 @@ static void paced_primary(struct pt_repl_bench *bench, const void *context)
     const struct pace *pace = context;
     struct pt_repl_shared *shared = bench->shared;
     struct pt_repl_end end = {.db = pt_repl_store_make(bench, PEAT_OS)};
-    uint64_t count = (uint64_t)pace->per_second * bench->seconds;
+    uint64_t count = (uint64_t)pace->per_second * bench->choices.seconds;
     uint64_t step_ns = UINT64_C(1000000000) * pace->burst / pace->per_second;
     static struct pt_block block;
     uint64_t begin_ns;
@@ -126,7 +126,7 @@ static void loaded_primary(struct pt_repl_bench *bench, const void *context)
     if (*has_follower)
         pt_repl_await(bench, &shared->following);
     begin_ns = pt_stopwatch_ns();
-    end_ns = begin_ns + UINT64_C(1000000000) * bench->seconds;
+    end_ns = begin_ns + UINT64_C(1000000000) * bench->choices.seconds;
     atomic_store(&shared->loaded, true);
     while (pt_stopwatch_ns() < end_ns) {
         pt_block_fill(&block, &bench->source, PT_CHOOSE_EXISTING, 0, count, PT_BLOCK_SIZE);
@@ -225,6 +225,6 @@ void pt_repl_load(struct pt_repl_bench *bench)
                     pt_repl_quantile(lags, ROUNDS, 0.5), "ms", pt_none_required);
     /* What grows does so by a part of the time that passes: half of the load lies between the two quarters. */
     pt_report_bound(&bench->report, name, "growth of lag, of the time passed",
-                    pt_repl_quantile(growths, ROUNDS, 0.5) / (bench->seconds * 500.0) * 100, "%",
-                    pt_at_most(1));
+                    pt_repl_quantile(growths, ROUNDS, 0.5) / (bench->choices.seconds * 500.0) * 100,
+                    "%", pt_at_most(1));
 }

@@ -1,9 +1,7 @@
 /* The benchmark of replication: options, and one workload after the other. README.md says what each measures. */
-#include "bench/names.h"
 #include "bench/repl_bench.h"
 #include "bench/stopwatch.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,40 +30,6 @@ static const char usage[] =
     "  --tsv            for programs\n"
     "\n"
     "Exit code 1: a requirement was missed.\n";
-
-static bool options_take(struct pt_repl_bench *bench, int argc, char **argv)
-{
-    static const struct option options[] = {{"dir", required_argument, NULL, 'd'},
-                                            {"seconds", required_argument, NULL, 's'},
-                                            {"megabytes", required_argument, NULL, 'm'},
-                                            {"only", required_argument, NULL, 'o'},
-                                            {"tsv", no_argument, NULL, 't'},
-                                            {NULL, 0, NULL, 0}};
-    int code;
-
-    while ((code = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (code) {
-        case 'd':
-            bench->dir = optarg;
-            break;
-        case 's':
-            bench->seconds = (unsigned)strtoul(optarg, NULL, 10);
-            break;
-        case 'm':
-            bench->megabytes = strtoull(optarg, NULL, 10);
-            break;
-        case 'o':
-            bench->only = optarg;
-            break;
-        case 't':
-            bench->report.tsv = true;
-            break;
-        default:
-            return false;
-        }
-    }
-    return optind == argc && bench->seconds > 0 && bench->megabytes > 0;
-}
 
 static void files_remove(const struct pt_repl_bench *bench)
 {
@@ -97,17 +61,19 @@ static void prepare(struct pt_repl_bench *bench)
 
 int main(int argc, char **argv)
 {
-    static struct pt_repl_bench bench = {.dir = ".", .seconds = 10, .megabytes = 256};
+    static struct pt_repl_bench bench;
 
-    if (!options_take(&bench, argc, argv)) {
+    bench.choices = pt_repl_choices_default;
+    if (!pt_repl_choices_take(&bench.choices, argc, argv)) {
         (void)fputs(usage, stderr);
         return 2;
     }
     prepare(&bench);
+    bench.report.tsv = bench.choices.tsv;
     pt_report_context(&bench.report, "peat %s, tcp over loopback, encrypted, %ld processors",
                       peat_version(), sysconf(_SC_NPROCESSORS_ONLN));
     for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++)
-        if (bench.only == NULL || pt_name_is_among(workloads[i].name, bench.only))
+        if (pt_repl_choices_have(&bench.choices, workloads[i].name))
             workloads[i].run(&bench);
     files_remove(&bench);
     pt_report_finish(&bench.report);

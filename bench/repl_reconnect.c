@@ -36,8 +36,8 @@ static void missed_primary(struct pt_repl_bench *bench, const void *context)
 {
     struct pt_repl_shared *shared = bench->shared;
     struct pt_repl_end end = {.db = pt_repl_store_make(bench, PEAT_OS)};
-    uint64_t count =
-        (bench->megabytes << 20) / 16 / PT_SOURCE_ENTRY_SIZE / PT_BLOCK_SIZE * PT_BLOCK_SIZE;
+    uint64_t count = (bench->choices.megabytes << 20) / 16 / PT_SOURCE_ENTRY_SIZE / PT_BLOCK_SIZE *
+                     PT_BLOCK_SIZE;
     uint64_t before;
     (void)context;
 
@@ -219,7 +219,7 @@ void pt_repl_idle(struct pt_repl_bench *bench)
     begin_ns = pt_stopwatch_ns();
     for (unsigned i = 0; i < 2; i++)
         before[i] = processor_ms(children[i]);
-    (void)sleep(bench->seconds);
+    (void)sleep(bench->choices.seconds);
     for (unsigned i = 0; i < 2; i++)
         share[i] =
             (processor_ms(children[i]) - before[i]) * 1e8 / (double)(pt_stopwatch_ns() - begin_ns);

@@ -20,7 +20,7 @@ static size_t commit_some(struct pt_repl_bench *bench, struct peat_db *db,
                           enum peat_durability durability)
 {
     struct peat_batch *batch = peat_batch_new(0);
-    uint64_t end_ns = pt_stopwatch_ns() + UINT64_C(1000000000) * bench->seconds;
+    uint64_t end_ns = pt_stopwatch_ns() + UINT64_C(1000000000) * bench->choices.seconds;
     static struct pt_block block;
     size_t count = 0;
 
@@ -68,10 +68,11 @@ static double threads_run(struct pt_repl_bench *bench, struct peat_db *db)
     uint64_t count = 0;
 
     for (unsigned i = 0; i < THREADS; i++) {
-        writers[i] = (struct writer){.bench = bench,
-                                     .db = db,
-                                     .number = i,
-                                     .end_ns = begin_ns + UINT64_C(1000000000) * bench->seconds};
+        writers[i] =
+            (struct writer){.bench = bench,
+                            .db = db,
+                            .number = i,
+                            .end_ns = begin_ns + UINT64_C(1000000000) * bench->choices.seconds};
         if (pthread_create(&writers[i].thread, NULL, writer_run, &writers[i]) != 0)
             pt_repl_die("a thread", "none could be started");
     }

@@ -118,7 +118,7 @@ void pt_repl_await_commit(struct pt_repl_bench *bench, _Atomic uint64_t *commit,
 
 void pt_repl_path(const struct pt_repl_bench *bench, const char *role, char path_out[PATH_MAX])
 {
-    (void)snprintf(path_out, PATH_MAX, "%s/peat-repl-bench.%s", bench->dir, role);
+    (void)snprintf(path_out, PATH_MAX, "%s/peat-repl-bench.%s", bench->choices.dir, role);
 }
 
 static struct peat_db *store_open(const struct pt_repl_bench *bench, const char *role,

@@ -8,7 +8,7 @@ enum { BATCH_COUNT = 1000 };
 
 static uint64_t load(struct pt_repl_bench *bench, struct peat_db *db)
 {
-    uint64_t count = (bench->megabytes << 20) / PT_SOURCE_ENTRY_SIZE;
+    uint64_t count = (bench->choices.megabytes << 20) / PT_SOURCE_ENTRY_SIZE;
     struct peat_batch *batch = peat_batch_new(0);
     static struct pt_block block;
     uint64_t commit = 0;

@@ -79,8 +79,8 @@ together() {
 caught() {
     share=$((CONTROL_SECONDS / 8))
     begin=$(date +%s)
-    for campaign in test_superblock test_file all test_faults damage test_log_crash test_power_cut \
-        test_apply kills test_processes; do
+    for campaign in test_superblock test_file test_apply all test_faults damage test_log_crash \
+        test_power_cut kills test_processes; do
         log=$work/$1/$campaign.log
         case $campaign in
         test_superblock | test_file) PEAT_TIMEOUT=30 "$work/$1/$campaign" ;; # they take no time

@@ -45,6 +45,7 @@ static const struct pt_step alphabet[] = {
     {.kind = PT_STEP_PERSIST},
     {.kind = PT_STEP_REVERT},
     {.kind = PT_STEP_FEED},
+    {.kind = PT_STEP_PROMOTE},
     {.kind = PT_STEP_CLOSE},
 };
 enum {

@@ -98,6 +98,21 @@ static const struct pt_step recycling[] = {
     PUT(5, 100, PEAT_DISK),
 };
 
+static const struct pt_step promoting[] = {
+    PUT(1, 100, PEAT_DISK),
+    STEP(FEED),
+    BATCH(900, PEAT_OS),
+    STEP(PROMOTE),
+    PUT(2, 3000, PEAT_OS),
+    STEP(PERSIST),
+    STEP(ABORT),
+    PUT(3, 100, PEAT_MEMORY),
+    STEP(PROMOTE),
+    STEP(REVERT),
+    PUT(4, 100, PEAT_DISK),
+    STEP(FEED),
+};
+
 static const struct pt_step keeping[] = {
     PUT(1, 100, PEAT_DISK),
     STEP(CREATE),
@@ -180,6 +195,7 @@ static const struct {
     SCRIPT(large, 0),      SCRIPT(recycling, 0),
     SCRIPT(keeping, 0),    SCRIPT(keeping, PEAT_LOG_PWRITE),
     SCRIPT(filling, 0),    SCRIPT(filling, PEAT_LOG_PWRITE),
+    SCRIPT(promoting, 0),
 };
 enum { SCRIPT_COUNT = sizeof(scripts) / sizeof(scripts[0]) };
 

@@ -222,7 +222,8 @@ static void session_begin(const struct cutting *cutting, struct pt_session *sess
                                            state->promise.issued,
                                            state->promise.kept,
                                            state->promise.feed,
-                                           state->promise.may_gap};
+                                           state->promise.may_gap,
+                                           state->promise.may_follow};
     pt_disk_load(state->bytes, state->size);
 }
 

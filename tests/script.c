@@ -7,8 +7,8 @@
 enum { NAME_SIZE = 800 };
 
 static const char *const names[PT_STEP_KIND_COUNT] = {
-    "put",   "delete", "batch",    "delete-range", "create", "drop",  "revert", "sync",
-    "flush", "merge",  "snapshot", "persist",      "feed",   "close", "abort"};
+    "put",   "delete", "batch",    "delete-range", "create", "drop",    "revert", "sync",
+    "flush", "merge",  "snapshot", "persist",      "feed",   "promote", "close",  "abort"};
 
 const char *pt_step_name(enum pt_step_kind kind)
 {
@@ -58,7 +58,7 @@ struct pt_step pt_step_roll(struct pt_dice *dice, uint32_t size_max)
         PT_STEP_BATCH,    PT_STEP_BATCH,  PT_STEP_DELETE, PT_STEP_DELETE, PT_STEP_DELETE_RANGE,
         PT_STEP_CREATE,   PT_STEP_DROP,   PT_STEP_SYNC,   PT_STEP_FLUSH,  PT_STEP_FLUSH,
         PT_STEP_SNAPSHOT, PT_STEP_MERGE,  PT_STEP_MERGE,  PT_STEP_CLOSE,  PT_STEP_ABORT,
-        PT_STEP_PERSIST,  PT_STEP_REVERT, PT_STEP_FEED};
+        PT_STEP_PERSIST,  PT_STEP_REVERT, PT_STEP_FEED,   PT_STEP_PROMOTE};
     struct pt_step step = {.kind = kinds[pt_dice_below(dice, sizeof(kinds))],
                            .level = (uint8_t)(PEAT_MEMORY + pt_dice_below(dice, 3)),
                            .key = (uint8_t)pt_dice_below(dice, PT_KEY_COUNT),

@@ -22,6 +22,7 @@ enum pt_step_kind {
     PT_STEP_SNAPSHOT, /* take one; or look at the one there is, and close it */
     PT_STEP_PERSIST,  /* keep the state under a name, in place of the one kept before */
     PT_STEP_FEED,     /* read what the feed has not acknowledged, and acknowledge it */
+    PT_STEP_PROMOTE,  /* close, open as a follower's, and promote: a new epoch */
     PT_STEP_CLOSE,    /* and open again */
     PT_STEP_ABORT,    /* and open again: the death of the process */
     PT_STEP_KIND_COUNT

@@ -166,13 +166,43 @@ void pt_session_orphan(struct pt_session *session)
     session->snapshot = NULL;
 }
 
-bool pt_session_open(struct pt_session *session)
+static enum peat_status store_open(struct pt_session *session, unsigned flags)
 {
     struct peat_options options = pt_session_options(session);
+
+    options.flags |= flags;
+    return peat_open(session->path == NULL ? "disk" : session->path, &options, &session->db);
+}
+
+/* Open it as a follower's, and promote it. */
+static bool promoted_open(struct pt_session *session)
+{
+    enum peat_status status;
+
+    session->promise.may_follow = true;
+    pt_disk_promise(session->promise);
+    status = store_open(session, PEAT_FOLLOWER);
+    if (status != PEAT_OK)
+        return failed(session, "open as a follower", status);
+    status = peat_promote(session->db, 0, NULL);
+    if (status != PEAT_OK) {
+        pt_session_abandon(session);
+        return failed(session, "promote", status);
+    }
+    session->promise.may_follow = false;
+    return adopt(session);
+}
+
+bool pt_session_open(struct pt_session *session)
+{
     enum peat_status status;
 
     PT_REQUIRE(session->db == NULL);
-    status = peat_open(session->path == NULL ? "disk" : session->path, &options, &session->db);
+    status = store_open(session, 0);
+    if (status == PEAT_NOT_WRITABLE)
+        return session->promise.may_follow
+                   ? promoted_open(session)
+                   : found(session, "it is a follower's, though it was promoted, or never one");
     if (status != PEAT_OK)
         return failed(session, "open", status);
     return adopt(session);
@@ -408,6 +438,8 @@ bool pt_session_step(struct pt_session *session, const struct pt_step *step)
         right = persist_step(session);
     else if (step->kind == PT_STEP_FEED)
         right = feed_step(session);
+    else if (step->kind == PT_STEP_PROMOTE)
+        right = pt_session_end(session, true) && promoted_open(session);
     else if (step->kind == PT_STEP_CLOSE || step->kind == PT_STEP_ABORT)
         right = pt_session_end(session, step->kind == PT_STEP_CLOSE) && pt_session_open(session);
     else

@@ -30,6 +30,7 @@ struct pt_promise {
                          there is one is not known */
     bool feed;    /* the session's feed must be there */
     bool may_gap; /* but space was short: the log that is kept for it may have been let go */
+    bool may_follow; /* the file may be a follower's: a promotion has begun */
 };
 
 struct pt_disk_op {

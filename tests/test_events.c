@@ -390,11 +390,11 @@ static void both_ends_count_what_goes_between_them(void **state)
     options = pt_link_options(&link, "one");
     follower = pt_link_follow(db, &options);
     PT_REQUIRE_OK(peat_wait_commit(db, pt_link_write(link.db, 100, 500), PT_LINK_SOON_MS, NULL));
-    PT_LINK_UNTIL(pt_link_status(follower).records >= 100);
-    status = pt_link_status(follower);
-    primary = pt_link_primary_status(&link);
-    assert_int_equal(status.records, primary.sent_records);
-    PT_REQUIRE(status.received_size >= 100 * 500 && status.received_size <= primary.sent_size);
+    /* The primary counts what has gone: its follower may have it, and have counted it, before. */
+    PT_LINK_UNTIL((status = pt_link_status(follower)).records >= 100 &&
+                  (primary = pt_link_primary_status(&link)).sent_records == status.records &&
+                  primary.sent_size >= status.received_size);
+    PT_REQUIRE(status.received_size >= 100 * 500);
     PT_REQUIRE(status.sent_size > 0 && primary.received_size > 0);
     assert_int_equal(status.damaged + status.failed_dials + primary.damaged, 0);
     assert_int_equal(primary.turned_away + primary.seeds_begun, 0);

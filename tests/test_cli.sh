@@ -988,6 +988,10 @@ ok "and is left as it is"
 exits 3 "nor is one that is being made" follow --from "$url" --key k.key --status new.db new.db
 [ "$("$peat" status new.db | head -n 1)" = 'store                           new.db' ]
 ok "which is left as it is, too"
+cp new.db 'status of all.new'
+exits 3 "nor is a file in the way of the next one" serve --listen "$url" --key k.key --status 'status of all' serve.db </dev/null
+grep -q 'status of all.new: .*no status of this format' err && cmp -s new.db 'status of all.new'
+ok "that is left as it is as well"
 printf 'a\t1\nb\t2\n' | "$peat" load --format tsv differs.db 2>err && "$peat" put differs.db d 5
 "$peat" serve --listen "$url" --key k.key --format tsv serve.db <serve.in >verify.out 2>verify.err &
 server=$!
@@ -1060,9 +1064,13 @@ exits 3 "a file that is in the way is not written to" \
 grep -q 'move it away' err && [ "$(cat "$saved.jsonl")" = 'something else' ] && [ "$("$peat" get serve.db e)" = 5 ]
 ok "and the store is as before"
 rm "$saved.jsonl"
+echo mine >mine.txt
+ln -s mine.txt "$saved.jsonl.part"
 run follow --from "$url" --key k.key --name back --rejoin --until "$newest" serve.db
 [ "$code" -eq 0 ] && grep -q '^following at commit' out
 ok "with --rejoin it follows"
+[ "$(cat mine.txt)" = mine ]
+ok "and writes to no file that a link leads to"
 "$peat" dump serve.db >served 2>err && "$peat" dump follow.db >followed && cmp -s served followed
 ok "then it has what the new primary has"
 sed 's/"time_us":[0-9]*,//' "$saved.jsonl" >lines

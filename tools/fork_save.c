@@ -103,13 +103,15 @@ static enum peat_status commits_write(const struct saving *saving)
 
 /* ---- The file ---- */
 
-/* With the rights that the store's file has. */
+/* With the rights that the store's file has. What an earlier try has left goes; nothing that is there is written to, nor where a
+ * link leads. */
 static int part_open(const struct saving *saving)
 {
     struct stat about;
     mode_t mode = stat(saving->save->store, &about) == 0 ? about.st_mode & 0666 : 0600;
 
-    return open(saving->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    (void)unlink(saving->part);
+    return open(saving->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 }
 
 static enum peat_status part_write(const struct saving *saving)

@@ -12,7 +12,7 @@
 
 struct pt_status_file {
     const char *path;
-    char *next_path; /* what gets its name when it is whole */
+    char *next_path; /* what gets its name when it is whole: .new behind it */
     struct peat_db *db;
     struct peat_report_options options;
     bool failed; /* and complained about */
@@ -139,13 +139,13 @@ static enum peat_report_format format_of(const char *path)
     return ends(path, ".json") ? PEAT_REPORT_JSON : PEAT_REPORT_TEXT;
 }
 
-/* Whether nothing is lost if the file is replaced: it is not there, or empty, or an older status. */
-static bool may_replace(const char *path)
+/* Whether nothing is lost if the file at @p path is replaced: it is not there, or empty, or an older status in @p format. */
+static bool may_replace(const char *path, enum peat_report_format format)
 {
     static const char *const begins[] = {[PEAT_REPORT_TEXT] = "store  ",
                                          [PEAT_REPORT_JSON] = "{\"store",
                                          [PEAT_REPORT_OPENMETRICS] = "# TYPE peat_"};
-    const char *begin = begins[format_of(path)];
+    const char *begin = begins[format];
     char bytes[16];
     struct stat about;
     ssize_t size;
@@ -163,24 +163,35 @@ static bool may_replace(const char *path)
            (size >= (ssize_t)strlen(begin) && memcmp(bytes, begin, strlen(begin)) == 0);
 }
 
+/* The same of both files that a status needs; complains. */
+static bool is_ours(const char *path, enum peat_report_format format)
+{
+    if (may_replace(path, format))
+        return true;
+    pt_complain(path, "it is there, and no status of this format: give --status another name");
+    return false;
+}
+
 enum pt_exit pt_status_file_start(const char *path, const char *store, struct peat_db *db,
                                   struct peat_primary *primary, struct peat_follower *follower,
                                   struct pt_status_file **file_out)
 {
+    enum peat_report_format format;
     struct pt_status_file *file;
 
     *file_out = NULL;
     if (path == NULL)
         return PT_EXIT_DONE;
-    if (!may_replace(path)) {
-        pt_complain(path, "it is there, and no status of this format: give --status another name");
+    format = format_of(path);
+    file = file_new(path);
+    if (file != NULL && !(is_ours(path, format) && is_ours(file->next_path, format))) {
+        file_free(file);
         return PT_EXIT_ERROR;
     }
-    file = file_new(path);
     if (file != NULL) {
         file->db = db;
         peat_report_options_init(&file->options);
-        file->options.format = format_of(path);
+        file->options.format = format;
         file->options.store = store;
         file->options.primary = primary;
         file->options.follower = follower;

@@ -8,7 +8,7 @@
  *     its aio does not wait for that, freeing it does; else the clock finds what is gone, and nng ends the process.
  *  4. When a time limit passes, also that of an operation that has long been done, nng's clock is busy for up to a millisecond
  *     and keeps other operations waiting: so limits are long, and what is due sooner waits for something that comes.
- *  5. What is asked of a stream that has been closed is not refused: it waits for its time limit. So whoever receives looks whether the
+ *  5. What is asked of a stream that has been closed is not refused: it waits for its time limit. So whoever waits looks whether the
  *     stream is shut before it asks, and again when it has asked.
  *  6. nng starts threads, and does not survive fork(): a process that forks does so before.
  */
@@ -279,9 +279,13 @@ enum peat_status pt_stream_write(struct pt_stream *stream, const void *bytes, si
     while (size > 0 && status == PEAT_OK) {
         nng_iov part = {(void *)(uintptr_t)rest, size};
 
+        if (atomic_load(&stream->shut))
+            return PEAT_DONE;
         (void)nng_aio_set_iov(stream->writing, 1, &part); /* one part always fits */
         nng_aio_set_timeout(stream->writing, (nng_duration)timeout_ms);
         nng_stream_send(stream->stream, stream->writing);
+        if (atomic_load(&stream->shut)) /* (5) */
+            nng_aio_cancel(stream->writing);
         nng_aio_wait(stream->writing);
         status = status_of(nng_aio_result(stream->writing), &why);
         rest += nng_aio_count(stream->writing);

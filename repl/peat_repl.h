@@ -63,7 +63,7 @@ enum peat_primary_event_kind {
     PEAT_PRIMARY_FENCED        /* a follower has told of a newer epoch, and the store takes no commits any more */
 };
 
-/** What has happened; valid until the callback returns. */
+/** What has happened; valid until the callback returns. Nothing is told of who compares: peat_verify(). */
 struct peat_primary_event {
     size_t struct_size; /* bytes that are filled in */
     enum peat_primary_event_kind kind;

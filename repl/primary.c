@@ -348,7 +348,7 @@ static void tell(struct connection *connection, enum peat_primary_event_kind kin
     pt_primary_events_tell(&primary->events, event);
 }
 
-/* Tell what the follower gets, once that is known. */
+/* Tell what the follower gets, once that is known. Who compares is none, and nothing is told of it. */
 static void beginning_tell(struct connection *connection)
 {
     if (connection->told != PT_SERVES_NOTHING)
@@ -356,9 +356,10 @@ static void beginning_tell(struct connection *connection)
     pthread_mutex_lock(&connection->mutex);
     connection->told = pt_primary_session_serves(connection->session);
     pthread_mutex_unlock(&connection->mutex);
-    if (connection->told != PT_SERVES_NOTHING)
-        tell(connection,
-             connection->told == PT_SERVES_LOG ? PEAT_PRIMARY_CONNECTED : PEAT_PRIMARY_SEED_BEGUN);
+    if (connection->told == PT_SERVES_LOG)
+        tell(connection, PEAT_PRIMARY_CONNECTED);
+    else if (connection->told == PT_SERVES_STATE)
+        tell(connection, PEAT_PRIMARY_SEED_BEGUN);
 }
 
 /* Tell how it ended; it has left the list. Strangers are told by their number. */
@@ -366,7 +367,7 @@ static void end_tell(struct connection *connection)
 {
     const struct pt_peer *base = pt_primary_session_base(connection->session);
 
-    if (connection->is_stranger)
+    if (connection->is_stranger || connection->told == PT_SERVES_SUMS)
         return;
     if (connection->told == PT_SERVES_NOTHING)
         tell(connection, PEAT_PRIMARY_REFUSED);
@@ -804,7 +805,7 @@ static bool follower_tell(struct connection *connection, const struct peat_posit
     follower.received_size = connection->received_size;
     follower.sent_records = connection->sent_records;
     pthread_mutex_unlock(&connection->mutex);
-    if (serves == PT_SERVES_NOTHING)
+    if (serves != PT_SERVES_LOG && serves != PT_SERVES_STATE)
         return true;
     follower.is_seeding = serves == PT_SERVES_STATE;
     follower.name = name;

@@ -83,7 +83,9 @@ enum pt_serving pt_primary_session_serves(const struct pt_primary_session *sessi
 {
     if (session->feed != NULL)
         return PT_SERVES_LOG;
-    return session->giver.seed != NULL ? PT_SERVES_STATE : PT_SERVES_NOTHING;
+    if (session->giver.seed != NULL)
+        return PT_SERVES_STATE;
+    return session->sums.snapshot != NULL ? PT_SERVES_SUMS : PT_SERVES_NOTHING;
 }
 
 bool pt_primary_session_has_fenced(const struct pt_primary_session *session)

@@ -59,8 +59,8 @@ void pt_primary_session_sums_send(struct pt_primary_session *session, uint64_t n
 /* Whether there is nothing to send until something is committed: no record that waits for credit. */
 bool pt_primary_session_has_all(const struct pt_primary_session *session);
 
-/* What the follower gets; nothing before its HELLO has been taken. */
-enum pt_serving { PT_SERVES_NOTHING, PT_SERVES_LOG, PT_SERVES_STATE };
+/* What the peer gets; nothing before its HELLO, or the PIN of one that compares, has been taken. */
+enum pt_serving { PT_SERVES_NOTHING, PT_SERVES_LOG, PT_SERVES_STATE, PT_SERVES_SUMS };
 enum pt_serving pt_primary_session_serves(const struct pt_primary_session *session);
 /* Whether it has told of an epoch for which the store was fenced: (5). */
 bool pt_primary_session_has_fenced(const struct pt_primary_session *session);

@@ -461,6 +461,46 @@ static void stores_that_do_not_come_to_the_same_commit_are_not_compared(void **s
     twins_close(&twins);
 }
 
+static void event_count(void *context, const struct peat_primary_event *event)
+{
+    atomic_uint *count = context;
+
+    (void)event;
+    atomic_fetch_add(count, 1);
+}
+
+static void who_compares_is_told_as_no_follower_and_as_none_that_was_refused(void **state)
+{
+    struct peat_primary_options options;
+    struct peat_primary_status status = {.struct_size = sizeof(status)};
+    struct peat_repl_error error;
+    struct twins twins;
+    const char *const urls[] = {twins.url};
+    atomic_uint events = 0;
+    (void)state;
+
+    differences_clear();
+    twins_make(&twins);
+    peat_primary_stop(twins.primary);
+    (void)unlink(pt_test_path("socket"));
+    peat_primary_options_init(&options);
+    options.urls = urls;
+    options.url_count = 1;
+    options.event = event_count;
+    options.event_context = &events;
+    PT_REQUIRE_OK(peat_primary_start(twins.there, &options, &twins.primary, &error));
+    assert_int_equal(compare(twins.here, twins.url).range_count, 0);
+    do
+        peat_primary_status_get(twins.primary, &status);
+    while (status.connected > 0);
+    assert_int_equal(status.turned_away, 0);
+    assert_string_equal(status.words, "the peer says: all is compared");
+    peat_primary_stop(twins.primary);
+    twins.primary = NULL;
+    assert_int_equal(events, 0);
+    twins_close(&twins);
+}
+
 static bool refuse(void *context, uint64_t done)
 {
     (void)context;
@@ -535,6 +575,7 @@ int main(void)
         cmocka_unit_test(a_follower_is_found_equal_while_its_primary_writes),
         cmocka_unit_test(what_is_damaged_is_told_and_the_rest_compared),
         cmocka_unit_test(stores_that_do_not_come_to_the_same_commit_are_not_compared),
+        cmocka_unit_test(who_compares_is_told_as_no_follower_and_as_none_that_was_refused),
         cmocka_unit_test(who_calls_may_end_it),
         cmocka_unit_test(what_cannot_be_is_refused),
     };

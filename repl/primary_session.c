@@ -387,6 +387,15 @@ static bool chunk_make(struct pt_primary_session *session, uint64_t now_us)
 
 /* ---- Sums ---- */
 
+/* Whoever asks without taking the answers would have them kept here, as many as it likes. */
+static bool is_full(struct pt_primary_session *session, uint64_t now_us)
+{
+    if (pt_channel_output(session->base.channel).size < PT_PEER_OUTPUT_MAX)
+        return false;
+    pt_peer_refuse(&session->base, "it asks, and takes no answers", now_us);
+    return true;
+}
+
 static void pin_take(struct pt_primary_session *session, const struct pt_frame *frame,
                      uint64_t now_us)
 {
@@ -402,6 +411,8 @@ static void pin_take(struct pt_primary_session *session, const struct pt_frame *
         pt_peer_refuse(&session->base, wrong, now_us);
         return;
     }
+    if (is_full(session, now_us))
+        return;
     /* Sums are made by the thread that hears the peer, and a large value may take both of them long. */
     session->base.silence_us = PT_PEER_WELCOME_US;
     status = pt_sum_giver_pin(&session->sums, session->base.db, commit, now_us, &commit);
@@ -414,8 +425,11 @@ static void pin_take(struct pt_primary_session *session, const struct pt_frame *
 static void sum_take(struct pt_primary_session *session, const struct pt_frame *frame,
                      uint64_t now_us)
 {
-    const char *wrong = pt_sum_giver_ask(&session->sums, frame->body, now_us);
+    const char *wrong;
 
+    if (is_full(session, now_us))
+        return;
+    wrong = pt_sum_giver_ask(&session->sums, frame->body, now_us);
     if (wrong != NULL)
         pt_peer_refuse(&session->base, wrong, now_us);
 }

@@ -16,7 +16,14 @@
 
 #include <cmocka.h>
 
-enum { BEGIN_US = 1000000, BODY_MAX = 4096, TYPES = 16, TURNS_MAX = 20000, FOREIGN = 500 };
+enum {
+    BEGIN_US = 1000000,
+    BODY_MAX = 4096,
+    TYPES = 16,
+    TURNS_MAX = 20000,
+    FOREIGN = 500,
+    PINS_MAX = 100000
+};
 
 static const struct pt_channel_key key = {.id = "sessions", .secret = "known to both"};
 
@@ -266,6 +273,31 @@ static void a_pin_that_nobody_uses_ends(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
+static void answers_that_nobody_takes_are_not_kept_without_end(void **state)
+{
+    struct peat_db *db = store_make();
+    struct scene *scene = primary_begin(db);
+    unsigned asked = 0;
+    (void)state;
+
+    while (scene->base->end == PT_PEER_GOES_ON && asked < PINS_MAX) {
+        struct pt_wire_commit body;
+        struct peat_bytes piece = {&body, sizeof(body)};
+        struct peat_bytes output;
+
+        PT_REQUIRE(pt_commit_body_encode(1, &body) == NULL);
+        for (unsigned i = 0; i < 100; i++, asked++)
+            PT_REQUIRE_OK(pt_channel_send(scene->peer, PT_MESSAGE_PIN, &piece, 1, scene->now_us));
+        output = pt_channel_output(scene->peer);
+        pt_primary_session_receive(scene->primary, output.data, output.size, scene->now_us);
+        pt_channel_output_taken(scene->peer, output.size);
+    }
+    PT_REQUIRE(asked < PINS_MAX);
+    PT_REQUIRE(pt_channel_output(scene->base->channel).size < 2 * PT_PEER_OUTPUT_MAX);
+    scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 static void whatever_comes_to_a_primary_it_goes_on_or_ends(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
@@ -467,6 +499,7 @@ int main(void)
         cmocka_unit_test(a_primary_sums_up_nothing_that_is_not_pinned),
         cmocka_unit_test(who_compares_does_not_follow),
         cmocka_unit_test(a_pin_that_nobody_uses_ends),
+        cmocka_unit_test(answers_that_nobody_takes_are_not_kept_without_end),
         cmocka_unit_test(whatever_comes_to_a_primary_it_goes_on_or_ends),
         cmocka_unit_test(a_peer_that_says_that_all_differs_gets_an_end),
         cmocka_unit_test(a_verifier_refuses_what_it_did_not_ask_for),

@@ -491,7 +491,7 @@ enum peat_status peat_follower_promote(struct peat_follower *follower, unsigned 
     if ((peat_flags(follower->db) & PEAT_FOLLOWER) == 0)
         return pt_repl_fail(error, PEAT_INVALID, "it was promoted: it follows nobody any more");
     pthread_mutex_lock(&follower->mutex);
-    sees_primary = follower->state == PEAT_FOLLOWER_FOLLOWING;
+    sees_primary = is_connected(follower->state);
     pthread_mutex_unlock(&follower->mutex);
     if (sees_primary && (flags & PEAT_PROMOTE_FORCED) == 0)
         return pt_repl_fail(error, PEAT_BUSY,

@@ -251,8 +251,7 @@ PEAT_API void peat_follower_stop(struct peat_follower *follower);
  * @param epoch_out  NULL, or set on PEAT_OK to the new epoch
  * @param error_out  NULL, or set to words unless PEAT_OK is returned
  * @retval PEAT_OK
- * @retval PEAT_BUSY  it is following: its primary is alive, and it goes on following. With
- * PEAT_PROMOTE_FORCED it
+ * @retval PEAT_BUSY  it is following, or takes a state: its primary is alive, and it goes on. With PEAT_PROMOTE_FORCED it
  *                    is promoted all the same
  * @retval PEAT_INVALID  it was promoted before, or an argument is wrong
  * @retval PEAT_NO_SPACE and all else that peat_promote() returns: it has stopped following

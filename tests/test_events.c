@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { NOTES_MAX = 512, STRANGERS = 80, STRANGERS_PERIOD_US = 10000000 };
+enum { NOTES_MAX = 512, STRANGERS = 80, STRANGERS_PERIOD_US = 10000000, HELD_US = 20000000 };
 
 struct note {
     int kind; /* enum peat_primary_event_kind, or enum peat_follower_state */
@@ -334,6 +335,51 @@ static void a_promotion_and_the_fence_that_comes_of_it_are_told(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
+/* A state that is being taken, held up so that one can look; and whoever looks. */
+struct held {
+    _Atomic bool is_seeding;
+    _Atomic bool goes_on;
+};
+
+static void seeding_hold(void *context, const struct peat_follower_event *event)
+{
+    struct held *held = context;
+    uint64_t begun_us = pt_test_now_us();
+
+    if (event->state != PEAT_FOLLOWER_SEEDING)
+        return;
+    atomic_store(&held->is_seeding, true);
+    while (!atomic_load(&held->goes_on) && pt_test_now_us() - begun_us < HELD_US)
+        (void)usleep(PT_LINK_LOOK_US);
+}
+
+static void a_follower_that_takes_a_state_is_not_promoted_but_by_force(void **state)
+{
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
+    struct peat_follower_options options;
+    struct peat_follower *follower;
+    struct peat_repl_error error;
+    struct held held = {.is_seeding = false};
+    struct pt_link link;
+    (void)state;
+
+    pt_link_begin(&link, "tcp://127.0.0.1:0", NULL);
+    (void)pt_link_write(link.db, 2000, 900);
+    PT_REQUIRE_OK(peat_flush(link.db)); /* the log is gone */
+    options = pt_link_options(&link, "one");
+    options.event = seeding_hold;
+    options.event_context = &held;
+    follower = pt_link_follow(db, &options);
+    PT_LINK_UNTIL(atomic_load(&held.is_seeding));
+    PT_REQUIRE_STATUS(peat_follower_promote(follower, 0, NULL, &error), PEAT_BUSY);
+    atomic_store(&held.goes_on, true);
+    PT_REQUIRE_OK(peat_wait_commit(db, pt_link_write(link.db, 5, 100), PT_LINK_SOON_MS, NULL));
+    PT_REQUIRE_OK(peat_follower_promote(follower, PEAT_PROMOTE_FORCED, NULL, &error));
+    peat_follower_stop(follower);
+    pt_link_end(&link);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 static void knock(const char *url, const char *words)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
@@ -444,6 +490,7 @@ int main(void)
         cmocka_unit_test(a_state_is_told_from_its_beginning_to_its_end),
         cmocka_unit_test(primaries_with_the_same_keys_and_other_histories_are_told_apart),
         cmocka_unit_test(a_promotion_and_the_fence_that_comes_of_it_are_told),
+        cmocka_unit_test(a_follower_that_takes_a_state_is_not_promoted_but_by_force),
         cmocka_unit_test(strangers_are_told_by_their_number_and_seldom),
         cmocka_unit_test(both_ends_count_what_goes_between_them),
         cmocka_unit_test(options_of_an_older_program_end_sooner),

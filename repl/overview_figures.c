@@ -73,6 +73,7 @@ static const struct pt_figure follower[] = {
     SUM(peat_follower_status, seed_count, "seeds", COUNT, "states taken"),
     NOW(peat_follower_status, seed_size, "seed", SIZE, "the last state"),
     NOW(peat_follower_status, seed_missing, "seed_missing", SIZE, "of that, not here yet"),
+    SUM(peat_follower_status, rejoin_count, "rejoins", COUNT, "histories left"),
 };
 const struct pt_figures pt_follower_figures = {"follower", follower, COUNT_OF(follower)};
 

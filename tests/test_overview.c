@@ -451,6 +451,7 @@ static void of_both_roles_it_says_what_their_structs_say(void **state)
     assert_true(metric("peat_follower_state{store=\"f\",state=\"no space\"}") == 0);
     assert_true(metric("peat_follower_connections_total{store=\"f\"}") == 1);
     assert_true(metric("peat_follower_records_total{store=\"f\"}") == (double)status.records);
+    assert_true(metric("peat_follower_rejoins_total{store=\"f\"}") == 0);
     assert_true(metric("peat_follower_received_bytes_total{store=\"f\"}") > 4000);
     assert_true(metric("peat_primary_followers{store=\"f\"}") == 1);
     assert_true(metric("peat_primary_connections_total{store=\"f\"}") ==

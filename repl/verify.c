@@ -46,6 +46,7 @@ static enum peat_status dial(struct verify *verify, struct peat_repl_error *erro
     uint64_t until_us = pt_now_us() + (uint64_t)options->timeout_ms * 1000;
     struct pt_dialer *dialer = NULL;
     const char *why = "nobody answers";
+    bool ended = false;
     enum peat_status status = pt_dialer_open(options->url, &dialer, &why);
 
     if (status != PEAT_OK)
@@ -54,16 +55,15 @@ static enum peat_status dial(struct verify *verify, struct peat_repl_error *erro
         status = pt_dialer_dial(dialer, DIAL_MS, &verify->stream, &why);
         if (status == PEAT_OK || pt_now_us() >= until_us)
             break;
-        if (options->progress != NULL && !options->progress(options->context, 0)) {
-            status = PEAT_DONE;
+        ended = options->progress != NULL && !options->progress(options->context, 0);
+        if (ended)
             break;
-        }
         pt_sleep_ms(REDIAL_MS);
     }
     pt_dialer_close(dialer);
     if (status == PEAT_OK)
         return PEAT_OK;
-    if (status == PEAT_DONE)
+    if (ended) /* by the caller; a dial gives PEAT_DONE, too, where the peer resets it */
         return pt_repl_fail(error, PEAT_DONE, "the caller wants no more");
     return pt_repl_fail(error, PEAT_TIMEOUT, "nobody answers at %s: %s", options->url, why);
 }
@@ -168,9 +168,10 @@ enum peat_status peat_verify(struct peat_db *db, const struct peat_verify_option
     if (status == PEAT_OK)
         status = compare(db, &verify, keys.keys, error);
     pt_keys_forget(&keys);
-    if ((status == PEAT_OK || status == PEAT_DONE) && result_out != NULL &&
-        verify.session != NULL) {
-        result = *pt_verify_session_result(verify.session);
+    if ((status == PEAT_OK || status == PEAT_DONE) && result_out != NULL) {
+        result = (struct peat_verify_result){.commit = 0};
+        if (verify.session != NULL) /* else it was ended before there was a connection */
+            result = *pt_verify_session_result(verify.session);
         result.sent_size = verify.sent_size;
         result.received_size = verify.received_size;
         pt_struct_copy(result_out, &result, sizeof(result));

@@ -527,6 +527,11 @@ static void who_calls_may_end_it(void **state)
     options.url = twins.url;
     options.progress = refuse;
     PT_REQUIRE_STATUS(peat_verify(twins.here, &options, NULL, NULL), PEAT_DONE);
+    peat_primary_stop(twins.primary);
+    twins.primary = NULL;
+    result.range_count = 99;
+    PT_REQUIRE_STATUS(peat_verify(twins.here, &options, &result, NULL), PEAT_DONE);
+    PT_REQUIRE(result.range_count == 0 && result.commit == 0);
     twins_close(&twins);
 }
 

@@ -60,7 +60,7 @@ enum peat_primary_event_kind {
     PEAT_PRIMARY_SEED_BEGUN,   /* a follower takes a state, since the log that it lacks is gone */
     PEAT_PRIMARY_SEED_DONE,    /* it has taken it, and comes back for the log behind it */
     PEAT_PRIMARY_STRANGERS,    /* connections without a key were refused: told at most each ten seconds */
-    PEAT_PRIMARY_FENCED        /* a follower has told of a newer epoch, and the store takes no commits any more */
+    PEAT_PRIMARY_FENCED /* a follower has told of a newer epoch, and the store takes no commits any more, which it did before */
 };
 
 /** What has happened; valid until the callback returns. Nothing is told of who compares: peat_verify(). */

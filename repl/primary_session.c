@@ -188,16 +188,25 @@ static void refuse(struct pt_primary_session *session, const char *words, uint64
     turn_away(session, PT_VERDICT_REFUSED, PT_PEER_REFUSED, words, now_us);
 }
 
+static bool is_fenced(struct peat_db *db)
+{
+    enum peat_role role;
+
+    return peat_role_get(db, &role) == PEAT_OK && role == PEAT_ROLE_FENCED;
+}
+
 /* The follower's history goes on from this store's, in a newer epoch: (5). */
 static void epoch_is_over(struct pt_primary_session *session, const struct pt_branch *theirs,
                           uint64_t now_us)
 {
     const char *words =
         "this store is fenced: its history goes on elsewhere, in the follower's epoch";
+    bool was_fenced = is_fenced(session->base.db);
 
     if (peat_fence(session->base.db, pt_epochs_newest(&theirs->epochs)) != PEAT_OK)
         words = peat_last_error();
-    session->has_fenced = true; /* to be durable with the next manifest, where that failed */
+    /* Durable with the next manifest, where that failed. */
+    session->has_fenced = !was_fenced && is_fenced(session->base.db);
     refuse(session, words, now_us);
 }
 

@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 static const uint64_t interval_ns = 100000000;
-static bool shown; /* the terminal's last line is ours */
+static bool
+    shown; /* the terminal's last line is ours; guarded by the lock of stderr: other threads complain */
 
 static uint64_t now_ns(void)
 {
@@ -35,9 +36,11 @@ void pt_progress_init(struct pt_progress *progress, const char *noun, uint64_t s
 
 void pt_progress_wipe(void)
 {
+    flockfile(stderr);
     if (shown)
         (void)fputs("\r\033[K", stderr);
     shown = false;
+    funlockfile(stderr);
 }
 
 void pt_progress_show(struct pt_progress *progress, uint64_t count, uint64_t size)
@@ -48,6 +51,7 @@ void pt_progress_show(struct pt_progress *progress, uint64_t count, uint64_t siz
         return;
     progress->shown_ns = now_ns();
     seconds = seconds_since(progress->start_ns);
+    flockfile(stderr);
     pt_progress_wipe();
     shown = true;
     if (progress->noun != NULL)
@@ -57,6 +61,7 @@ void pt_progress_show(struct pt_progress *progress, uint64_t count, uint64_t siz
     if (progress->size_expected > 0)
         (void)fprintf(stderr, ", %.0f %%", 100.0 * (double)size / (double)progress->size_expected);
     (void)fflush(stderr);
+    funlockfile(stderr);
 }
 
 void pt_progress_finish(struct pt_progress *progress, uint64_t count, uint64_t size, bool always)

@@ -1,5 +1,6 @@
 #include "repl/verify_session.h"
 
+#include "repl/differences.h"
 #include "repl/sums.h"
 
 #include <inttypes.h>
@@ -23,19 +24,6 @@ enum stage {
     SUMMING
 };
 
-/* A place with its key. */
-struct kept_place {
-    struct peat_place place;
-    uint8_t key[PT_PLACE_KEY_MAX];
-};
-
-struct range {
-    struct kept_place low;
-    struct kept_place high;
-    struct peat_tally_sum here;
-    struct peat_tally_sum there;
-};
-
 struct pt_verify_session {
     struct pt_peer base;
     const struct peat_verify_options *options; /* borrowed */
@@ -45,45 +33,22 @@ struct pt_verify_session {
     uint64_t deadline_us; /* for agreeing on a commit */
     uint64_t due_us;
     /* The question under way: bounds, and the sums of both sides as they come. */
-    struct kept_place places[PT_SUM_PARTS_MAX + 1];
+    struct pt_kept_place places[PT_SUM_PARTS_MAX + 1];
     struct peat_tally *tally; /* NULL: there is nothing to read here */
     uint64_t part_entries; /* that a part of the range being divided gets; 0: it is not divided */
     uint64_t part_left;    /* that the part under way lacks */
     struct pt_sums here;
     struct pt_sums there; /* count 0: they have not come */
     bool asked;
-    struct range range; /* being divided */
-    struct range *waiting;
+    struct pt_range range; /* being divided */
+    struct pt_range *waiting;
     size_t waiting_count;
     uint64_t divisions;
     uint64_t read_size; /* bytes, about */
-    struct range found; /* that differs, and is not told yet */
-    bool has_found;
+    struct pt_differences differences;
     struct peat_verify_result result;
     enum peat_status status;
 };
-
-/* ---- Places ---- */
-
-static void place_keep(struct kept_place *kept, const struct peat_place *place)
-{
-    if (place->key.size > 0)
-        memmove(kept->key, place->key.data, place->key.size);
-    kept->place = *place;
-}
-
-/* What is kept may have been copied to elsewhere since. */
-static struct peat_place place_of(const struct kept_place *kept)
-{
-    return (struct peat_place){kept->place.collection, {kept->key, kept->place.key.size}};
-}
-
-static bool is_same_place(const struct kept_place *a, const struct kept_place *b)
-{
-    struct peat_place places[2] = {place_of(a), place_of(b)};
-
-    return pt_place_compare(&places[0], &places[1]) == 0;
-}
 
 /* ---- Opening and ending ---- */
 
@@ -99,6 +64,7 @@ enum peat_status pt_verify_session_open(struct peat_db *db,
     if (session == NULL)
         return status;
     session->options = options;
+    session->differences.options = options;
     session->status = PEAT_IO;
     session->deadline_us = now_us + (uint64_t)options->timeout_ms * 1000;
     session->waiting = calloc(WAITING_MAX, sizeof(*session->waiting));
@@ -158,51 +124,19 @@ static void store_failed(struct pt_verify_session *session, enum peat_status sta
 
 /* ---- What differs ---- */
 
-/* Tell what was found. false: the caller wants no more. */
-static bool found_tell(struct pt_verify_session *session, uint64_t now_us)
+/* What was told so far is counted. @p goes_on: the caller wants more. */
+static void told(struct pt_verify_session *session, bool goes_on, uint64_t now_us)
 {
-    const struct range *found = &session->found;
-    struct peat_verify_range told = {.struct_size = sizeof(told),
-                                     .low = place_of(&found->low),
-                                     .high = place_of(&found->high),
-                                     .entries_here = found->here.entry_count,
-                                     .entries_there = found->there.entry_count,
-                                     .damaged_here = found->here.is_damaged,
-                                     .damaged_there = found->there.is_damaged};
-
-    if (!session->has_found)
-        return true;
-    session->has_found = false;
-    session->result.range_count++;
-    if (session->options->difference == NULL ||
-        session->options->difference(session->options->context, &told))
-        return true;
-    finish(session, PEAT_DONE, "the caller wants no more", now_us);
-    return false;
+    session->result.range_count = session->differences.count;
+    if (!goes_on)
+        finish(session, PEAT_DONE, "the caller wants no more", now_us);
 }
 
-static void sum_join(struct peat_tally_sum *sum, const struct peat_tally_sum *more)
+/* @p range differs, and is not divided. */
+static void found_add(struct pt_verify_session *session, const struct pt_range *range,
+                      uint64_t now_us)
 {
-    sum->entry_count += more->entry_count;
-    sum->is_damaged = sum->is_damaged || more->is_damaged;
-}
-
-/* @p range differs, and is not divided: what touches it in its collection is one with it. */
-static void found_add(struct pt_verify_session *session, const struct range *range, uint64_t now_us)
-{
-    struct range *found = &session->found;
-
-    if (session->has_found && is_same_place(&found->high, &range->low) &&
-        found->low.place.collection == range->low.place.collection) {
-        found->high = range->high;
-        sum_join(&found->here, &range->here);
-        sum_join(&found->there, &range->there);
-        return;
-    }
-    if (!found_tell(session, now_us))
-        return;
-    *found = *range;
-    session->has_found = true;
+    told(session, pt_differences_add(&session->differences, range), now_us);
 }
 
 /* ---- Asking ---- */
@@ -215,7 +149,7 @@ static void question_send(struct pt_verify_session *session, size_t place_count,
     const char *wrong;
 
     for (size_t i = 0; i < place_count; i++)
-        bounds.places[i] = place_of(&session->places[i]);
+        bounds.places[i] = pt_place_of(&session->places[i]);
     wrong = pt_bounds_encode(&bounds, body, sizeof(body), &piece.size);
     if (wrong != NULL) {
         finish(session, PEAT_IO, wrong, now_us);
@@ -228,8 +162,8 @@ static void question_send(struct pt_verify_session *session, size_t place_count,
 
 static void reading_begin(struct pt_verify_session *session, uint64_t now_us)
 {
-    struct peat_place low = place_of(&session->range.low);
-    struct peat_place high = place_of(&session->range.high);
+    struct peat_place low = pt_place_of(&session->range.low);
+    struct peat_place high = pt_place_of(&session->range.high);
     enum peat_status status = peat_tally_open(session->snapshot, &low, &high, &session->tally);
 
     session->here.count = 0;
@@ -241,14 +175,14 @@ static void reading_begin(struct pt_verify_session *session, uint64_t now_us)
 /* Both show the same commit: the sums of all, here and there at the same time. */
 static void summing_begin(struct pt_verify_session *session, uint64_t now_us)
 {
-    struct range *all = &session->range;
+    struct pt_range *all = &session->range;
     struct peat_place begin = {0, {NULL, 0}};
     struct peat_place end = {PEAT_PLACE_END, {NULL, 0}};
 
     session->stage = SUMMING;
     session->result.commit = session->pinned;
-    place_keep(&all->low, &begin);
-    place_keep(&all->high, &end);
+    pt_place_keep(&all->low, &begin);
+    pt_place_keep(&all->high, &end);
     session->part_entries = 0;
     reading_begin(session, now_us);
     session->places[1] = all->high;
@@ -264,7 +198,7 @@ static bool is_same_sum(const struct peat_tally_sum *a, const struct peat_tally_
 }
 
 /* Whether dividing it may say more. */
-static bool is_divisible(const struct pt_verify_session *session, const struct range *range)
+static bool is_divisible(const struct pt_verify_session *session, const struct pt_range *range)
 {
     return range->here.entry_count > 1 &&
            (range->there.entry_count > 0 || range->there.is_damaged) &&
@@ -287,8 +221,10 @@ static void next_range(struct pt_verify_session *session, uint64_t now_us)
         }
         found_add(session, &session->range, now_us);
     }
-    if (session->base.end == PT_PEER_GOES_ON && found_tell(session, now_us))
-        finish(session, PEAT_OK, "all is compared", now_us);
+    if (session->base.end != PT_PEER_GOES_ON)
+        return;
+    told(session, pt_differences_end(&session->differences), now_us);
+    finish(session, PEAT_OK, "all is compared", now_us);
 }
 
 /* The sums of both sides are there. */
@@ -304,7 +240,7 @@ static void compare(struct pt_verify_session *session, uint64_t now_us)
                sizeof(session->result.digest));
     }
     for (size_t i = count; i-- > 0;) { /* the first comes to lie on top */
-        struct range *range = &session->waiting[session->waiting_count];
+        struct pt_range *range = &session->waiting[session->waiting_count];
 
         if (is_same_sum(&session->here.sums[i], &session->there.sums[i]))
             continue;
@@ -387,7 +323,7 @@ static enum peat_status part_cut(struct pt_verify_session *session)
     if (status == PEAT_OK)
         status = sum_take(session);
     if (status == PEAT_OK)
-        place_keep(&session->places[session->here.count], &place);
+        pt_place_keep(&session->places[session->here.count], &place);
     session->part_left = session->part_entries;
     return status;
 }

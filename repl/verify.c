@@ -3,6 +3,8 @@
 #include "repl/stream.h"
 #include "repl/verify_session.h"
 
+#include <stddef.h>
+
 enum {
     TIMEOUT_DEFAULT_MS = 30000,
     DIAL_MS = 3000,
@@ -144,18 +146,23 @@ static enum peat_status compare(struct peat_db *db, struct verify *verify,
     return PEAT_OK;
 }
 
-enum peat_status peat_verify(struct peat_db *db, const struct peat_verify_options *options,
+enum peat_status peat_verify(struct peat_db *db, const struct peat_verify_options *given,
                              struct peat_verify_result *result_out,
                              struct peat_repl_error *error_out)
 {
     struct peat_repl_error unwanted;
     struct peat_repl_error *error = error_out == NULL ? &unwanted : error_out;
+    struct peat_verify_options taken;
+    const struct peat_verify_options *options = &taken;
     struct verify verify = {.options = options};
     struct peat_verify_result result;
     struct pt_keys keys;
     enum peat_status status;
 
-    if (db == NULL || options == NULL || options->struct_size != sizeof(*options))
+    peat_verify_options_init(&taken);
+    if (db == NULL || given == NULL ||
+        !pt_options_take(&taken, sizeof(taken), given,
+                         offsetof(struct peat_verify_options, context) + sizeof(taken.context)))
         return pt_repl_fail(error, PEAT_INVALID,
                             "an argument is missing, or its options are not set up");
     status = options_check(options, error);

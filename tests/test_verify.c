@@ -535,6 +535,26 @@ static void who_calls_may_end_it(void **state)
     twins_close(&twins);
 }
 
+static void options_of_a_newer_program_are_taken_as_far_as_they_are_known(void **state)
+{
+    struct {
+        struct peat_verify_options options;
+        uint64_t more;
+    } newer = {.more = 1};
+    struct twins twins;
+    (void)state;
+
+    differences_clear();
+    twins_make(&twins);
+    peat_verify_options_init(&newer.options);
+    newer.options.struct_size = sizeof(newer);
+    newer.options.url = twins.url;
+    PT_REQUIRE_OK(peat_verify(twins.here, &newer.options, NULL, NULL));
+    newer.options.struct_size = sizeof(newer.options) - 1; /* there never were fewer */
+    PT_REQUIRE_STATUS(peat_verify(twins.here, &newer.options, NULL, NULL), PEAT_INVALID);
+    twins_close(&twins);
+}
+
 static void what_cannot_be_is_refused(void **state)
 {
     struct peat_verify_options options;
@@ -582,6 +602,7 @@ int main(void)
         cmocka_unit_test(stores_that_do_not_come_to_the_same_commit_are_not_compared),
         cmocka_unit_test(who_compares_is_told_as_no_follower_and_as_none_that_was_refused),
         cmocka_unit_test(who_calls_may_end_it),
+        cmocka_unit_test(options_of_a_newer_program_are_taken_as_far_as_they_are_known),
         cmocka_unit_test(what_cannot_be_is_refused),
     };
     int failed;

@@ -27,7 +27,7 @@
 
 #define KIB ((size_t)1024)
 
-enum { POSITIONS_MAX = 2000, NAME_SIZE = 16 };
+enum { POSITIONS_MAX = 2000, NAME_SIZE = 16, KEYS = 2200 };
 
 /* ---- Two stores ---- */
 
@@ -58,19 +58,18 @@ static uint64_t part_count(struct peat_db *db)
     return about.part_count;
 }
 
-/* A primary with @p count keys at least, in two segments at least, and a follower that is empty, of its identity. */
-static void stores_make(struct pt_pair *pair, unsigned count)
+/* A primary with something to hand out, in two segments at least, and a follower that is empty, of its identity. */
+static void stores_make(struct pt_pair *pair)
 {
     struct peat_identity identity;
 
     memset(pair, 0, sizeof(*pair));
     pt_side_make(&pair->primary, "primary", 0);
     pt_side_make(&pair->follower, "follower", PEAT_FOLLOWER);
-    put_many(pair->primary.db, 0, count, 0);
-    while (part_count(pair->primary.db) < 3) {
-        PT_REQUIRE(count < 5000);
-        put_many(pair->primary.db, count, count + 5, 0);
-        count += 5;
+    put_many(pair->primary.db, 0, KEYS, 0);
+    for (unsigned i = 0; part_count(pair->primary.db) < 3; i++) {
+        PT_REQUIRE(i < 50);
+        put_many(pair->primary.db, KEYS + 100 * i, KEYS + 100 * (i + 1), 0);
     }
     PT_REQUIRE_OK(peat_identity_get(pair->primary.db, &identity));
     PT_REQUIRE_OK(peat_identity_adopt(pair->follower.db, &identity));
@@ -139,6 +138,7 @@ static void take_whole(struct pt_pair *pair)
     struct peat_seeding *seeding;
     struct peat_seed *seed;
 
+    PT_REQUIRE_OK(peat_flush(pair->primary.db));
     PT_REQUIRE_OK(peat_seed_open(pair->primary.db, &seed));
     PT_REQUIRE_OK(peat_seeding_open(pair->follower.db, &seeding));
     PT_REQUIRE_STATUS(ship(seed, seeding), PEAT_DONE);
@@ -261,7 +261,7 @@ static void a_manifest_that_is_no_seeds_is_refused_though_it_is_a_right_one(void
     struct pt_pair pair;
     (void)state;
 
-    stores_make(&pair, 300);
+    stores_make(&pair);
     PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
     PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
     for (size_t i = 0; i < sizeof(forge) / sizeof(forge[0]); i++) {
@@ -298,7 +298,7 @@ static void a_segment_that_is_not_the_one_described_is_refused(void **state)
     struct pt_pair pair;
     (void)state;
 
-    stores_make(&pair, 300);
+    stores_make(&pair);
     PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
     PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
     manifest_read(&pair, seed, &manifest);
@@ -345,7 +345,7 @@ static void a_segment_that_was_given_is_not_taken_for_another_one_of_its_id(void
     struct pt_pair pair;
     (void)state;
 
-    stores_make(&pair, 300);
+    stores_make(&pair);
     PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
     PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
     manifest_read(&pair, seed, &manifest);
@@ -390,7 +390,7 @@ static void what_describes_a_state_grows_with_what_comes(void **state)
 
     PT_REQUIRE(junk != NULL);
     pt_failing_install();
-    stores_make(&pair, 10);
+    stores_make(&pair);
     PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
     for (size_t done = 0; done < SIZE; done += PIECE) {
         struct peat_bytes piece = {junk + done, SIZE - done < PIECE ? SIZE - done : PIECE};
@@ -429,7 +429,7 @@ static void arguments_that_are_missing_or_wrong_are_refused(void **state)
     uint64_t size;
     (void)state;
 
-    stores_make(&pair, 100);
+    stores_make(&pair);
     memset(long_name, 'n', sizeof(long_name) - 1);
     PT_REQUIRE_STATUS(peat_seed_open(NULL, &seed), PEAT_INVALID);
     PT_REQUIRE_STATUS(peat_seed_open(pair.primary.db, NULL), PEAT_INVALID);
@@ -489,7 +489,7 @@ static void a_store_that_was_promoted_meanwhile_does_not_show_the_state(void **s
     uint64_t epoch;
     (void)state;
 
-    stores_make(&pair, 300);
+    stores_make(&pair);
     PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
     PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
     manifest_read(&pair, seed, &manifest);
@@ -514,7 +514,7 @@ static void a_state_of_an_epoch_that_is_over_is_refused(void **state)
     struct pt_pair pair;
     (void)state;
 
-    stores_make(&pair, 300);
+    stores_make(&pair);
     PT_REQUIRE_OK(peat_promote(pair.follower.db, 0, NULL));
     reopen(&pair.follower, PEAT_FOLLOWER);
     PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
@@ -532,7 +532,7 @@ static void the_last_epoch_there_is_ends_in_words(void **state)
     struct pt_pair pair;
     (void)state;
 
-    stores_make(&pair, 10);
+    stores_make(&pair);
     require_refused(peat_fence(pair.follower.db, 2), PEAT_INVALID, "is a follower");
     require_refused(peat_fence(pair.primary.db, PT_EPOCH_MAX + 1), PEAT_INVALID, "is none that");
     require_refused(peat_fence(pair.primary.db, 1), PEAT_INVALID, "is none that");
@@ -546,6 +546,236 @@ static void the_last_epoch_there_is_ends_in_words(void **state)
     pt_pair_close(&pair);
 }
 
+/* ---- Damage ---- */
+
+/* Where the @p size bytes at @p data, which are in the file @p path, are there. */
+static uint64_t place_in_file(const char *path, const void *data, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat info;
+    uint8_t *file;
+    uint8_t *found;
+    uint64_t place;
+
+    PT_REQUIRE(fd >= 0 && fstat(fd, &info) == 0);
+    file = malloc((size_t)info.st_size);
+    PT_REQUIRE(file != NULL && read(fd, file, (size_t)info.st_size) == info.st_size);
+    found = memmem(file, (size_t)info.st_size, data, size);
+    PT_REQUIRE(found != NULL);
+    place = (uint64_t)(found - file);
+    free(file);
+    (void)close(fd);
+    return place;
+}
+
+/* Change a byte of the file of @p side while that is closed. */
+static void flip(struct pt_side *side, uint64_t place)
+{
+    int fd;
+    uint8_t byte;
+
+    PT_REQUIRE_OK(peat_close(side->db));
+    fd = open(side->path, O_RDWR | O_CLOEXEC);
+    PT_REQUIRE(fd >= 0 && pread(fd, &byte, 1, (off_t)place) == 1);
+    byte ^= 4;
+    PT_REQUIRE(pwrite(fd, &byte, 1, (off_t)place) == 1);
+    (void)close(fd);
+    pt_side_open(side);
+}
+
+/* Begin to read each part, then the rest. */
+static enum peat_status read_all(struct peat_seed *seed)
+{
+    struct peat_seed_info about;
+    struct peat_bytes bytes;
+    uint64_t size;
+    enum peat_status status = PEAT_OK;
+
+    peat_seed_about(seed, &about);
+    for (uint64_t part = 0; part < about.part_count && status == PEAT_OK; part++) {
+        for (uint64_t done = 0; status == PEAT_OK && (done == 0 || done < size); done += bytes.size)
+            status = peat_seed_read(seed, part, done, 20 * KIB, &bytes, &size);
+    }
+    return status;
+}
+
+static void a_damaged_segment_is_not_handed_out(void **state)
+{
+    static const uint64_t eighths[] = {0, 1, 3, 5, 7, 8};
+    struct peat_bytes first;
+    struct peat_seed *seed;
+    struct pt_pair pair;
+    uint64_t begin;
+    uint64_t size;
+    unsigned refused[2] = {0, 0}; /* while it was read, and before */
+    (void)state;
+
+    stores_make(&pair);
+    PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
+    first = part_read(seed, 1);
+    begin = place_in_file(pair.primary.path, first.data, first.size);
+    size = first.size;
+    peat_seed_close(seed);
+    for (size_t i = 0; i < sizeof(eighths) / sizeof(eighths[0]); i++) {
+        uint64_t place = begin + (eighths[i] == 8 ? size - 1 : size / 8 * eighths[i]);
+        enum peat_status status;
+
+        flip(&pair.primary, place);
+        status = peat_seed_open(pair.primary.db, &seed);
+        refused[status != PEAT_OK]++;
+        PT_REQUIRE((seed == NULL) == (status != PEAT_OK));
+        pt_test_context("byte %" PRIu64 " of %" PRIu64 ", opened %d", place - begin, size, status);
+        if (status == PEAT_OK)
+            status = read_all(seed);
+        PT_REQUIRE_STATUS(status, PEAT_CORRUPT);
+        peat_seed_close(seed);
+        flip(&pair.primary, place); /* it is as it was */
+        PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
+        PT_REQUIRE_OK(read_all(seed));
+        peat_seed_close(seed);
+    }
+    PT_REQUIRE(refused[0] > 0 && refused[1] > 0);
+    take_whole(&pair);
+    pt_pair_close(&pair);
+}
+
+static void what_is_damaged_is_asked_for_and_is_whole_then(void **state)
+{
+    struct peat_seeding_info about;
+    struct peat_seeding *seeding;
+    struct peat_seed *seed;
+    struct peat_bytes first;
+    struct pt_pair pair;
+    (void)state;
+
+    stores_make(&pair);
+    take_whole(&pair);
+    put_many(pair.primary.db, KEYS, KEYS + 3, 7);
+    PT_REQUIRE_OK(peat_flush(pair.primary.db));
+    PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
+    first = part_read(seed, 1);
+    flip(&pair.follower,
+         place_in_file(pair.follower.path, first.data, first.size) + first.size - 1);
+    PT_REQUIRE_STATUS(peat_check(pair.follower.db, NULL, NULL, NULL), PEAT_CORRUPT);
+    PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
+    PT_REQUIRE_OK(part_write(seeding, 0, part_read(seed, 0)));
+    peat_seeding_about(seeding, &about);
+    PT_REQUIRE(about.missing >= first.size && about.missing < about.size);
+    PT_REQUIRE_STATUS(ship(seed, seeding), PEAT_DONE);
+    PT_REQUIRE_OK(peat_seeding_finish(seeding));
+    peat_seeding_close(seeding);
+    peat_seed_close(seed);
+    pt_pair_require_equal(&pair);
+    pt_pair_close(&pair); /* which checks it */
+}
+
+/* ---- Failures ---- */
+
+/* Handing out, in which the calls from number @p at on fail, @p count of them. Whether any did. */
+static bool handing_out_fails_at(struct pt_side *side, enum pt_failing_kind kind, uint64_t at,
+                                 uint64_t count)
+{
+    struct pt_failing failing = {
+        .kind = kind, .at = at, .count = count, .error_number = EIO, .in_any_thread = true};
+    uint64_t newest = pt_test_newest(side->db) + 1;
+    struct peat_seed_info about;
+    struct peat_seed *seed;
+    enum peat_status status;
+    uint64_t failures;
+
+    put_many(side->db, (unsigned)at, (unsigned)at + 1, 1 + count % 2);
+    pt_failing_start(&failing);
+    status = peat_seed_open(side->db, &seed);
+    failures = pt_failing_end();
+    PT_REQUIRE((status == PEAT_OK) == (seed != NULL));
+    if (status != PEAT_OK) {
+        PT_REQUIRE(failures > 0 && peat_last_error()[0] != '\0');
+        PT_REQUIRE(status == PEAT_NO_MEMORY || status == PEAT_IO || status == PEAT_POISONED);
+        PT_REQUIRE(kind == PT_FAILING_CALLS || status == PEAT_NO_MEMORY);
+        if (status != PEAT_NO_MEMORY) {
+            PT_REQUIRE_OK(peat_abort(side->db));
+            pt_side_open(side);
+        }
+        PT_REQUIRE_OK(peat_seed_open(side->db, &seed));
+    }
+    peat_seed_about(seed, &about);
+    PT_REQUIRE(about.position.commit <= newest && about.position.commit >= KEYS);
+    PT_REQUIRE(pt_test_newest(side->db) == newest);
+    peat_seed_close(seed);
+    return failures > 0;
+}
+
+/* Taking the state, likewise, where half of an older one has come. */
+static bool taking_fails_at(struct pt_pair *pair, struct peat_seed *seed, enum pt_failing_kind kind,
+                            uint64_t at, uint64_t count)
+{
+    struct pt_failing failing = {.kind = kind, .at = at, .count = count, .error_number = EIO};
+    struct peat_bytes second = part_read(seed, 2);
+    struct peat_seeding *seeding = NULL;
+    enum peat_status status;
+    uint64_t failures;
+
+    PT_REQUIRE_OK(peat_seeding_open(pair->follower.db, &seeding));
+    PT_REQUIRE_OK(part_write(seeding, 0, part_read(seed, 0)));
+    PT_REQUIRE_OK(part_write(seeding, 1, part_read(seed, 1)));
+    PT_REQUIRE_OK(peat_seeding_write(seeding, 2, 0, second.size,
+                                     (struct peat_bytes){second.data, second.size / 2}));
+    peat_seeding_restart(seeding);
+    pt_failing_start(&failing);
+    status = ship(seed, seeding);
+    failures = pt_failing_end();
+    if (status != PEAT_DONE) {
+        PT_REQUIRE(failures > 0 && peat_last_error()[0] != '\0');
+        PT_REQUIRE(status == PEAT_NO_MEMORY || status == PEAT_IO);
+        PT_REQUIRE(kind == PT_FAILING_CALLS || status == PEAT_NO_MEMORY);
+        PT_REQUIRE_STATUS(peat_seeding_finish(seeding), PEAT_INVALID);
+        peat_seeding_restart(seeding);
+        status = ship(seed, seeding);
+    }
+    PT_REQUIRE(pt_test_newest(pair->follower.db) == 0);
+    peat_seeding_close(seeding);
+    if (status == PEAT_POISONED) { /* a sync has failed */
+        PT_REQUIRE(kind == PT_FAILING_CALLS);
+        PT_REQUIRE_STATUS(peat_promote(pair->follower.db, 0, NULL), PEAT_POISONED);
+        PT_REQUIRE_OK(peat_abort(pair->follower.db));
+        pt_side_open(&pair->follower);
+    } else {
+        PT_REQUIRE_STATUS(status, PEAT_DONE);
+    }
+    return failures > 0;
+}
+
+static void whatever_fails_the_state_can_be_handed_over_after_that(void **state)
+{
+    static const enum pt_failing_kind kinds[] = {PT_FAILING_CALLS, PT_FAILING_ALLOCATIONS};
+    struct peat_seed *seed = NULL;
+    struct pt_pair pair;
+    (void)state;
+
+    pt_failing_install();
+    stores_make(&pair);
+    for (unsigned i = 0; i < 8; i++) {
+        enum pt_failing_kind kind = kinds[i % 2];
+        uint64_t count = i / 2 % 2 == 0 ? 1 : UINT64_MAX;
+        bool has_failed = true;
+
+        if (i < 4)
+            PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
+        for (uint64_t at = 0; has_failed; at++) {
+            pt_test_context("run %u, call %" PRIu64, i, at);
+            PT_REQUIRE(at < POSITIONS_MAX);
+            has_failed = i >= 4 ? handing_out_fails_at(&pair.primary, kind, at, count)
+                                : taking_fails_at(&pair, seed, kind, at, count);
+            PT_REQUIRE(has_failed || at > 2);
+        }
+        peat_seed_close(seed);
+        seed = NULL;
+    }
+    take_whole(&pair);
+    pt_pair_close(&pair);
+    pt_failing_remove();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -557,6 +787,9 @@ int main(void)
         cmocka_unit_test(a_store_that_was_promoted_meanwhile_does_not_show_the_state),
         cmocka_unit_test(a_state_of_an_epoch_that_is_over_is_refused),
         cmocka_unit_test(the_last_epoch_there_is_ends_in_words),
+        cmocka_unit_test(a_damaged_segment_is_not_handed_out),
+        cmocka_unit_test(what_is_damaged_is_asked_for_and_is_whole_then),
+        cmocka_unit_test(whatever_fails_the_state_can_be_handed_over_after_that),
     };
     int failed;
 

@@ -95,7 +95,7 @@ static enum peat_status describe(struct peat_seed *seed, struct pt_manifest *man
 static enum peat_status check_whole(const struct pt_held_segment *held)
 {
     if (held->segment->lost == PEAT_OK && pt_segment_rescued(held->segment) == NULL)
-        return PEAT_OK;
+        return pt_segment_verify_end(held->segment);
     return pt_fail(PEAT_CORRUPT, "segment %" PRIu64 " at offset %" PRIu64 " is damaged", held->id,
                    held->extent.offset);
 }
@@ -179,7 +179,7 @@ enum peat_status peat_seed_read(struct peat_seed *seed, uint64_t part, uint64_t 
 
         status = pt_segment_verify(segment, offset, end - offset);
     }
-    if (status == PEAT_OK && segment != NULL)
+    if (status == PEAT_OK && segment != NULL && offset + size > segment->checked_size)
         status = check_whole(seed->segments.held[part - 1]);
     if (status == PEAT_OK)
         *bytes_out = pt_bytes((segment == NULL ? seed->block : segment->base) + offset, size);

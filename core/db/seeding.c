@@ -145,12 +145,6 @@ void peat_seeding_about(const struct peat_seeding *seeding, struct peat_seeding_
 
 /* ---- What is there ---- */
 
-/* One of ours that is sound; what is damaged is healed by being asked for. */
-static bool is_sound(const struct pt_held_segment *held)
-{
-    return held->segment->lost == PEAT_OK && pt_segment_rescued(held->segment) == NULL;
-}
-
 /* Of the state before; NULL: it was not given. */
 static struct pt_held_segment *find_given(const struct described *before,
                                           const struct pt_manifest_segment *wanted)
@@ -172,6 +166,32 @@ static struct pt_held_segment *find_given(const struct described *before,
                sizeof(wanted->summary.digest)) != 0)
         return NULL;
     return before->held[begin];
+}
+
+/* One of ours that is sound; what is damaged is healed by being asked for. */
+static enum peat_status check_sound(const struct pt_held_segment *held)
+{
+    if (held->segment->lost < 0 || pt_segment_rescued(held->segment) != NULL)
+        return PEAT_CORRUPT;
+    return pt_segment_verify_end(held->segment);
+}
+
+/* What is there of @p segment already, borrowed, in *held_out; NULL: nothing. */
+static enum peat_status find_there(const struct described *before,
+                                   const struct pt_known_segments *known,
+                                   const struct pt_manifest_segment *segment,
+                                   struct pt_held_segment **held_out)
+{
+    enum peat_status status = PEAT_OK;
+
+    *held_out = pt_known_segments_find(known, segment->id, &segment->summary.digest);
+    if (*held_out != NULL)
+        status = check_sound(*held_out);
+    if (*held_out == NULL || status == PEAT_CORRUPT) {
+        *held_out = find_given(before, segment);
+        return PEAT_OK;
+    }
+    return status;
 }
 
 static bool is_partial(const struct peat_seeding *seeding,
@@ -201,11 +221,11 @@ static enum peat_status match(struct peat_seeding *seeding, struct described *no
     seeding->size = seeding->missing = 0;
     for (size_t i = 0; i < now->manifest.segment_count && status == PEAT_OK; i++) {
         const struct pt_manifest_segment *segment = &now->manifest.segments[i];
-        struct pt_held_segment *held =
-            pt_known_segments_find(&known, segment->id, &segment->summary.digest);
+        struct pt_held_segment *held;
 
-        if (held == NULL || !is_sound(held))
-            held = find_given(&seeding->now, segment);
+        status = find_there(&seeding->now, &known, segment, &held);
+        if (status < 0)
+            break;
         seeding->size += segment->summary.size;
         if (held != NULL) {
             pt_held_segment_pin(held);

@@ -383,6 +383,18 @@ enum peat_status pt_segment_open(struct peat_bytes map, const struct pt_segment_
     return PEAT_OK;
 }
 
+enum peat_status pt_segment_verify_end(const struct pt_segment *segment)
+{
+    struct pt_segment *again = NULL;
+    enum peat_status status;
+
+    PT_ASSERT(segment->lost == PEAT_OK);
+    status = pt_segment_open(pt_bytes(segment->base, (size_t)segment->size), &segment->identity,
+                             segment->file, segment->file_offset, &again);
+    pt_segment_close(again);
+    return status;
+}
+
 /* The fields are such that each way to an entry first asks for a chunk to be verified, or sees that
  * there are no entries, and then that the segment is lost. */
 enum peat_status pt_segment_open_lost(const struct pt_segment_identity *identity, uint64_t size,

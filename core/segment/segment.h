@@ -145,6 +145,9 @@ enum peat_status pt_segment_open_damaged(struct peat_bytes map,
 enum peat_status pt_segment_open_lost(const struct pt_segment_identity *identity, uint64_t size,
                                       enum peat_status why, struct pt_file *file,
                                       uint64_t file_offset, struct pt_segment **segment_out);
+/* Look anew at what pt_segment_open() has looked at: one that was opened as damaged may tell all that it
+ * holds, and not be whole. It is not lost. PEAT_CORRUPT, PEAT_NO_MEMORY, PEAT_IO. */
+enum peat_status pt_segment_verify_end(const struct pt_segment *segment);
 void pt_segment_close(struct pt_segment *segment); /* NULL is allowed */
 
 /* Verify the chunks that hold [offset, offset + size), which must lie inside checked_size. The slow half of pt_segment_verify(). PEAT_CORRUPT (counted again at each try), PEAT_IO. */

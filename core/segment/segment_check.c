@@ -117,12 +117,8 @@ static enum peat_status chunks_check(struct check *check)
 static enum peat_status footer_check(struct check *check)
 {
     struct pt_segment *segment = check->segment;
-    struct pt_segment *again = NULL;
-    enum peat_status status =
-        pt_segment_open(pt_bytes(segment->base, (size_t)segment->size), &segment->identity,
-                        segment->file, segment->file_offset, &again);
+    enum peat_status status = pt_segment_verify_end(segment);
 
-    pt_segment_close(again);
     if (status != PEAT_CORRUPT)
         return status;
     report_all(check, segment->size - sizeof(struct pt_segment_footer),

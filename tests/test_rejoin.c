@@ -696,6 +696,72 @@ static void whatever_fails_it_shows_the_one_history_or_the_other(void **state)
     pt_failing_remove();
 }
 
+/* Going back to a state that both have had, likewise. */
+static bool going_back_fails_at(enum pt_failing_kind kind, uint64_t at, uint64_t count)
+{
+    struct pt_failing failing = {
+        .kind = kind, .at = at, .count = count, .error_number = EIO, .in_any_thread = true};
+    struct pt_dice dice = {9};
+    struct forked fork;
+    uint64_t failures;
+    uint64_t newest;
+    enum peat_status status;
+
+    memset(&fork, 0, sizeof(fork));
+    pt_side_make(&fork.old, "old", 0);
+    commit_some(fork.old.db, &dice, 10);
+    PT_REQUIRE_OK(peat_snapshot_persist(fork.old.db, "early", NULL));
+    fork.row.position = position_of(fork.old.db).position;
+    newest = pt_test_newest(fork.old.db);
+    commit_some(fork.old.db, &dice, 10);
+    put(fork.old.db, "who", "old");
+    PT_REQUIRE_OK(peat_fence(fork.old.db, 2));
+    reopen(&fork.old, PEAT_FOLLOWER);
+    fork.commit = pt_test_newest(fork.old.db);
+    pt_test_digest(fork.old.db, fork.digest);
+    PT_REQUIRE_OK(peat_snapshot_persist(fork.old.db, KEPT, NULL));
+    PT_REQUIRE_OK(peat_wait_idle(fork.old.db, 60000));
+    pt_failing_start(&failing);
+    status = peat_retreat(fork.old.db, fork.row.position, KEPT, NULL);
+    failures = pt_failing_end();
+    if (status == PEAT_NO_MEMORY || status == PEAT_NO_SPACE) {
+        PT_REQUIRE(pt_test_newest(fork.old.db) == fork.commit);
+        if (at % 2 == 0)
+            PT_REQUIRE_OK(status = peat_retreat(fork.old.db, fork.row.position, KEPT, NULL));
+    }
+    PT_REQUIRE_OK(peat_abort(fork.old.db));
+    pt_side_open(&fork.old);
+    if (pt_test_newest(fork.old.db) == fork.commit) { /* as it was */
+        PT_REQUIRE(status != PEAT_OK && failures > 0);
+        PT_REQUIRE_OK(peat_retreat(fork.old.db, fork.row.position, KEPT, NULL));
+    }
+    PT_REQUIRE(status == PEAT_OK || failures > 0);
+    PT_REQUIRE(pt_test_newest(fork.old.db) == newest);
+    require_kept(&fork);
+    PT_REQUIRE_OK(peat_check(fork.old.db, NULL, NULL, NULL));
+    PT_REQUIRE_OK(peat_close(fork.old.db));
+    return failures > 0;
+}
+
+static void whatever_fails_it_has_gone_back_or_has_not(void **state)
+{
+    static const enum pt_failing_kind kinds[] = {PT_FAILING_CALLS, PT_FAILING_ALLOCATIONS};
+    (void)state;
+
+    pt_failing_install();
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t at = 0;
+
+        while (going_back_fails_at(kinds[i % 2], at, i < 2 ? 1 : UINT64_MAX)) {
+            at++;
+            pt_test_context("kind %u, call %" PRIu64, i, at);
+            PT_REQUIRE(at < POSITIONS_MAX);
+        }
+        PT_REQUIRE(at > 2);
+    }
+    pt_failing_remove();
+}
+
 /* ---- Deaths ---- */
 
 /* In a process of its own, which is killed: keep, and take a state, as often as it gets to. */
@@ -791,6 +857,7 @@ int main(void)
         cmocka_unit_test(readers_and_syncs_go_on_beside_it),
         cmocka_unit_test(whenever_it_dies_it_shows_the_one_history_or_the_other),
         cmocka_unit_test(whatever_fails_it_shows_the_one_history_or_the_other),
+        cmocka_unit_test(whatever_fails_it_has_gone_back_or_has_not),
     };
     int failed;
 

@@ -3,9 +3,12 @@
  * wherever they are cut, have the sums that they have by themselves, and the digest of all where they are not cut. PEAT_SEED=n
  * repeats a run.
  */
+#include "tests/failing_calls.h"
 #include "tests/pair.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -329,6 +332,129 @@ static void what_is_damaged_is_passed_over_and_told(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
+/* ---- Failures ---- */
+
+/* The whole sum in steps, while calls fail; *later_out: what adding gives after that. */
+static enum peat_status sum_try(const struct peat_snapshot *snapshot, struct peat_tally_sum *sum,
+                                enum peat_status *later_out)
+{
+    static const struct peat_place low = {0, {"", 0}};
+    struct peat_tally *tally;
+    enum peat_status status = peat_tally_open(snapshot, &low, NULL, &tally);
+
+    *later_out = status;
+    PT_REQUIRE((tally != NULL) == (status == PEAT_OK));
+    while (status == PEAT_OK)
+        status = peat_tally_add(tally, 3000, NULL);
+    if (status == PEAT_DONE)
+        status = peat_tally_take(tally, sum);
+    else if (tally != NULL)
+        *later_out = peat_tally_add(tally, 3000, NULL);
+    peat_tally_close(tally);
+    return status;
+}
+
+/* A sum that fails fails for good, and one that is given is right, or says that something could not be read. */
+static void whatever_fails_no_sum_is_a_wrong_one(void **state)
+{
+    static const enum pt_failing_kind kinds[] = {PT_FAILING_CALLS, PT_FAILING_ALLOCATIONS};
+    struct pt_dice dice = {7};
+    struct peat_snapshot *snapshot;
+    struct peat_snapshot *earlier;
+    struct peat_tally_sum right;
+    struct pt_side side;
+    (void)state;
+
+    pt_failing_install();
+    pt_side_make(&side, "store", 0);
+    for (unsigned i = 0; i < 200; i++)
+        pt_test_commit_random(side.db, &dice, false);
+    PT_REQUIRE_OK(peat_flush(side.db));
+    PT_REQUIRE_OK(peat_snapshot_open(side.db, &snapshot));
+    right = sum_of(snapshot, NULL, NULL, 1000);
+    peat_snapshot_close(snapshot);
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t failures = 1;
+
+        for (uint64_t at = 0; failures > 0; at++) {
+            struct pt_failing failing = {.kind = kinds[i], .at = at, .error_number = EIO};
+            struct peat_tally_sum sum = {.struct_size = sizeof(sum)};
+            enum peat_status status;
+            enum peat_status later;
+
+            failing.count = 1 + at % 2;         /* one alone may be tried again */
+            PT_REQUIRE_OK(peat_close(side.db)); /* so that nothing is verified */
+            pt_side_open(&side);
+            PT_REQUIRE_OK(peat_snapshot_open(side.db, &snapshot));
+            pt_test_context("kind %u, call %" PRIu64, i, at);
+            pt_failing_start(&failing);
+            status = sum_try(snapshot, &sum, &later);
+            failures = pt_failing_end();
+            if (status != PEAT_OK) {
+                PT_REQUIRE(failures > 0 && status == later);
+                PT_REQUIRE(status == PEAT_NO_MEMORY || (i == 0 && status == PEAT_IO));
+            } else if (sum.is_damaged) {
+                PT_REQUIRE(failures > 0 && sum.entry_count < right.entry_count);
+            } else {
+                require_same_sum(&sum, &right);
+            }
+            sum = sum_of(snapshot, NULL, NULL, 1000);
+            if (i == 1)
+                require_same_sum(&sum, &right);
+            peat_snapshot_close(snapshot);
+            PT_REQUIRE(at < 2000);
+        }
+    }
+    PT_REQUIRE_OK(peat_snapshot_open(side.db, &snapshot));
+    pt_failing_start(&(struct pt_failing){.kind = PT_FAILING_ALLOCATIONS, .count = 1});
+    PT_REQUIRE_STATUS(peat_snapshot_open_at(snapshot, peat_snapshot_commit(snapshot), &earlier),
+                      PEAT_NO_MEMORY);
+    PT_REQUIRE(pt_failing_end() == 1 && earlier == NULL);
+    peat_snapshot_close(snapshot);
+    PT_REQUIRE_OK(peat_close(side.db));
+    pt_failing_remove();
+}
+
+static void arguments_that_are_missing_are_refused(void **state)
+{
+    struct peat_db *db = pt_test_store_make("store", 0);
+    struct peat_tally_sum sum = {.struct_size = sizeof(sum)};
+    struct peat_tally_sum no_size = {.struct_size = 0};
+    struct peat_snapshot *snapshot;
+    struct peat_snapshot *earlier;
+    struct peat_tally *tally;
+    struct peat_place place;
+    uint64_t left = 1;
+    (void)state;
+
+    PT_REQUIRE_OK(peat_put(db, NULL, pt_text("key"), pt_text("a value")));
+    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
+    PT_REQUIRE_STATUS(peat_snapshot_open_at(NULL, 1, &earlier), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_snapshot_open_at(snapshot, 1, NULL), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_tally_open(NULL, NULL, NULL, &tally), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_tally_open(snapshot, NULL, NULL, NULL), PEAT_INVALID);
+    PT_REQUIRE_OK(peat_tally_open(snapshot, NULL, NULL, &tally));
+    PT_REQUIRE_STATUS(peat_tally_add(NULL, 1, NULL), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_tally_place(NULL, 9, &place), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_tally_place(tally, 9, NULL), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_tally_place(tally, 9, &place),
+                      PEAT_NOT_FOUND); /* nothing is before it */
+    PT_REQUIRE_STATUS(peat_tally_take(NULL, &sum), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_tally_take(tally, NULL), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_tally_take(tally, &no_size), PEAT_INVALID);
+    PT_REQUIRE_OK(peat_tally_add(tally, 1, &left));
+    PT_REQUIRE_STATUS(peat_tally_place(tally, 9, &place), PEAT_BUSY);
+    PT_REQUIRE_STATUS(peat_tally_take(tally, &sum), PEAT_BUSY);
+    PT_REQUIRE_STATUS(peat_tally_add(tally, 1000, &left), PEAT_DONE);
+    PT_REQUIRE_STATUS(peat_tally_place(tally, 9, &place), PEAT_DONE);
+    PT_REQUIRE_OK(peat_tally_take(tally, &sum)); /* what was refused is not in it */
+    PT_REQUIRE(left == 0 && sum.entry_count == 1);
+    peat_tally_close(tally);
+    peat_tally_close(NULL);
+    peat_snapshot_close(snapshot);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +464,8 @@ int main(void)
         cmocka_unit_test(parts_have_the_sums_that_they_have_by_themselves),
         cmocka_unit_test(bounds_that_hold_nothing_give_the_sum_of_nothing),
         cmocka_unit_test(what_is_damaged_is_passed_over_and_told),
+        cmocka_unit_test(whatever_fails_no_sum_is_a_wrong_one),
+        cmocka_unit_test(arguments_that_are_missing_are_refused),
     };
     int failed;
 

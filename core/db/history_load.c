@@ -53,13 +53,12 @@ static enum peat_status claim(struct peat_db *db, const struct pt_manifest_kept 
 
     for (size_t i = 0; i < manifest->segment_count && status == PEAT_OK; i++) {
         const struct pt_manifest_segment *segment = &manifest->segments[i];
-        const struct pt_held_segment *held =
-            pt_known_segments_find(known, segment->id, &segment->summary.digest);
+        const struct pt_held_segment *held = pt_known_segments_find_at(
+            known, segment->id, &segment->summary.digest, segment->extent.offset);
 
         if (held == NULL)
             status = pt_arena_claim(db->arena, segment->extent);
-        else if (held->extent.offset != segment->extent.offset ||
-                 held->extent.size != segment->extent.size ||
+        else if (held->extent.size != segment->extent.size ||
                  held->summary.size != segment->summary.size)
             status = pt_fail(PEAT_CORRUPT, "two manifests say different things of segment %" PRIu64,
                              segment->id);

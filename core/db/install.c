@@ -322,8 +322,8 @@ static enum peat_status hold_one(struct peat_db *db, const struct pt_manifest_se
 static struct pt_held_segment *find_open(const struct pt_known_segments *known,
                                          const struct pt_manifest_segment *segment)
 {
-    struct pt_held_segment *held =
-        pt_known_segments_find(known, segment->id, &segment->summary.digest);
+    struct pt_held_segment *held = pt_known_segments_find_at(
+        known, segment->id, &segment->summary.digest, segment->extent.offset);
 
     return held != NULL && held->segment->lost == PEAT_IO ? NULL : held;
 }

@@ -26,8 +26,9 @@ static uint64_t size_without(const struct pt_known_segments *segments,
     uint64_t size = 0;
 
     for (size_t i = 0; i < segments->count; i++)
-        if (pt_known_segments_find(others, segments->held[i]->id,
-                                   &segments->held[i]->summary.digest) == NULL)
+        if (pt_known_segments_find_at(others, segments->held[i]->id,
+                                      &segments->held[i]->summary.digest,
+                                      segments->held[i]->extent.offset) == NULL)
             size += segments->held[i]->extent.size;
     return size;
 }

@@ -410,6 +410,8 @@ static void readers_leave_the_history_too(void **state)
         if (i < 3)
             PT_REQUIRE_OK(peat_refresh(reader));
         PT_REQUIRE_OK(seed_try(&fork, KEPT));
+        if (i >= 4) /* it has come to more than is in the file now */
+            PT_REQUIRE_OK(peat_check(reader, NULL, NULL, NULL));
         commit_some(fork.new.db, &dice, 1 + 80 * (i % 3));
         follow(fork.old.db, fork.new.db);
         PT_REQUIRE_OK(peat_refresh(reader));
@@ -597,7 +599,7 @@ static void a_collections_number_is_not_taken_for_the_other_ones(void **state)
 
 /* ---- Beside others ---- */
 
-/* Reads, syncs and flushes while the history is left. */
+/* Reads, syncs, flushes and checks while the history is left. */
 struct beside {
     struct forked *fork;
     _Atomic bool stop;
@@ -640,6 +642,15 @@ static void *sync_beside(void *context)
     return NULL;
 }
 
+static void *check_beside(void *context)
+{
+    struct beside *beside = context;
+
+    while (!atomic_load(&beside->stop))
+        PT_REQUIRE_OK(peat_check(beside->fork->old.db, NULL, NULL, NULL));
+    return NULL;
+}
+
 static void readers_and_syncs_go_on_beside_it(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
@@ -648,11 +659,12 @@ static void readers_and_syncs_go_on_beside_it(void **state)
 
     for (unsigned i = 0; i < 6; i++) {
         struct beside beside = {.fork = &fork};
-        pthread_t threads[2];
+        pthread_t threads[3];
 
         fork_make(&fork, &dice, 20, 60, 10 + 80 * (i % 2));
         PT_REQUIRE(pthread_create(&threads[0], NULL, look_beside, &beside) == 0);
         PT_REQUIRE(pthread_create(&threads[1], NULL, sync_beside, &beside) == 0);
+        PT_REQUIRE(pthread_create(&threads[2], NULL, check_beside, &beside) == 0);
         while (atomic_load(&beside.looks) == 0)
             (void)sched_yield();
         PT_REQUIRE_OK(peat_snapshot_persist(fork.old.db, KEPT, NULL));
@@ -661,7 +673,7 @@ static void readers_and_syncs_go_on_beside_it(void **state)
         commit_some(fork.new.db, &dice, 20);
         follow(fork.old.db, fork.new.db);
         atomic_store(&beside.stop, true);
-        for (unsigned k = 0; k < 2; k++)
+        for (unsigned k = 0; k < 3; k++)
             PT_REQUIRE(pthread_join(threads[k], NULL) == 0);
         require_equal(&fork);
         require_kept(&fork);

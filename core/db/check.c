@@ -39,6 +39,7 @@ struct check {
     uint64_t total; /* bytes, estimated */
     struct pt_pin pin;
     uint64_t commit;                 /* what the log must reach */
+    uint64_t partings;               /* before that was looked at */
     struct pt_superblock superblock; /* of the held generation */
     struct pt_extent *regions;       /* owned: what was found in use; may overlap */
     size_t region_count;
@@ -391,6 +392,14 @@ static enum peat_status held_check(struct check *check, const struct pt_manifest
     return status;
 }
 
+/* Whether the store has left its history (parting.h) since the check began, so what it had come to is in another one. */
+static bool has_left(struct check *check)
+{
+    if (check->db->read_only)
+        (void)pt_refresh(check->db);
+    return atomic_load_explicit(&check->db->partings, memory_order_seq_cst) != check->partings;
+}
+
 static enum peat_status log_check(struct check *check, const struct pt_log_point *start)
 {
     struct pt_log_point point = *start;
@@ -403,7 +412,7 @@ static enum peat_status log_check(struct check *check, const struct pt_log_point
     offset = point.region.offset + point.offset;
     if (status < 0)
         return report_status(check, offset, status);
-    if (point.commit < check->commit) {
+    if (point.commit < check->commit && !has_left(check)) {
         (void)snprintf(words, sizeof(words),
                        "the log at offset %" PRIu64 " ends after commit %" PRIu64 ", but %" PRIu64
                        " was acknowledged",
@@ -718,6 +727,7 @@ static enum peat_status check_begin(struct check *check)
     struct peat_db *db = check->db;
     enum peat_status status;
 
+    check->partings = atomic_load_explicit(&db->partings, memory_order_seq_cst);
     check->pin = pt_shelf_pin(&db->shelf);
     check->commit = pt_stack_commit(check->pin.stack);
     /* What is not in the file yet cannot be asked of it. A log that failed writes no more: then only

@@ -173,6 +173,9 @@ struct peat_db {
     struct pt_history history;
     struct pt_feeds feeds;
 
+    /* How often the store has left its history for another one (parting.h): counted before anything shows it. */
+    _Atomic uint64_t partings;
+
     /* Read-only stores: refresh.c's. */
     struct pt_mutex refresh_mutex;
     struct pt_log_reader *tail PT_GUARDED_BY(refresh_mutex);

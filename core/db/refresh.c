@@ -333,6 +333,8 @@ static enum peat_status take_manifest_locked(struct peat_db *db,
         status = PEAT_GAP;
         if (reached > manifest->log.commit && manifest->log.region.size != 0)
             status = regain_tail_locked(db, manifest, runs);
+        if (status == PEAT_GAP && reached > manifest->log.commit)
+            atomic_fetch_add_explicit(&db->partings, 1, memory_order_seq_cst);
         if (status == PEAT_GAP)
             status = begin_anew_locked(db, manifest, runs);
     }

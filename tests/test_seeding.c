@@ -639,6 +639,56 @@ static void a_damaged_segment_is_not_handed_out(void **state)
     pt_pair_close(&pair);
 }
 
+/* Read all that there is, so that damage is met. */
+static void meet_damage(struct peat_db *db)
+{
+    struct peat_snapshot *snapshot;
+    uint8_t digest[32];
+
+    PT_REQUIRE_OK(peat_snapshot_open(db, &snapshot));
+    PT_REQUIRE_STATUS(peat_digest(snapshot, NULL, NULL, digest, NULL), PEAT_CORRUPT);
+    peat_snapshot_close(snapshot);
+}
+
+static void damage_that_was_met_is_told_at_once(void **state)
+{
+    struct peat_bytes first;
+    struct peat_seed *seed;
+    struct pt_pair pair;
+    uint64_t place;
+    (void)state;
+
+    stores_make(&pair);
+    PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
+    first = part_read(seed, 1);
+    place = place_in_file(pair.primary.path, first.data, first.size) + first.size / 2;
+    peat_seed_close(seed);
+    flip(&pair.primary, place);
+    meet_damage(pair.primary.db);
+    require_refused(peat_seed_open(pair.primary.db, &seed), PEAT_CORRUPT, "is damaged");
+    PT_REQUIRE(seed == NULL);
+    flip(&pair.primary, place);
+    take_whole(&pair);
+    pt_pair_close(&pair);
+}
+
+/* Part 0, where the store has segments: whatever allocation fails, it can be written after that. */
+static void describe_without_memory(struct peat_seed *seed, struct peat_seeding *seeding)
+{
+    enum peat_status status = PEAT_NO_MEMORY;
+
+    for (uint64_t at = 0; status != PEAT_OK; at++) {
+        struct pt_failing failing = {.kind = PT_FAILING_ALLOCATIONS, .at = at, .count = 1};
+
+        PT_REQUIRE(at < POSITIONS_MAX);
+        peat_seeding_restart(seeding);
+        pt_failing_start(&failing);
+        status = part_write(seeding, 0, part_read(seed, 0));
+        PT_REQUIRE((pt_failing_end() > 0) == (status == PEAT_NO_MEMORY));
+    }
+}
+
+/* In its end, which is looked at when it is opened, or in the middle, where it is met by who reads it. */
 static void what_is_damaged_is_asked_for_and_is_whole_then(void **state)
 {
     struct peat_seeding_info about;
@@ -646,27 +696,34 @@ static void what_is_damaged_is_asked_for_and_is_whole_then(void **state)
     struct peat_seed *seed;
     struct peat_bytes first;
     struct pt_pair pair;
+    uint64_t place;
     (void)state;
 
-    stores_make(&pair);
-    take_whole(&pair);
-    put_many(pair.primary.db, KEYS, KEYS + 3, 7);
-    PT_REQUIRE_OK(peat_flush(pair.primary.db));
-    PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
-    first = part_read(seed, 1);
-    flip(&pair.follower,
-         place_in_file(pair.follower.path, first.data, first.size) + first.size - 1);
-    PT_REQUIRE_STATUS(peat_check(pair.follower.db, NULL, NULL, NULL), PEAT_CORRUPT);
-    PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
-    PT_REQUIRE_OK(part_write(seeding, 0, part_read(seed, 0)));
-    peat_seeding_about(seeding, &about);
-    PT_REQUIRE(about.missing >= first.size && about.missing < about.size);
-    PT_REQUIRE_STATUS(ship(seed, seeding), PEAT_DONE);
-    PT_REQUIRE_OK(peat_seeding_finish(seeding));
-    peat_seeding_close(seeding);
-    peat_seed_close(seed);
-    pt_pair_require_equal(&pair);
-    pt_pair_close(&pair); /* which checks it */
+    pt_failing_install();
+    for (unsigned i = 0; i < 2; i++) {
+        stores_make(&pair);
+        take_whole(&pair);
+        put_many(pair.primary.db, KEYS, KEYS + 3, 7);
+        PT_REQUIRE_OK(peat_flush(pair.primary.db));
+        PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
+        first = part_read(seed, 1);
+        place = place_in_file(pair.follower.path, first.data, first.size);
+        flip(&pair.follower, place + (i == 0 ? first.size - 1 : first.size / 2));
+        if (i == 1)
+            meet_damage(pair.follower.db);
+        PT_REQUIRE_STATUS(peat_check(pair.follower.db, NULL, NULL, NULL), PEAT_CORRUPT);
+        PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
+        describe_without_memory(seed, seeding);
+        peat_seeding_about(seeding, &about);
+        PT_REQUIRE(about.missing >= first.size && about.missing < about.size);
+        PT_REQUIRE_STATUS(ship(seed, seeding), PEAT_DONE);
+        PT_REQUIRE_OK(peat_seeding_finish(seeding));
+        peat_seeding_close(seeding);
+        peat_seed_close(seed);
+        pt_pair_require_equal(&pair);
+        pt_pair_close(&pair); /* which checks it */
+    }
+    pt_failing_remove();
 }
 
 /* ---- Failures ---- */
@@ -788,6 +845,7 @@ int main(void)
         cmocka_unit_test(a_state_of_an_epoch_that_is_over_is_refused),
         cmocka_unit_test(the_last_epoch_there_is_ends_in_words),
         cmocka_unit_test(a_damaged_segment_is_not_handed_out),
+        cmocka_unit_test(damage_that_was_met_is_told_at_once),
         cmocka_unit_test(what_is_damaged_is_asked_for_and_is_whole_then),
         cmocka_unit_test(whatever_fails_the_state_can_be_handed_over_after_that),
     };

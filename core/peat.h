@@ -1099,6 +1099,33 @@ PEAT_API enum peat_status peat_seeding_part(struct peat_seeding *seeding, const 
 PEAT_API enum peat_status peat_retreat(struct peat_db *db, uint64_t position_max,
                                        const char *kept_name, uint64_t *commit_out);
 
+struct peat_finding;
+
+/**
+ * Read every segment of the newest state here, and have what is damaged not count as there any more: so it is asked for again, though the
+ * state that comes has a segment of the same digest, and shown instead when the state is; a state of just the store's own position is
+ * taken for that, too, but none before: peat_flush() there makes one of its newest commit. Kept states before the newest stay as they are: one that has the damaged segment has it still. So does the log, which is not
+ * looked at.
+ *
+ * It takes as long as reading the segments, and runs beside readers and writers. Call it before peat_seeding_next(); a second call
+ * looks anew.
+ *
+ * @param callback   NULL, or called on this thread once for each damaged segment, with the first place in it; the finding is valid
+ *                   until it returns, and lists no lost keys
+ * @param progress   NULL, or called before each segment with bytes done and bytes in all; false stops it
+ * @param context    handed to both
+ * @param count_out  set: damaged segments; 0 unless PEAT_OK is returned
+ * @retval PEAT_OK
+ * @retval PEAT_DONE     stopped by @p progress: nothing is healed
+ * @retval PEAT_INVALID  an argument is missing
+ * @retval PEAT_NO_MEMORY
+ */
+PEAT_API enum peat_status peat_seeding_heal(
+    struct peat_seeding *seeding,
+    void (*callback)(void *context, const struct peat_finding *finding),
+    bool (*progress)(void *context, uint64_t done, uint64_t total), void *context,
+    uint64_t *count_out);
+
 /** Begin anew with part 0, of the same state or a newer one: of what has been taken only what that has not in common is
  * asked for. Answers that are still under way must not be written any more. */
 PEAT_API void peat_seeding_restart(struct peat_seeding *seeding);

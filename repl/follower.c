@@ -37,6 +37,7 @@ struct peat_follower {
     pthread_t thread;
     _Atomic bool stopping;
     _Atomic bool promoting;   /* it is not to follow any more */
+    bool heals;               /* it was asked to */
     bool joined;              /* the thread is gone: who promotes or stops it alone looks */
     pthread_mutex_t mutex;    /* guards what follows */
     pthread_cond_t changed;   /* it is to stop, or has */
@@ -49,6 +50,8 @@ struct peat_follower {
     uint64_t connections;
     uint64_t seed_count;
     uint64_t rejoin_count;
+    uint64_t damaged_segments;
+    uint64_t healed_segments;
     struct peat_seeding_info seeding;
     char words[PT_PEER_WORDS_MAX];
     uint64_t failed_dials;
@@ -130,6 +133,8 @@ static void status_note(struct peat_follower *follower, struct pt_follower_sessi
     peat_seeding_about(follower->taker.seeding, &follower->seeding);
     follower->seed_count = follower->taker.count;
     follower->rejoin_count = follower->rejoin.count;
+    follower->damaged_segments = follower->taker.damaged;
+    follower->healed_segments = follower->taker.healed;
     if (base->theirs.position > 0) /* else what the connection before said is the newest known */
         follower->primary = base->theirs;
     follower->session_records = base->records;
@@ -230,6 +235,17 @@ static void ended(struct peat_follower *follower, enum peat_follower_state state
     pthread_mutex_unlock(&follower->mutex);
 }
 
+/* It goes on without having been healed, unless the connection has ended it. */
+static void unhealed(struct peat_follower *follower, const char *why)
+{
+    char words[PT_PEER_WORDS_MAX];
+
+    (void)snprintf(words, sizeof(words),
+                   "damaged segments: %llu, not healed until it is started again: %.180s",
+                   (unsigned long long)follower->taker.damaged, why);
+    ended(follower, follower->state, words);
+}
+
 static void stream_set(struct peat_follower *follower, struct pt_stream *stream)
 {
     pthread_mutex_lock(&follower->mutex);
@@ -278,6 +294,8 @@ static enum pt_redial_cause follow_once(struct peat_follower *follower)
     count(follower, pt_follower_session_base(session));
     ended(follower, state_of(pt_follower_session_base(session)->end),
           pt_follower_session_base(session)->words);
+    if (pt_seed_taker_gives_up(&follower->taker))
+        unhealed(follower, pt_follower_session_base(session)->words);
     pt_follower_session_close(session);
     return cause;
 }
@@ -295,6 +313,49 @@ static void wait_until(struct peat_follower *follower, uint64_t due_us)
     pthread_mutex_unlock(&follower->mutex);
 }
 
+/* ---- Healing ---- */
+
+static void damage_came(void *context, const struct peat_finding *finding)
+{
+    struct peat_follower *follower = context;
+    char words[PT_PEER_WORDS_MAX];
+
+    (void)snprintf(words, sizeof(words), "damaged: %s", finding->what);
+    ended(follower, PEAT_FOLLOWER_CONNECTING, words);
+    state_tell(follower);
+}
+
+static bool may_look_on(void *context, uint64_t done, uint64_t total)
+{
+    struct peat_follower *follower = context;
+
+    (void)done;
+    (void)total;
+    return !atomic_load(&follower->stopping);
+}
+
+/* See what is damaged, and have a state asked for if anything is. */
+static void heal_begin(struct peat_follower *follower)
+{
+    char words[PT_PEER_WORDS_MAX];
+    uint64_t count = 0;
+    enum peat_status status;
+
+    if (!follower->heals)
+        return;
+    status = peat_seeding_heal(follower->taker.seeding, damage_came, may_look_on, follower, &count);
+    pt_seed_taker_heal(&follower->taker, count);
+    pthread_mutex_lock(&follower->mutex);
+    follower->damaged_segments = count;
+    pthread_mutex_unlock(&follower->mutex);
+    if (status >= 0)
+        return;
+    (void)snprintf(words, sizeof(words), "whether segments are damaged cannot be seen: %s",
+                   peat_last_error());
+    ended(follower, PEAT_FOLLOWER_CONNECTING, words);
+    state_tell(follower);
+}
+
 static void *follower_run(void *context)
 {
     struct peat_follower *follower = context;
@@ -305,6 +366,7 @@ static void *follower_run(void *context)
     (void)pthread_setname_np(pthread_self(), "peat-follow");
     randombytes_buf(&seed, sizeof(seed));
     pt_redial_init(&redial, seed);
+    heal_begin(follower);
     while (!over && !atomic_load(&follower->stopping)) {
         enum pt_redial_cause cause = follow_once(follower);
 
@@ -340,7 +402,7 @@ static enum peat_status options_check(const struct peat_follower_options *option
 
     if (options->url == NULL)
         return pt_repl_fail(error, PEAT_INVALID, "no address to follow from");
-    if ((options->flags & ~(PEAT_REPL_INSECURE | PEAT_FOLLOWER_REJOIN)) != 0)
+    if ((options->flags & ~(PEAT_REPL_INSECURE | PEAT_FOLLOWER_REJOIN | PEAT_FOLLOWER_HEAL)) != 0)
         return pt_repl_fail(error, PEAT_INVALID, "unknown flags 0x%x", options->flags);
     if (size == 0 || size > PEAT_NAME_SIZE_MAX)
         return pt_repl_fail(error, PEAT_INVALID, "a follower's name has 1 to %zu bytes",
@@ -432,6 +494,7 @@ enum peat_status peat_follower_start(struct peat_db *db, const struct peat_follo
     if (follower == NULL)
         return pt_repl_fail(error, PEAT_NO_MEMORY, "out of memory");
     follower->db = db;
+    follower->heals = (options->flags & PEAT_FOLLOWER_HEAL) != 0;
     follower->event = options->event;
     follower->event_context = options->event_context;
     follower->state_us = pt_now_us();
@@ -538,6 +601,8 @@ void peat_follower_status_get(struct peat_follower *follower,
     status.seed_missing = follower->seeding.missing;
     status.seed_count = follower->seed_count;
     status.rejoin_count = follower->rejoin_count;
+    status.damaged_segments = follower->damaged_segments;
+    status.healed_segments = follower->healed_segments;
     memcpy(status.words, follower->words, sizeof(status.words));
     status.failed_dials = follower->failed_dials;
     status.damaged = follower->damaged;

@@ -129,7 +129,7 @@ static uint32_t flags_of(const struct pt_follower_session *session)
 
     if (session->taker == NULL)
         return flags;
-    if (session->taker->wanted)
+    if (session->taker->wanted || session->taker->heals)
         flags |= PT_HELLO_STATE;
     if (pt_rejoin_wants_state(session->rejoin))
         flags |= PT_HELLO_REJOIN;
@@ -237,6 +237,7 @@ static void chunk_take(struct pt_follower_session *session, const struct pt_fram
 {
     struct pt_chunk chunk;
     const char *wrong = pt_chunk_decode(frame->body, &chunk);
+    uint64_t healed = session->taker->healed;
     enum peat_status status = PEAT_OK;
 
     if (wrong == NULL)
@@ -249,8 +250,15 @@ static void chunk_take(struct pt_follower_session *session, const struct pt_fram
     } else if (status == PEAT_DONE) {
         session->seeded = true;
         pt_rejoin_done(session->rejoin);
-        pt_peer_stop(&session->base, PT_PEER_CLOSED, PT_BYE_SEEDED, now_us,
-                     "a state was taken; the log behind it comes next");
+        healed = session->taker->healed - healed;
+        if (healed > 0)
+            pt_peer_stop(&session->base, PT_PEER_CLOSED, PT_BYE_SEEDED, now_us,
+                         "damaged segments: %" PRIu64
+                         ", all healed by a state; the log behind it comes next",
+                         healed);
+        else
+            pt_peer_stop(&session->base, PT_PEER_CLOSED, PT_BYE_SEEDED, now_us,
+                         "a state was taken; the log behind it comes next");
     } else if (status != PEAT_OK) {
         store_failed(session, status, now_us);
     } else {

@@ -74,6 +74,9 @@ static const struct pt_figure follower[] = {
     NOW(peat_follower_status, seed_size, "seed", SIZE, "the last state"),
     NOW(peat_follower_status, seed_missing, "seed_missing", SIZE, "of that, not here yet"),
     SUM(peat_follower_status, rejoin_count, "rejoins", COUNT, "histories left"),
+    NOW(peat_follower_status, damaged_segments, "damaged_segments", COUNT,
+        "segments found damaged, not healed"),
+    SUM(peat_follower_status, healed_segments, "healed_segments", COUNT, "segments healed"),
 };
 const struct pt_figures pt_follower_figures = {"follower", follower, COUNT_OF(follower)};
 

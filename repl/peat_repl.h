@@ -170,6 +170,14 @@ struct peat_follower;
 
 struct peat_follower_event;
 #define PEAT_FOLLOWER_REJOIN 2u /* it may leave its history, see struct peat_fork */
+/**
+ * Before it dials it reads all segments of the store's newest state. If any is damaged it takes a state of the primary, of which those are
+ * sent, and whatever else it has not, and shows that instead. A segment is told as an event of PEAT_FOLLOWER_CONNECTING, with its place and
+ * keys, and so is that all are healed; damaged_segments and healed_segments of the status count them. Where four connections in turn
+ * have brought that no nearer (a segment is damaged at the primary, too, say), an event says so, and it follows as it is: start it
+ * again to try again. Damage that comes later is not looked for, nor is any in the log; kept states before the newest keep what they have.
+ */
+#define PEAT_FOLLOWER_HEAL 4u
 
 /**
  * Where the history of a store has parted from that of the primary that it is to follow: another one was promoted, and this
@@ -188,7 +196,7 @@ struct peat_fork {
 
 struct peat_follower_options {
     size_t struct_size;   /* set by peat_follower_options_init() */
-    unsigned flags;       /* PEAT_REPL_INSECURE, PEAT_FOLLOWER_REJOIN, or 0 */
+    unsigned flags;       /* PEAT_REPL_INSECURE, PEAT_FOLLOWER_REJOIN, PEAT_FOLLOWER_HEAL, or 0 */
     const char *url;      /* of the primary, or of another follower */
     const char *key_path; /* NULL: none */
     const char *
@@ -305,6 +313,8 @@ struct peat_follower_status {
     uint64_t state_us;      /* since it came into this state */
     uint64_t silent_us;     /* since the primary was heard last; 0: there is no connection */
     uint64_t rejoin_count; /* histories that it has left, each for the primary's */
+    uint64_t damaged_segments; /* with PEAT_FOLLOWER_HEAL: found, and not healed so far */
+    uint64_t healed_segments;  /* with others in their place by now */
 };
 
 PEAT_API void peat_follower_status_get(struct peat_follower *follower,

@@ -276,7 +276,8 @@ static enum peat_status feed_or_seed(struct pt_primary_session *session, uint64_
         status = peat_feed_open(session->base.db, commit, session->name, PEAT_FEED_SEALS,
                                 &session->feed);
     if (status == PEAT_GAP && (session->flags & PT_HELLO_SEEDS) != 0)
-        status = pt_seed_giver_open(&session->giver, session->base.db, session->name);
+        status = pt_seed_giver_open(&session->giver, session->base.db, session->name,
+                                    session->parted ? 0 : session->base.theirs.position);
     return status;
 }
 

@@ -1,7 +1,7 @@
 #include "repl/seed_giver.h"
 
 enum peat_status pt_seed_giver_open(struct pt_seed_giver *giver, struct peat_db *db,
-                                    const char *name)
+                                    const char *name, uint64_t position)
 {
     struct peat_seed_info info;
     struct peat_feed *feed = NULL;
@@ -10,6 +10,15 @@ enum peat_status pt_seed_giver_open(struct pt_seed_giver *giver, struct peat_db 
     if (status != PEAT_OK)
         return status;
     peat_seed_about(giver->seed, &info);
+    if (info.position.position < position) { /* it takes no state that goes back */
+        pt_seed_giver_close(giver);
+        status = peat_flush(db);
+        if (status == PEAT_OK)
+            status = peat_seed_open(db, &giver->seed);
+        if (status != PEAT_OK)
+            return status;
+        peat_seed_about(giver->seed, &info);
+    }
     status = peat_feed_open(db, info.position.commit + 1, name, PEAT_FEED_SEALS, &feed);
     peat_feed_close(feed); /* its name keeps the log until the follower comes back for it */
     if (status != PEAT_OK)

@@ -17,9 +17,10 @@ struct pt_seed_giver {
     size_t count;
 };
 
-/* Pin the state as of now, and have the log behind it kept under @p name. What peat_seed_open() and peat_feed_open() fail with. */
+/* Pin the state as of now, and have the log behind it kept under @p name. Where the state is of a place in the log before @p position,
+ * which the follower has come to, all commits are flushed first. What peat_seed_open(), peat_flush() and peat_feed_open() fail with. */
 enum peat_status pt_seed_giver_open(struct pt_seed_giver *giver, struct peat_db *db,
-                                    const char *name);
+                                    const char *name, uint64_t position);
 void pt_seed_giver_close(struct pt_seed_giver *giver);
 
 /* What is wrong with it; NULL: nothing, it will be answered. */

@@ -1,6 +1,10 @@
 #include "repl/seed_taker.h"
 
-enum { ASK_MAX = 1 << 20, ASK_FIRST = 64 << 10 /* bytes */ };
+enum {
+    ASK_MAX = 1 << 20, /* bytes */
+    ASK_FIRST = 64 << 10,
+    HEAL_TRIES = 4
+};
 
 enum peat_status pt_seed_taker_open(struct pt_seed_taker *taker, struct peat_db *db)
 {
@@ -12,6 +16,30 @@ void pt_seed_taker_close(struct pt_seed_taker *taker)
 {
     peat_seeding_close(taker->seeding);
     taker->seeding = NULL;
+}
+
+void pt_seed_taker_heal(struct pt_seed_taker *taker, uint64_t damaged)
+{
+    taker->damaged = damaged;
+    taker->heals = damaged > 0;
+    taker->tries = 0;
+    taker->least = UINT64_MAX;
+}
+
+bool pt_seed_taker_gives_up(struct pt_seed_taker *taker)
+{
+    struct peat_seeding_info info;
+
+    if (!taker->heals)
+        return false;
+    peat_seeding_about(taker->seeding, &info);
+    if (info.size > 0 && info.missing < taker->least) {
+        taker->least = info.missing;
+        taker->tries = 0;
+        return false;
+    }
+    taker->heals = ++taker->tries < HEAL_TRIES;
+    return !taker->heals;
 }
 
 void pt_seed_taker_begin(struct pt_seed_taker *taker)
@@ -62,6 +90,9 @@ enum peat_status pt_seed_taker_take(struct pt_seed_taker *taker, const struct pt
     if (status != PEAT_OK)
         return status;
     taker->wanted = false;
+    taker->heals = false;
+    taker->healed += taker->damaged; /* what is shown now is what has come */
+    taker->damaged = 0;
     taker->count++;
     return PEAT_DONE;
 }

@@ -94,14 +94,15 @@ static enum pt_exit start(struct follow_work *work)
     return PT_EXIT_ERROR;
 }
 
-/* Whether the commit to stop at is there. Before an old primary has rejoined its numbers say nothing. */
+/* Whether the commit to stop at is there. Before an old primary has rejoined its numbers say nothing, and
+ * what is to be healed is so before it follows, or not at all. */
 static bool has_come(const struct follow_work *work, const struct peat_follower_status *status)
 {
     const struct follow_options *options = work->options;
-    bool rejoins = (options->follower.flags & PEAT_FOLLOWER_REJOIN) != 0;
+    bool waits = (options->follower.flags & (PEAT_FOLLOWER_REJOIN | PEAT_FOLLOWER_HEAL)) != 0;
 
     return options->until > 0 && status->position.commit >= options->until &&
-           (!rejoins || status->state == PEAT_FOLLOWER_FOLLOWING);
+           (!waits || status->state == PEAT_FOLLOWER_FOLLOWING);
 }
 
 static enum pt_exit follow_on(struct follow_work *work)
@@ -110,8 +111,13 @@ static enum pt_exit follow_on(struct follow_work *work)
 
     while (!pt_interrupt_came() && !output_failed(work)) {
         peat_follower_status_get(work->follower, &status);
-        if (has_come(work, &status))
-            return PT_EXIT_DONE;
+        if (has_come(work, &status)) {
+            if (status.damaged_segments == 0)
+                return PT_EXIT_DONE;
+            pt_complain(work->target.store, "damaged segments that are not healed: %" PRIu64,
+                        status.damaged_segments);
+            return PT_EXIT_ERROR;
+        }
         if (status.state == PEAT_FOLLOWER_DIVERGED || status.state == PEAT_FOLLOWER_FAILED) {
             pt_complain(work->target.store, "%s", status.words);
             return PT_EXIT_ERROR;
@@ -148,6 +154,9 @@ static bool option_take(struct follow_options *options, int code)
     case 'F':
         options->follower.url = optarg;
         return true;
+    case 'H':
+        options->follower.flags |= PEAT_FOLLOWER_HEAL;
+        return true;
     case 'i':
         options->follower.flags |= PEAT_REPL_INSECURE;
         return true;
@@ -175,6 +184,7 @@ static enum pt_exit follow_run(int argc, char **argv)
 {
     static const struct option long_options[] = {{"durability", required_argument, NULL, 'd'},
                                                  {"from", required_argument, NULL, 'F'},
+                                                 {"heal", no_argument, NULL, 'H'},
                                                  {"insecure", no_argument, NULL, 'i'},
                                                  {"key", required_argument, NULL, 'k'},
                                                  {"listen", required_argument, NULL, 'l'},
@@ -190,7 +200,7 @@ static enum pt_exit follow_run(int argc, char **argv)
     peat_follower_options_init(&options.follower);
     options.follower.name = "follower";
     while ((code = pt_command_option(&pt_command_follow, argc, argv,
-                                     ":d:F:ik:l:n:Rs:u:", long_options)) != -1) {
+                                     ":d:F:Hik:l:n:Rs:u:", long_options)) != -1) {
         if (code == PT_OPTION_HELPED)
             return PT_EXIT_DONE;
         if (code == PT_OPTION_BAD || !option_take(&options, code))
@@ -223,6 +233,9 @@ const struct pt_command pt_command_follow = {
         "  -d, --durability LEVEL  of what is applied: disk (default), os, memory\n"
         "  -s, --status FILE       write into FILE each second how it goes: OpenMetrics if its\n"
         "                          name ends in .prom, JSON if it ends in .json, else text\n"
+        "  -H, --heal              read STORE's segments first, and take the damaged ones anew\n"
+        "                          from the other store; kept states and the log stay as they\n"
+        "                          are\n"
         "  -R, --rejoin            where STORE, an old primary, has commits that the other one\n"
         "                          has not: write them to STORE.forked-EPOCH-COMMIT.jsonl as\n"
         "                          'peat feed' does (where the log of them is gone, a backup of\n"

@@ -8,15 +8,18 @@
  *  1. Until the end the store goes on as it is: what comes lies in regions that no manifest names, so a crash leaves nothing
  *     of it.
  *  2. A segment is known by id and digest: what the store has itself, or has been given before, is not asked for, whichever
- *     state it was part of. So a state that is begun anew, perhaps a newer one, costs what is different in it.
+ *     state it was part of. So a state that is begun anew, perhaps a newer one, costs what is different in it. But what is
+ *     damaged here is as if it were not there: so it is healed.
  *  3. Nothing that comes is believed: the manifest is decoded as one in a file is, and a segment must verify and have the
  *     digest that the manifest says.
  *  4. It only goes forward: the state is behind the store's, and the store's last commit is of the
  *     epoch that the state's history has there. The epochs are the state's then. Unless the caller said
- *     that the store's history may be left for the state's, and keeps it under a name (parting.h).
+ *     that the store's history may be left for the state's, and keeps it under a name (parting.h); and to heal, the very same
+ *     place will do.
  */
 #include "core/base/alloc.h"
 #include "core/db/db.h"
+#include "core/db/healing.h"
 #include "core/db/identity.h"
 #include "core/db/known_segments.h"
 #include "core/db/parting.h"
@@ -61,6 +64,7 @@ struct peat_seeding {
     struct place next;                      /* what must come next */
     uint64_t size;                          /* bytes of all segments */
     uint64_t missing;                       /* bytes of those that have not come */
+    struct pt_healing healing;              /* what is damaged here */
     char kept_name[PEAT_NAME_SIZE_MAX + 1]; /* of the history that may be left; "": none may */
 };
 
@@ -94,6 +98,26 @@ enum peat_status peat_seeding_part(struct peat_seeding *seeding, const char *kep
     return PEAT_OK;
 }
 
+enum peat_status peat_seeding_heal(struct peat_seeding *seeding,
+                                   void (*callback)(void *context,
+                                                    const struct peat_finding *finding),
+                                   bool (*progress)(void *context, uint64_t done, uint64_t total),
+                                   void *context, uint64_t *count_out)
+{
+    enum peat_status status;
+
+    if (seeding == NULL || count_out == NULL)
+        return pt_fail_null();
+    *count_out = 0;
+    pt_healing_fini(&seeding->healing);
+    status = pt_healing_look(seeding->db, callback, progress, context, &seeding->healing);
+    if (status == PEAT_OK)
+        *count_out = seeding->healing.count;
+    else
+        pt_healing_fini(&seeding->healing);
+    return status;
+}
+
 static void described_free(struct described *described)
 {
     if (described->held != NULL)
@@ -116,6 +140,7 @@ void peat_seeding_close(struct peat_seeding *seeding)
         return;
     partial_drop(seeding);
     described_free(&seeding->now);
+    pt_healing_fini(&seeding->healing);
     pt_free(seeding->block);
     pt_free(seeding);
 }
@@ -169,15 +194,17 @@ static struct pt_held_segment *find_given(const struct described *before,
 }
 
 /* One of ours that is sound; what is damaged is healed by being asked for. */
-static enum peat_status check_sound(const struct pt_held_segment *held)
+static enum peat_status check_sound(const struct peat_seeding *seeding,
+                                    const struct pt_held_segment *held)
 {
-    if (held->segment->lost < 0 || pt_segment_rescued(held->segment) != NULL)
+    if (pt_healing_has(&seeding->healing, held) || held->segment->lost < 0 ||
+        pt_segment_rescued(held->segment) != NULL)
         return PEAT_CORRUPT;
     return pt_segment_verify_end(held->segment);
 }
 
 /* What is there of @p segment already, borrowed, in *held_out; NULL: nothing. */
-static enum peat_status find_there(const struct described *before,
+static enum peat_status find_there(const struct peat_seeding *seeding,
                                    const struct pt_known_segments *known,
                                    const struct pt_manifest_segment *segment,
                                    struct pt_held_segment **held_out)
@@ -186,12 +213,14 @@ static enum peat_status find_there(const struct described *before,
 
     *held_out = pt_known_segments_find(known, segment->id, &segment->summary.digest);
     if (*held_out != NULL)
-        status = check_sound(*held_out);
-    if (*held_out == NULL || status == PEAT_CORRUPT) {
-        *held_out = find_given(before, segment);
-        return PEAT_OK;
-    }
-    return status;
+        status = check_sound(seeding, *held_out);
+    if (*held_out != NULL && status != PEAT_CORRUPT)
+        return status;
+    *held_out = find_given(&seeding->now, segment);
+    status = *held_out == NULL ? PEAT_OK : check_sound(seeding, *held_out);
+    if (status == PEAT_CORRUPT)
+        *held_out = NULL;
+    return status == PEAT_CORRUPT ? PEAT_OK : status;
 }
 
 static bool is_partial(const struct peat_seeding *seeding,
@@ -223,7 +252,7 @@ static enum peat_status match(struct peat_seeding *seeding, struct described *no
         const struct pt_manifest_segment *segment = &now->manifest.segments[i];
         struct pt_held_segment *held;
 
-        status = find_there(&seeding->now, &known, segment, &held);
+        status = find_there(seeding, &known, segment, &held);
         if (status < 0)
             break;
         seeding->size += segment->summary.size;
@@ -270,11 +299,14 @@ static bool will_part(const struct peat_seeding *seeding, const struct peat_posi
 }
 
 /* Whether the state is behind @p ours: (4). Behind one commit there may be a seal that only one of them has. */
-static enum peat_status check_newer(const struct pt_log_point *state,
+static enum peat_status check_newer(const struct peat_seeding *seeding,
+                                    const struct pt_log_point *state,
                                     const struct peat_position *ours, bool parts)
 {
-    if (state->epoch >= ours->epoch &&
-        (parts || (state->commit >= ours->commit && state->position > ours->position)))
+    bool is_behind = state->position > ours->position ||
+                     (seeding->healing.count > 0 && state->position == ours->position);
+
+    if (state->epoch >= ours->epoch && (parts || (state->commit >= ours->commit && is_behind)))
         return PEAT_OK;
     return pt_fail(PEAT_INVALID,
                    "the state is as of commit %" PRIu64 ", and commit %" PRIu64 " is here already",
@@ -298,7 +330,7 @@ static enum peat_status check_manifest(const struct peat_seeding *seeding,
     status = peat_position_get(db, &ours);
     if (status < 0)
         return status;
-    return check_newer(&manifest->log, &ours, will_part(seeding, &ours, manifest));
+    return check_newer(seeding, &manifest->log, &ours, will_part(seeding, &ours, manifest));
 }
 
 /* Part 0 is whole. */
@@ -513,7 +545,7 @@ static enum peat_status check_history(struct peat_seeding *seeding, const struct
     const struct pt_manifest *manifest = &seeding->now.manifest;
     struct peat_position ours = pt_position_of(end);
     bool parts = will_part(seeding, &ours, manifest);
-    enum peat_status status = check_newer(&manifest->log, &ours, parts);
+    enum peat_status status = check_newer(seeding, &manifest->log, &ours, parts);
 
     if (status < 0)
         return status;
@@ -525,6 +557,10 @@ static enum peat_status check_history(struct peat_seeding *seeding, const struct
         return pt_fail(PEAT_CORRUPT,
                        "the store has commits of another epoch than the state's history there: the "
                        "histories have parted");
+    if (end->position == manifest->log.position &&
+        memcmp(&end->chain, &manifest->log.chain, sizeof(end->chain)) != 0)
+        return pt_fail(PEAT_CORRUPT,
+                       "the state is of the store's place in the log, but of another history");
     return PEAT_OK;
 }
 
@@ -563,6 +599,7 @@ enum peat_status peat_seeding_finish(struct peat_seeding *seeding)
     status = pt_replace(seeding->db, find_state, seeding);
     if (status < 0)
         return status;
+    pt_healing_fini(&seeding->healing);
     peat_seeding_forget(seeding); /* else it would hold segments that merges have replaced */
     pt_arena_reclaim(seeding->db->arena,
                      atomic_load_explicit(&seeding->db->generation, memory_order_acquire));

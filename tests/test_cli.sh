@@ -1011,7 +1011,26 @@ exits 1 "verify is quiet" verify --peer "$url" --key k.key --quiet differs.db
 [ ! -s out ] && [ ! -s err ]
 ok "when asked to be"
 exits 3 "without the key nothing is compared" verify --peer "$url" --wait 1 follow.db
+newest=$("$peat" status serve.db | sed -n 's/^newest commit *\([0-9]*\),.*/\1/p')
 exec 7>&-
+kill "$server"
+wait "$server"
+cp serve.db healed.db
+"$peat" feed --drop one healed.db && "$peat" compact healed.db >out 2>err
+"$peat" serve --listen "$url" --key k.key healed.db </dev/null >heal.out 2>heal.err &
+server=$!
+until [ -s heal.out ] || ! kill -0 "$server"; do sleep 0.1; done
+run follow --from "$url" --key k.key --name heal --until "$newest" heal.db
+run follow --from "$url" --key k.key --name heal --heal --until "$newest" heal.db
+[ "$code" -eq 0 ] && ! grep -q 'seeding\|damaged' out
+ok "where nothing is damaged nothing is taken anew"
+footer=$(LC_ALL=C grep -abo PEATSEG1 heal.db | tail -n 1 | cut -d: -f1)
+printf X | dd of=heal.db bs=1 seek=$((footer + 20)) conv=notrunc 2>/dev/null
+exits 4 "a follower's segment is damaged" check heal.db
+run follow --from "$url" --key k.key --name heal --heal --until "$newest" heal.db
+[ "$code" -eq 0 ] && grep -q 'damaged: segment .*keys "' out && grep -q 'damaged segments: 1, all healed' out
+ok "with --heal that is told, and taken anew"
+exits 0 "and then it is whole" check heal.db
 kill "$server"
 wait "$server"
 exits 3 "nobody to compare with is an error" verify --peer "$url" --key k.key --wait 0 follow.db

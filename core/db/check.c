@@ -392,12 +392,14 @@ static enum peat_status held_check(struct check *check, const struct pt_manifest
     return status;
 }
 
-/* Whether the store has left its history (parting.h) since the check began, so what it had come to is in another one. */
+/* Whether the store has left its history (parting.h) since the check began, or was about to: so what it had come to is in
+ * another one. */
 static bool has_left(struct check *check)
 {
     if (check->db->read_only)
         (void)pt_refresh(check->db);
-    return atomic_load_explicit(&check->db->partings, memory_order_seq_cst) != check->partings;
+    return check->partings % 2 != 0 ||
+           atomic_load_explicit(&check->db->partings, memory_order_seq_cst) != check->partings;
 }
 
 static enum peat_status log_check(struct check *check, const struct pt_log_point *start)

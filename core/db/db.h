@@ -173,7 +173,7 @@ struct peat_db {
     struct pt_history history;
     struct pt_feeds feeds;
 
-    /* How often the store has left its history for another one (parting.h): counted before anything shows it. */
+    /* Counts up before the store leaves its history for another one (parting.h), on disk and in memory, and again when it has. */
     _Atomic uint64_t partings;
 
     /* Read-only stores: refresh.c's. */

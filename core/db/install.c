@@ -170,8 +170,6 @@ enum peat_status pt_install(struct peat_db *db, struct pt_run *const *runs, size
     if (PT_BUG(REUSED_EARLY) && db->log != NULL)
         pt_log_retire(db->log, &start, generation - 1, NULL, NULL);
     status = sync_before_superblock(db, extent);
-    if (change->parts)
-        atomic_fetch_add_explicit(&db->partings, 1, memory_order_seq_cst);
     if (status == PEAT_OK)
         status = pt_superblock_write(pt_arena_file(db->arena), &superblock);
     if (PT_BUG(SUPERBLOCK_FIRST) && status == PEAT_OK)

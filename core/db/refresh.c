@@ -333,10 +333,13 @@ static enum peat_status take_manifest_locked(struct peat_db *db,
         status = PEAT_GAP;
         if (reached > manifest->log.commit && manifest->log.region.size != 0)
             status = regain_tail_locked(db, manifest, runs);
-        if (status == PEAT_GAP && reached > manifest->log.commit)
-            atomic_fetch_add_explicit(&db->partings, 1, memory_order_seq_cst);
-        if (status == PEAT_GAP)
+        if (status == PEAT_GAP) {
+            uint64_t parting = reached > manifest->log.commit ? 1 : 0;
+
+            atomic_fetch_add_explicit(&db->partings, parting, memory_order_seq_cst);
             status = begin_anew_locked(db, manifest, runs);
+            atomic_fetch_add_explicit(&db->partings, parting, memory_order_seq_cst);
+        }
     }
     if (status < 0)
         fall_back_locked(db);

@@ -117,9 +117,14 @@ static enum peat_status replace_job(struct peat_db *db, void *context)
     if (status == PEAT_OK)
         status = prepare(db, replacement);
     replacement->change.jump = &replacement->jump;
-    if (status == PEAT_OK)
+    if (status == PEAT_OK) {
+        uint64_t parting = replacement->change.parts ? 1 : 0;
+
+        atomic_fetch_add_explicit(&db->partings, parting, memory_order_seq_cst);
         status = pt_checkpoint_replace(db, replacement->stack, &replacement->jump.point,
                                        &replacement->change);
+        atomic_fetch_add_explicit(&db->partings, parting, memory_order_seq_cst);
+    }
     if (status == PEAT_OK)
         go_on(db, replacement);
     pt_log_jump_cancel(db->log, &replacement->jump,

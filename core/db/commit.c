@@ -79,15 +79,15 @@ void pt_group_add(const struct peat_db *db, struct pt_held_buffer *active,
 enum peat_status pt_count_operations(struct peat_bytes payload, size_t *count_out)
 {
     struct pt_batch_cursor cursor = {payload.data, payload.size, {{NULL, 0}, {NULL, 0}, PT_OP_PUT}};
+    bool sound = true;
 
     *count_out = 0;
-    while (pt_batch_cursor_next(&cursor)) {
-        if (cursor.entry.op == PT_OP_DELETE_RANGE &&
-            pt_bytes_compare(cursor.entry.key, cursor.entry.value) >= 0)
-            break;
+    while (sound && pt_batch_cursor_next(&cursor)) {
+        sound = cursor.entry.op != PT_OP_DELETE_RANGE ||
+                pt_bytes_compare(cursor.entry.key, cursor.entry.value) < 0;
         ++*count_out;
     }
-    if (cursor.rest != 0)
+    if (!sound || cursor.rest != 0)
         return pt_fail(PEAT_CORRUPT, "a log record holds a malformed operation");
     return PEAT_OK;
 }

@@ -58,8 +58,8 @@ struct peat_follower {
     uint64_t damaged;
     uint64_t records; /* of the connections before this one */
     uint64_t session_records;
-    uint64_t sent_size;
-    uint64_t received_size;
+    _Atomic uint64_t sent_size; /* the thread counts, at each message, without the mutex */
+    _Atomic uint64_t received_size;
     /* The thread's, then its joiner's: */
     void (*event)(void *context, const struct peat_follower_event *event);
     void *event_context;
@@ -115,9 +115,7 @@ static enum peat_status flush(struct peat_follower *follower, struct pt_channel 
         return PEAT_OK;
     status = pt_stream_write(follower->stream, output.data, output.size, SEND_MS);
     pt_channel_output_taken(channel, output.size);
-    pthread_mutex_lock(&follower->mutex);
-    follower->sent_size += output.size;
-    pthread_mutex_unlock(&follower->mutex);
+    atomic_fetch_add(&follower->sent_size, output.size);
     return status;
 }
 
@@ -169,9 +167,7 @@ static enum peat_status listen(struct peat_follower *follower, struct pt_followe
         status = PEAT_OK;
     if (status != PEAT_OK)
         pt_peer_cut(pt_follower_session_base(session), why);
-    pthread_mutex_lock(&follower->mutex);
-    follower->received_size += size;
-    pthread_mutex_unlock(&follower->mutex);
+    atomic_fetch_add(&follower->received_size, size);
     if (size > 0)
         pt_follower_session_receive(session, bytes, size, now_us);
     *due_us = pt_follower_session_step(session, now_us);
@@ -582,11 +578,6 @@ const char *peat_follower_state_name(enum peat_follower_state state)
     return (size_t)state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
 }
 
-static uint64_t above(uint64_t high, uint64_t low)
-{
-    return high > low ? high - low : 0;
-}
-
 void peat_follower_status_get(struct peat_follower *follower,
                               struct peat_follower_status *status_out)
 {
@@ -607,15 +598,15 @@ void peat_follower_status_get(struct peat_follower *follower,
     status.failed_dials = follower->failed_dials;
     status.damaged = follower->damaged;
     status.records = follower->records + follower->session_records;
-    status.sent_size = follower->sent_size;
-    status.received_size = follower->received_size;
-    status.state_us = above(pt_now_us(), follower->state_us);
+    status.sent_size = atomic_load(&follower->sent_size);
+    status.received_size = atomic_load(&follower->received_size);
+    status.state_us = pt_above(pt_now_us(), follower->state_us);
     if (follower->stream != NULL)
-        status.silent_us = above(pt_now_us(), follower->heard_us);
+        status.silent_us = pt_above(pt_now_us(), follower->heard_us);
     pthread_mutex_unlock(&follower->mutex);
-    status.lag_commits = above(status.primary.commit, status.position.commit);
-    status.lag_bytes = above(status.primary.position, status.position.position);
+    status.lag_commits = pt_above(status.primary.commit, status.position.commit);
+    status.lag_bytes = pt_above(status.primary.position, status.position.position);
     if (status.lag_commits > 0)
-        status.lag_us = above(status.primary.time_us, status.position.time_us);
+        status.lag_us = pt_above(status.primary.time_us, status.position.time_us);
     pt_struct_copy(status_out, &status, sizeof(status));
 }

@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 void peat_report_options_init(struct peat_report_options *options)
 {
@@ -79,14 +78,6 @@ static bool follower_take(void *context, const struct peat_primary_follower *abo
     return true;
 }
 
-static uint64_t wall_clock_us(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* What the file says. */
 static enum peat_status store_take(struct peat_db *db, struct pt_overview *view)
 {
@@ -94,7 +85,7 @@ static enum peat_status store_take(struct peat_db *db, struct pt_overview *view)
     struct taking taking = {.view = view};
     enum peat_status status = peat_stats_get(db, &stats);
 
-    view->time_us = wall_clock_us();
+    view->time_us = pt_wall_us();
     memcpy(view->store_id, stats.store_id, sizeof(view->store_id));
     if (status == PEAT_OK)
         status = peat_role_get(db, &view->role);

@@ -1,9 +1,10 @@
 #include "repl/peer.h"
 
+#include "repl/settings.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum peat_status pt_peer_init(struct pt_peer *peer, struct peat_db *db, enum pt_channel_role role,
                               const struct pt_channel_key *keys, size_t key_count, uint64_t now_us)
@@ -112,17 +113,9 @@ void pt_peer_send(struct pt_peer *peer, enum pt_message_type type, const struct 
 
 /* ---- Pings ---- */
 
-static uint64_t wall_clock_us(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void ping_send(struct pt_peer *peer, uint64_t now_us)
 {
-    struct pt_ping ping = {.time_us = wall_clock_us()};
+    struct pt_ping ping = {.time_us = pt_wall_us()};
     struct pt_wire_ping body;
     struct peat_bytes piece = {&body, sizeof(body)};
     enum peat_status status = peat_position_get(peer->db, &ping.newest);

@@ -773,11 +773,6 @@ void peat_primary_status_get(struct peat_primary *primary, struct peat_primary_s
     pt_struct_copy(status_out, &status, sizeof(status));
 }
 
-static uint64_t above(uint64_t high, uint64_t low)
-{
-    return high > low ? high - low : 0;
-}
-
 static bool follower_tell(struct connection *connection, const struct peat_position *newest,
                           bool (*callback)(void *context,
                                            const struct peat_primary_follower *follower),
@@ -796,11 +791,11 @@ static bool follower_tell(struct connection *connection, const struct peat_posit
     serves = pt_primary_session_serves(session);
     (void)strcpy(name, pt_primary_session_name(session));
     ack = pt_primary_session_ack(session);
-    follower.silent_us = above(now_us, base->heard_us);
-    follower.connected_us = above(now_us, base->begun_us);
-    follower.lag_bytes = above(newest->position, base->theirs.position);
+    follower.silent_us = pt_above(now_us, base->heard_us);
+    follower.connected_us = pt_above(now_us, base->begun_us);
+    follower.lag_bytes = pt_above(newest->position, base->theirs.position);
     follower.lag_us =
-        newest->commit > base->theirs.commit ? above(newest->time_us, base->theirs.time_us) : 0;
+        newest->commit > base->theirs.commit ? pt_above(newest->time_us, base->theirs.time_us) : 0;
     follower.sent_size = connection->sent_size;
     follower.received_size = connection->received_size;
     follower.sent_records = connection->sent_records;
@@ -812,7 +807,7 @@ static bool follower_tell(struct connection *connection, const struct peat_posit
     follower.received = ack.received;
     follower.durable = ack.durable;
     follower.applied = ack.applied;
-    follower.lag = above(newest->commit, ack.applied);
+    follower.lag = pt_above(newest->commit, ack.applied);
     return callback(context, &follower);
 }
 

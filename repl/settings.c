@@ -58,6 +58,14 @@ uint64_t pt_now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+uint64_t pt_wall_us(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 void pt_sleep_ms(unsigned ms)
 {
     struct timespec time = {ms / 1000, ms % 1000 * 1000000L};

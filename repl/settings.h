@@ -29,6 +29,13 @@ enum peat_status pt_url_check(const char *url, bool has_key, unsigned flags,
 
 /* What never goes back, in microseconds. */
 uint64_t pt_now_us(void);
+/* The clock on the wall, in microseconds since 1970. */
+uint64_t pt_wall_us(void);
+/* By how much @p high is above @p low; 0: it is not. */
+static inline uint64_t pt_above(uint64_t high, uint64_t low)
+{
+    return high > low ? high - low : 0;
+}
 void pt_sleep_ms(unsigned ms);
 /* A condition that waits by the same clock, and the time in @p ms from now for it. */
 void pt_condition_make(pthread_cond_t *condition);

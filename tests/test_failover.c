@@ -10,8 +10,7 @@
  *
  *     test_failover [ROUNDS]       PEAT_SEED=n repeats the choices, though not the moments
  */
-#include "repl/peat_repl.h"
-#include "tests/support.h"
+#include "tests/link.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -206,28 +205,31 @@ static struct peat_db *primary_open(const struct node *node)
     return db;
 }
 
+static struct pt_link link_of(const struct node *node, struct peat_db *db)
+{
+    struct pt_link link = {.db = db};
+
+    peat_primary_options_init(&link.options);
+    (void)snprintf(link.url, sizeof(link.url), "tcp://127.0.0.1:%u",
+                   atomic_load(&node->shared->port));
+    (void)strcpy(link.key_path, node->key_path);
+    return link;
+}
+
 static struct peat_follower *follower_start(const struct node *node, struct peat_db *db)
 {
-    struct peat_follower_options options;
-    struct peat_follower *follower;
-    struct peat_repl_error error;
-    char url[64];
+    struct pt_link link = link_of(node, db);
+    struct peat_follower_options options = pt_link_options(&link, "other");
 
-    (void)snprintf(url, sizeof(url), "tcp://127.0.0.1:%u", atomic_load(&node->shared->port));
-    peat_follower_options_init(&options);
-    options.url = url;
-    options.key_path = node->key_path;
-    options.name = "other";
+    options.durability = PEAT_DISK;
     options.flags = PEAT_FOLLOWER_REJOIN;
-    if (peat_follower_start(db, &options, &follower, &error) != PEAT_OK)
-        pt_test_fail(__FILE__, __LINE__, "%s", error.words);
-    return follower;
+    return pt_link_follow(db, &options);
 }
 
 /* Follow until it is to be promoted. A store that has commits which nobody else has rejoins. */
 static struct peat_db *promoted_open(const struct node *node)
 {
-    struct peat_follower_status about = {.struct_size = sizeof(about)};
+    struct peat_follower_status about;
     enum peat_status status;
     struct peat_db *db = store_open(node, PEAT_FOLLOWER, &status);
     struct peat_follower *follower;
@@ -235,7 +237,7 @@ static struct peat_db *promoted_open(const struct node *node)
     PT_REQUIRE_OK(status);
     follower = follower_start(node, db);
     do {
-        peat_follower_status_get(follower, &about);
+        about = pt_link_status(follower);
         if (about.state == PEAT_FOLLOWER_FAILED || about.state == PEAT_FOLLOWER_DIVERGED)
             pt_test_fail(__FILE__, __LINE__, "the follower does not follow: %s", about.words);
         (void)usleep(LOOK_US);
@@ -251,22 +253,10 @@ static struct peat_db *promoted_open(const struct node *node)
 
 static void offer(const struct node *node, struct peat_db *db)
 {
-    static const char *const urls[] = {"tcp://127.0.0.1:0"};
-    const char *const keys[] = {node->key_path};
-    struct peat_primary_status status = {.struct_size = sizeof(status)};
-    struct peat_primary_options options;
-    struct peat_primary *primary;
-    struct peat_repl_error error;
+    struct pt_link link = link_of(node, db);
 
-    peat_primary_options_init(&options);
-    options.urls = urls;
-    options.url_count = 1;
-    options.key_paths = keys;
-    options.key_count = 1;
-    if (peat_primary_start(db, &options, &primary, &error) != PEAT_OK)
-        pt_test_fail(__FILE__, __LINE__, "%s", error.words);
-    peat_primary_status_get(primary, &status);
-    atomic_store(&node->shared->port, status.port);
+    pt_link_start(&link, "tcp://127.0.0.1:0");
+    atomic_store(&node->shared->port, pt_link_primary_status(&link).port);
 }
 
 static void node_run(void *context)

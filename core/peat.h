@@ -1104,8 +1104,8 @@ struct peat_finding;
 /**
  * Read every segment of the newest state here, and have what is damaged not count as there any more: so it is asked for again, though the
  * state that comes has a segment of the same digest, and shown instead when the state is; a state of just the store's own position is
- * taken for that, too, but none before: peat_flush() there makes one of its newest commit. Kept states before the newest stay as they are: one that has the damaged segment has it still. So does the log, which is not
- * looked at.
+ * taken for that, too, but none before: peat_flush() there makes one of its newest commit. Kept states before the newest stay as
+ * they are: one that has the damaged segment has it still. So does the log, which is not looked at.
  *
  * It takes as long as reading the segments, and runs beside readers and writers. Call it before peat_seeding_next(); a second call
  * looks anew.
@@ -1495,6 +1495,7 @@ PEAT_API void peat_tally_close(struct peat_tally *tally); /* NULL is allowed */
  * Go on over about @p size_max bytes of entries: up to the first entry's end that is as far, or into a large value. What is damaged is
  * passed over.
  *
+ * @param size_max      above 0: with 0 it stays where it is
  * @param entries_left  NULL, or how many entries to pass at most, from which those are taken that it passed
  * @retval PEAT_OK    there is more
  * @retval PEAT_DONE  it has come to the end

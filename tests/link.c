@@ -113,7 +113,7 @@ struct peat_primary_status pt_link_primary_status(struct pt_link *link)
 
 uint64_t pt_link_write(struct peat_db *db, unsigned count, size_t size)
 {
-    static uint8_t value[64 << 10];
+    static uint8_t value[3 << 20];
     static uint64_t salt;
     uint64_t commit = 0;
 

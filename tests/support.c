@@ -372,6 +372,19 @@ struct peat_db *pt_test_store_make(const char *name, unsigned flags)
     return db;
 }
 
+void pt_test_put(struct peat_db *db, const char *key, const char *value)
+{
+    PT_REQUIRE_OK(peat_put(db, NULL, pt_text(key), pt_text(value)));
+}
+
+struct peat_position pt_test_position(struct peat_db *db)
+{
+    struct peat_position position;
+
+    PT_REQUIRE_OK(peat_position_get(db, &position));
+    return position;
+}
+
 uint64_t pt_test_now_us(void)
 {
     struct timespec now;

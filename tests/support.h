@@ -89,6 +89,10 @@ void pt_test_options_tiny(struct peat_options *options);
  * PEAT_CREATE. */
 struct peat_db *pt_test_store_make(const char *name, unsigned flags);
 
+/* Put into the root. */
+void pt_test_put(struct peat_db *db, const char *key, const char *value);
+struct peat_position pt_test_position(struct peat_db *db);
+
 /* Microseconds of a steady clock. */
 uint64_t pt_test_now_us(void);
 

@@ -2,8 +2,7 @@
  * The property (P7) over real connections: a follower that is started against a primary holds what that holds, whatever
  * goes, comes back, or knocks without a key. PEAT_ROUNDS=n is how often starting and stopping is tried (60).
  */
-#include "repl/peat_repl.h"
-#include "tests/support.h"
+#include "tests/link.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -25,7 +24,6 @@
 #define MIB (1024 * KIB)
 
 enum {
-    SOON_MS = 120000,
     REPLICA_MS = 1000,
     LOOK_US = 2000,
     ROUNDS = 60,
@@ -36,52 +34,9 @@ enum {
 
 /* A store that is offered, and stores that follow. */
 struct scene {
-    struct peat_db *primary_db;
-    struct peat_primary *primary;
-    char url[256]; /* to dial */
-    char key_path[256];
+    struct pt_link link;
     char other_key_path[256];
 };
-
-static void key_make(const char *name, char path[256])
-{
-    char id[PEAT_KEY_ID_TEXT_SIZE];
-    struct peat_repl_error error;
-
-    (void)snprintf(path, 256, "%s", pt_test_path(name));
-    (void)unlink(path);
-    if (peat_key_make(path, id, &error) != PEAT_OK)
-        pt_test_fail(__FILE__, __LINE__, "%s", error.words);
-}
-
-static void primary_start(struct scene *scene, const char *url)
-{
-    const char *const urls[] = {url};
-    const char *const keys[] = {scene->key_path};
-    struct peat_primary_status status = {.struct_size = sizeof(status)};
-    struct peat_primary_options options;
-    uint64_t begun_us = pt_test_now_us();
-    struct peat_repl_error error;
-    enum peat_status result;
-
-    peat_primary_options_init(&options);
-    options.urls = urls;
-    options.url_count = 1;
-    options.key_paths = keys;
-    options.key_count = 1;
-    /* A port that was given away for the asking may be somebody's for a moment: a dialer's own end, say. */
-    while ((result = peat_primary_start(scene->primary_db, &options, &scene->primary, &error)) ==
-               PEAT_BUSY &&
-           pt_test_now_us() - begun_us < SOON_MS * 1000ull)
-        (void)usleep(LOOK_US);
-    if (result != PEAT_OK)
-        pt_test_fail(__FILE__, __LINE__, "%s", error.words);
-    peat_primary_status_get(scene->primary, &status);
-    if (status.port != 0)
-        (void)snprintf(scene->url, sizeof(scene->url), "tcp://127.0.0.1:%u", status.port);
-    else
-        (void)snprintf(scene->url, sizeof(scene->url), "%s", url);
-}
 
 /* Commits at PEAT_REPLICAS do not wait long for a follower that is not there. */
 static struct peat_db *primary_store_make(void)
@@ -99,66 +54,29 @@ static struct peat_db *primary_store_make(void)
 static void scene_begin(struct scene *scene, const char *url)
 {
     memset(scene, 0, sizeof(*scene));
-    key_make("key", scene->key_path);
-    key_make("other-key", scene->other_key_path);
-    scene->primary_db = primary_store_make();
-    primary_start(scene, url);
+    pt_link_key_make("key", scene->link.key_path);
+    pt_link_key_make("other-key", scene->other_key_path);
+    peat_primary_options_init(&scene->link.options);
+    scene->link.db = primary_store_make();
+    pt_link_start(&scene->link, url);
 }
 
 static void scene_end(struct scene *scene)
 {
-    peat_primary_stop(scene->primary);
-    PT_REQUIRE_OK(peat_close(scene->primary_db));
+    pt_link_end(&scene->link);
 }
 
 static struct peat_follower *follow(struct peat_db *db, const char *url, const char *key_path,
                                     const char *name)
 {
     struct peat_follower_options options;
-    struct peat_follower *follower;
-    struct peat_repl_error error;
 
     peat_follower_options_init(&options);
     options.url = url;
     options.key_path = key_path;
     options.name = name;
     options.durability = PEAT_OS;
-    if (peat_follower_start(db, &options, &follower, &error) != PEAT_OK)
-        pt_test_fail(__FILE__, __LINE__, "%s", error.words);
-    return follower;
-}
-
-static uint64_t write_some(struct peat_db *db, unsigned count, size_t size)
-{
-    static uint8_t value[3 * MIB];
-    static uint64_t salt;
-    uint64_t commit = 0;
-
-    for (unsigned i = 0; i < count; i++) {
-        struct peat_batch *batch = peat_batch_new(0);
-        char name[32];
-
-        (void)snprintf(name, sizeof(name), "key-%03" PRIu64, salt % 500);
-        pt_value_fill(salt++, value, size);
-        PT_REQUIRE_OK(peat_batch_put(batch, NULL, pt_text(name), (struct peat_bytes){value, size}));
-        PT_REQUIRE_OK(peat_write(db, batch, PEAT_OS, &commit));
-        peat_batch_free(batch);
-    }
-    return commit;
-}
-
-static void require_same(struct peat_db *one, struct peat_db *other)
-{
-    struct peat_db *stores[] = {one, other};
-    struct peat_snapshot *snapshot;
-    uint8_t digests[2][32];
-
-    for (unsigned i = 0; i < 2; i++) {
-        PT_REQUIRE_OK(peat_snapshot_open(stores[i], &snapshot));
-        PT_REQUIRE_OK(peat_digest(snapshot, NULL, NULL, digests[i], NULL));
-        peat_snapshot_close(snapshot);
-    }
-    assert_memory_equal(digests[0], digests[1], sizeof(digests[0]));
+    return pt_link_follow(db, &options);
 }
 
 static void follows_over(const char *url)
@@ -169,12 +87,13 @@ static void follows_over(const char *url)
     struct peat_follower *follower;
 
     scene_begin(&scene, url);
-    follower = follow(db, scene.url, scene.key_path, "one");
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS, NULL));
-    write_some(scene.primary_db, 300, 700);
-    write_some(scene.primary_db, 2, 3 * MIB); /* larger than a frame */
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 300, 100), SOON_MS, NULL));
-    require_same(scene.primary_db, db);
+    follower = follow(db, scene.link.url, scene.link.key_path, "one");
+    PT_REQUIRE_OK(peat_wait_commit(db, pt_link_write(scene.link.db, 1, 10), PT_LINK_SOON_MS, NULL));
+    pt_link_write(scene.link.db, 300, 700);
+    pt_link_write(scene.link.db, 2, 3 * MIB); /* larger than a frame */
+    PT_REQUIRE_OK(
+        peat_wait_commit(db, pt_link_write(scene.link.db, 300, 100), PT_LINK_SOON_MS, NULL));
+    pt_link_require_same(scene.link.db, db);
     peat_follower_status_get(follower, &status);
     assert_int_equal(status.state, PEAT_FOLLOWER_FOLLOWING);
     assert_int_equal(status.connections, 1);
@@ -204,27 +123,29 @@ static void a_follower_goes_on_when_its_primary_comes_back_and_one_of_its_own_wi
     struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
     struct peat_db *last_db = pt_test_store_make("last", PEAT_FOLLOWER);
     struct scene scene;
-    struct scene between = {.primary_db = db};
+    struct pt_link between = {.db = db};
     struct peat_follower *follower;
     struct peat_follower *last;
     char url[256];
     (void)state;
 
     scene_begin(&scene, "tcp://127.0.0.1:0");
-    (void)strcpy(between.key_path, scene.key_path);
-    primary_start(&between, "tcp://127.0.0.1:0");
-    (void)strcpy(url, scene.url);
-    follower = follow(db, scene.url, scene.key_path, "one");
-    last = follow(last_db, between.url, scene.key_path, "last");
-    PT_REQUIRE_OK(peat_wait_commit(last_db, write_some(scene.primary_db, 50, 900), SOON_MS, NULL));
+    (void)strcpy(between.key_path, scene.link.key_path);
+    peat_primary_options_init(&between.options);
+    pt_link_start(&between, "tcp://127.0.0.1:0");
+    (void)strcpy(url, scene.link.url);
+    follower = follow(db, scene.link.url, scene.link.key_path, "one");
+    last = follow(last_db, between.url, scene.link.key_path, "last");
+    PT_REQUIRE_OK(
+        peat_wait_commit(last_db, pt_link_write(scene.link.db, 50, 900), PT_LINK_SOON_MS, NULL));
     for (unsigned i = 0; i < 3; i++) {
         uint64_t commit;
 
-        peat_primary_stop(scene.primary);
-        commit = write_some(scene.primary_db, 50, 900);
-        primary_start(&scene, url);
-        PT_REQUIRE_OK(peat_wait_commit(last_db, commit, SOON_MS, NULL));
-        require_same(scene.primary_db, last_db);
+        peat_primary_stop(scene.link.primary);
+        commit = pt_link_write(scene.link.db, 50, 900);
+        pt_link_start(&scene.link, url);
+        PT_REQUIRE_OK(peat_wait_commit(last_db, commit, PT_LINK_SOON_MS, NULL));
+        pt_link_require_same(scene.link.db, last_db);
     }
     peat_follower_stop(last);
     peat_primary_stop(between.primary);
@@ -240,7 +161,7 @@ static void forget(const struct scene *scene, const char *name)
     enum peat_status status = PEAT_BUSY;
 
     while (status == PEAT_BUSY) {
-        status = peat_feed_drop(scene->primary_db, name);
+        status = peat_feed_drop(scene->link.db, name);
         (void)usleep(LOOK_US);
     }
     PT_REQUIRE_OK(status);
@@ -259,12 +180,12 @@ static void a_follower_that_missed_the_log_takes_a_state(void **state)
         struct peat_follower *follower;
         uint64_t commit;
 
-        (void)write_some(scene.primary_db, 2000, 900);
-        PT_REQUIRE_OK(peat_flush(scene.primary_db));
-        follower = follow(db, scene.url, scene.key_path, "one");
-        commit = write_some(scene.primary_db, 50, 900);
-        PT_REQUIRE_OK(peat_wait_commit(db, commit, SOON_MS, NULL));
-        require_same(scene.primary_db, db);
+        (void)pt_link_write(scene.link.db, 2000, 900);
+        PT_REQUIRE_OK(peat_flush(scene.link.db));
+        follower = follow(db, scene.link.url, scene.link.key_path, "one");
+        commit = pt_link_write(scene.link.db, 50, 900);
+        PT_REQUIRE_OK(peat_wait_commit(db, commit, PT_LINK_SOON_MS, NULL));
+        pt_link_require_same(scene.link.db, db);
         peat_follower_status_get(follower, &status);
         assert_int_equal(status.seed_count, 1);
         assert_int_equal(status.seed_missing, 0);
@@ -286,10 +207,10 @@ static void whoever_has_another_key_gets_nothing(void **state)
     (void)state;
 
     scene_begin(&scene, "tcp://127.0.0.1:0");
-    write_some(scene.primary_db, 10, 100);
-    follower = follow(db, scene.url, scene.other_key_path, "one");
+    pt_link_write(scene.link.db, 10, 100);
+    follower = follow(db, scene.link.url, scene.other_key_path, "one");
     do {
-        peat_primary_status_get(scene.primary, &status);
+        peat_primary_status_get(scene.link.primary, &status);
         (void)usleep(LOOK_US);
     } while (status.refused < 3);
     peat_follower_status_get(follower, &follower_status);
@@ -336,12 +257,16 @@ static void a_follower_that_comes_back_takes_the_place_of_its_dead_connection(vo
     (void)state;
 
     scene_begin(&scene, "tcp://127.0.0.1:0");
-    followers[0] = follow(db, scene.url, scene.key_path, "one");
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS, NULL));
-    followers[1] = follow(db, scene.url, scene.key_path, "one"); /* the first is not dead at all */
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS, NULL));
+    followers[0] = follow(db, scene.link.url, scene.link.key_path, "one");
+    PT_REQUIRE_OK(
+        peat_wait_commit(db, pt_link_write(scene.link.db, 1, 100), PT_LINK_SOON_MS, NULL));
+    followers[1] =
+        follow(db, scene.link.url, scene.link.key_path, "one"); /* the first is not dead at all */
+    PT_REQUIRE_OK(
+        peat_wait_commit(db, pt_link_write(scene.link.db, 1, 100), PT_LINK_SOON_MS, NULL));
     peat_follower_stop(followers[0]);
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS, NULL));
+    PT_REQUIRE_OK(
+        peat_wait_commit(db, pt_link_write(scene.link.db, 1, 100), PT_LINK_SOON_MS, NULL));
     peat_follower_stop(followers[1]);
     scene_end(&scene);
     PT_REQUIRE_OK(peat_close(db));
@@ -495,12 +420,12 @@ static void what_was_committed_at_replicas_is_in_a_follower_that_was_killed(void
         replica->child = pt_child_start(replica_run, replica);
     }
     scene_begin(&scene, replicas[0].url);
-    committer.db = scene.primary_db;
+    committer.db = scene.link.db;
     PT_REQUIRE(pthread_create(&committer.thread, NULL, committer_run, &committer) == 0);
     for (unsigned i = 0; i < KILLS; i++)
         replica_kill(&replicas[i], &committer);
     atomic_store(&committer.stop, true);
-    peat_replicas_cancel(scene.primary_db);
+    peat_replicas_cancel(scene.link.db);
     PT_REQUIRE(pthread_join(committer.thread, NULL) == 0);
     scene_end(&scene);
 }
@@ -517,14 +442,13 @@ static void a_commit_at_replicas_waits_for_a_follower_that_comes_back(void **sta
     scene_begin(&scene, "tcp://127.0.0.1:0");
     PT_REQUIRE_OK(peat_batch_put(batch, NULL, pt_text("key"), pt_text("value")));
     for (unsigned i = 0; i < 3; i++) {
-        follower = replica_follow(db, scene.url, scene.key_path);
-        PT_REQUIRE_OK(peat_wait_replicas(scene.primary_db, commit, 1, SOON_MS, NULL));
-        PT_REQUIRE_OK(peat_write(scene.primary_db, batch, PEAT_OS, &commit));
-        PT_REQUIRE_OK(peat_wait_replicas(scene.primary_db, commit, 1, SOON_MS, NULL));
+        follower = replica_follow(db, scene.link.url, scene.link.key_path);
+        PT_REQUIRE_OK(peat_wait_replicas(scene.link.db, commit, 1, PT_LINK_SOON_MS, NULL));
+        PT_REQUIRE_OK(peat_write(scene.link.db, batch, PEAT_OS, &commit));
+        PT_REQUIRE_OK(peat_wait_replicas(scene.link.db, commit, 1, PT_LINK_SOON_MS, NULL));
         PT_REQUIRE_OK(peat_wait_commit(db, commit, 0, NULL)); /* it is there already */
         peat_follower_stop(follower);
-        PT_REQUIRE_STATUS(peat_write(scene.primary_db, batch, PEAT_REPLICAS, &commit),
-                          PEAT_TIMEOUT);
+        PT_REQUIRE_STATUS(peat_write(scene.link.db, batch, PEAT_REPLICAS, &commit), PEAT_TIMEOUT);
     }
     peat_batch_free(batch);
     scene_end(&scene);
@@ -570,14 +494,15 @@ static void strangers_disturb_nobody(void **state)
     (void)state;
 
     scene_begin(&scene, "tcp://127.0.0.1:0");
-    follower = follow(db, scene.url, scene.key_path, "one");
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS, NULL));
+    follower = follow(db, scene.link.url, scene.link.key_path, "one");
+    PT_REQUIRE_OK(
+        peat_wait_commit(db, pt_link_write(scene.link.db, 1, 100), PT_LINK_SOON_MS, NULL));
     before = fds_open();
     for (unsigned i = 0; i < STRANGERS; i++) {
         uint8_t bytes[256];
         size_t size = pt_dice_below(&dice, sizeof(bytes));
 
-        fds[i] = knock(scene.url);
+        fds[i] = knock(scene.link.url);
         pt_value_fill(pt_dice_next(&dice), bytes, sizeof(bytes));
         if (pt_dice_one_in(&dice, 2))
             memcpy(bytes, "peatrepl", 8);
@@ -585,16 +510,17 @@ static void strangers_disturb_nobody(void **state)
             (void)!send(fds[i], bytes, size, MSG_NOSIGNAL); /* it may have been closed already */
         if (i % 10 == 0)
             PT_REQUIRE_OK(
-                peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS, NULL));
+                peat_wait_commit(db, pt_link_write(scene.link.db, 1, 100), PT_LINK_SOON_MS, NULL));
     }
     for (unsigned i = 0; i < STRANGERS; i++)
         (void)close(fds[i]);
     do {
-        peat_primary_status_get(scene.primary, &status);
+        peat_primary_status_get(scene.link.primary, &status);
         (void)usleep(LOOK_US);
     } while (status.strangers > 0 || status.accepted < STRANGERS + 1 || fds_open() > before);
     assert_int_equal(status.connected, 1);
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 100), SOON_MS, NULL));
+    PT_REQUIRE_OK(
+        peat_wait_commit(db, pt_link_write(scene.link.db, 1, 100), PT_LINK_SOON_MS, NULL));
     peat_follower_stop(follower);
     scene_end(&scene);
     PT_REQUIRE_OK(peat_close(db));
@@ -614,43 +540,36 @@ static void both_ends_start_and_stop_at_any_moment(void **state)
     (void)state;
 
     scene_begin(&scene, "tcp://127.0.0.1:0");
-    (void)strcpy(url, scene.url);
+    (void)strcpy(url, scene.link.url);
     for (uint64_t i = 0; i < rounds; i++) {
-        follower = follow(db, url, scene.key_path, "one");
+        follower = follow(db, url, scene.link.key_path, "one");
         (void)usleep((unsigned)pt_dice_below(&dice, 20000));
-        write_some(scene.primary_db, 3, 100);
+        pt_link_write(scene.link.db, 3, 100);
         if (pt_dice_one_in(&dice, 2)) {
-            peat_primary_stop(scene.primary);
-            scene.primary = NULL;
+            peat_primary_stop(scene.link.primary);
+            scene.link.primary = NULL;
         } else {
-            PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS, NULL));
+            PT_REQUIRE_OK(
+                peat_wait_commit(db, pt_link_write(scene.link.db, 1, 10), PT_LINK_SOON_MS, NULL));
         }
         peat_follower_stop(follower);
         if (i % 2 == 0) {
-            peat_primary_stop(scene.primary);
-            scene.primary = NULL;
+            peat_primary_stop(scene.link.primary);
+            scene.link.primary = NULL;
         }
-        if (scene.primary == NULL)
-            primary_start(&scene, url);
+        if (scene.link.primary == NULL)
+            pt_link_start(&scene.link, url);
         if (i == 4)
             before = fds_open();
     }
     if (rounds > 5)
         assert_in_range(fds_open(), 0, before + 16);
-    follower = follow(db, url, scene.key_path, "one");
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS, NULL));
-    require_same(scene.primary_db, db);
+    follower = follow(db, url, scene.link.key_path, "one");
+    PT_REQUIRE_OK(peat_wait_commit(db, pt_link_write(scene.link.db, 1, 10), PT_LINK_SOON_MS, NULL));
+    pt_link_require_same(scene.link.db, db);
     peat_follower_stop(follower);
     scene_end(&scene);
     PT_REQUIRE_OK(peat_close(db));
-}
-
-static enum peat_follower_state state_of(struct peat_follower *follower)
-{
-    struct peat_follower_status status = {.struct_size = sizeof(status)};
-
-    peat_follower_status_get(follower, &status);
-    return status.state;
 }
 
 static void a_follower_is_promoted_only_when_its_primary_is_gone_or_by_force(void **state)
@@ -663,32 +582,34 @@ static void a_follower_is_promoted_only_when_its_primary_is_gone_or_by_force(voi
     scene_begin(&scene, "tcp://127.0.0.1:0");
     for (unsigned forced = 0; forced < 2; forced++) {
         struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
-        struct peat_follower *follower = follow(db, scene.url, scene.key_path, "one");
+        struct peat_follower *follower = follow(db, scene.link.url, scene.link.key_path, "one");
 
-        PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS, NULL));
-        while (state_of(follower) != PEAT_FOLLOWER_FOLLOWING)
+        PT_REQUIRE_OK(
+            peat_wait_commit(db, pt_link_write(scene.link.db, 1, 10), PT_LINK_SOON_MS, NULL));
+        while (pt_link_status(follower).state != PEAT_FOLLOWER_FOLLOWING)
             (void)usleep(1000);
         PT_REQUIRE(peat_follower_promote(follower, 0, &epoch, &error) == PEAT_BUSY);
         PT_REQUIRE(peat_follower_promote(follower, 2, &epoch, &error) == PEAT_INVALID);
-        PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 1, 10), SOON_MS, NULL));
+        PT_REQUIRE_OK(
+            peat_wait_commit(db, pt_link_write(scene.link.db, 1, 10), PT_LINK_SOON_MS, NULL));
         if (forced == 0) {
-            peat_primary_stop(scene.primary);
-            scene.primary = NULL;
-            while (state_of(follower) == PEAT_FOLLOWER_FOLLOWING)
+            peat_primary_stop(scene.link.primary);
+            scene.link.primary = NULL;
+            while (pt_link_status(follower).state == PEAT_FOLLOWER_FOLLOWING)
                 (void)usleep(1000);
         }
         if (peat_follower_promote(follower, forced == 1 ? PEAT_PROMOTE_FORCED : 0, &epoch,
                                   &error) != PEAT_OK)
             pt_test_fail(__FILE__, __LINE__, "%s", error.words);
         assert_int_equal(epoch, 2);
-        assert_int_equal(state_of(follower), PEAT_FOLLOWER_PROMOTED);
-        write_some(db, 1, 10);
+        assert_int_equal(pt_link_status(follower).state, PEAT_FOLLOWER_PROMOTED);
+        pt_link_write(db, 1, 10);
         PT_REQUIRE(peat_follower_promote(follower, 0, &epoch, &error) == PEAT_INVALID);
-        assert_int_equal(state_of(follower), PEAT_FOLLOWER_PROMOTED);
+        assert_int_equal(pt_link_status(follower).state, PEAT_FOLLOWER_PROMOTED);
         peat_follower_stop(follower);
         PT_REQUIRE_OK(peat_close(db));
-        if (scene.primary == NULL)
-            primary_start(&scene, "tcp://127.0.0.1:0");
+        if (scene.link.primary == NULL)
+            pt_link_start(&scene.link, "tcp://127.0.0.1:0");
     }
     scene_end(&scene);
 }
@@ -728,8 +649,8 @@ static struct peat_follower *rejoin(struct peat_db *db, const struct scene *scen
     struct peat_follower *follower;
 
     peat_follower_options_init(&options);
-    options.url = scene->url;
-    options.key_path = scene->key_path;
+    options.url = scene->link.url;
+    options.key_path = scene->link.key_path;
     options.name = "back";
     options.flags = flags;
     options.save = forked_save;
@@ -742,7 +663,7 @@ static enum peat_follower_state state_wait(struct peat_follower *follower,
                                            enum peat_follower_state wanted,
                                            struct peat_follower_status *status)
 {
-    for (unsigned i = 0; i < SOON_MS; i++) {
+    for (unsigned i = 0; i < PT_LINK_SOON_MS; i++) {
         *status = (struct peat_follower_status){.struct_size = sizeof(*status)};
         peat_follower_status_get(follower, status);
         if (status->state == wanted)
@@ -760,19 +681,20 @@ static void scene_fork(struct scene *scene, struct peat_db **old_out, unsigned f
     struct peat_follower *follower;
 
     scene_begin(scene, "tcp://127.0.0.1:0");
-    follower = follow(db, scene->url, scene->key_path, "one");
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene->primary_db, 40, 1000), SOON_MS, NULL));
+    follower = follow(db, scene->link.url, scene->link.key_path, "one");
+    PT_REQUIRE_OK(
+        peat_wait_commit(db, pt_link_write(scene->link.db, 40, 1000), PT_LINK_SOON_MS, NULL));
     PT_REQUIRE_OK(peat_follower_promote(follower, PEAT_PROMOTE_FORCED, NULL, NULL));
     peat_follower_stop(follower);
     if (forked > 0)
-        write_some(scene->primary_db, forked, 1000);
-    write_some(db, 30, 1000);
-    PT_REQUIRE_OK(peat_fence(scene->primary_db, 2)); /* while it is served */
-    PT_REQUIRE_STATUS(peat_put(scene->primary_db, NULL, pt_text("a"), pt_text("b")), PEAT_FENCED);
-    peat_primary_stop(scene->primary);
-    PT_REQUIRE_OK(peat_close(scene->primary_db));
-    scene->primary_db = db;
-    primary_start(scene, "tcp://127.0.0.1:0");
+        pt_link_write(scene->link.db, forked, 1000);
+    pt_link_write(db, 30, 1000);
+    PT_REQUIRE_OK(peat_fence(scene->link.db, 2)); /* while it is served */
+    PT_REQUIRE_STATUS(peat_put(scene->link.db, NULL, pt_text("a"), pt_text("b")), PEAT_FENCED);
+    peat_primary_stop(scene->link.primary);
+    PT_REQUIRE_OK(peat_close(scene->link.db));
+    scene->link.db = db;
+    pt_link_start(&scene->link, "tcp://127.0.0.1:0");
     pt_test_options_tiny(&options);
     PT_REQUIRE_OK(peat_open(pt_test_path("primary"), &options, old_out));
 }
@@ -788,8 +710,9 @@ static void an_old_primary_that_was_fenced_follows_when_it_has_nothing_more(void
 
     scene_fork(&scene, &db, 0);
     follower = rejoin(db, &scene, 0, &saved);
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 10, 100), SOON_MS, NULL));
-    require_same(scene.primary_db, db);
+    PT_REQUIRE_OK(
+        peat_wait_commit(db, pt_link_write(scene.link.db, 10, 100), PT_LINK_SOON_MS, NULL));
+    pt_link_require_same(scene.link.db, db);
     PT_REQUIRE(state_wait(follower, PEAT_FOLLOWER_FOLLOWING, &status) == PEAT_FOLLOWER_FOLLOWING);
     PT_REQUIRE(status.rejoin_count == 0);
     PT_REQUIRE(saved.calls == 0);
@@ -818,8 +741,9 @@ static void an_old_primary_with_more_says_so_and_rejoins_when_it_may(void **stat
     PT_REQUIRE(saved.calls == 0);
     follower = rejoin(db, &scene, PEAT_FOLLOWER_REJOIN, &saved);
     PT_REQUIRE(state_wait(follower, PEAT_FOLLOWER_FOLLOWING, &status) == PEAT_FOLLOWER_FOLLOWING);
-    PT_REQUIRE_OK(peat_wait_commit(db, write_some(scene.primary_db, 10, 100), SOON_MS, NULL));
-    require_same(scene.primary_db, db);
+    PT_REQUIRE_OK(
+        peat_wait_commit(db, pt_link_write(scene.link.db, 10, 100), PT_LINK_SOON_MS, NULL));
+    pt_link_require_same(scene.link.db, db);
     (void)state_wait(follower, PEAT_FOLLOWER_FOLLOWING, &status);
     PT_REQUIRE(status.rejoin_count == 1);
     PT_REQUIRE(saved.calls == 2 && saved.commits == 25 && saved.fork.commit == 40);

@@ -85,11 +85,6 @@ static uint64_t newest_generation(struct peat_db *db)
 
 /* ---- What is in it ---- */
 
-static void put(struct peat_db *db, const char *key, const char *value)
-{
-    PT_REQUIRE_OK(peat_put(db, NULL, pt_text(key), pt_text(value)));
-}
-
 /* "key=value key=value" of one collection. */
 static void require_shows(const struct peat_snapshot *snapshot, struct peat_collection *collection,
                           const char *expected)
@@ -172,12 +167,12 @@ static void a_named_state_shows_what_was_committed_before_it(void **state)
     struct pt_fixture *fixture = *state;
     uint64_t generation;
 
-    put(fixture->db, "a", "1");
-    put(fixture->db, "b", "1");
+    pt_test_put(fixture->db, "a", "1");
+    pt_test_put(fixture->db, "b", "1");
     generation = persist(fixture->db, "first");
-    put(fixture->db, "a", "2");
+    pt_test_put(fixture->db, "a", "2");
     PT_REQUIRE_OK(peat_delete(fixture->db, NULL, pt_text("b")));
-    put(fixture->db, "c", "2");
+    pt_test_put(fixture->db, "c", "2");
     require_state(fixture->db, "first", 0, "a=1 b=1");
     require_state(fixture->db, NULL, generation, "a=1 b=1");
     require_now(fixture->db, "a=2 c=2");
@@ -186,7 +181,7 @@ static void a_named_state_shows_what_was_committed_before_it(void **state)
     require_state(fixture->db, "first", 0, "a=1 b=1");
     require_state(fixture->db, "second", 0, "a=2 c=2");
     pt_fixture_reopen(fixture, false);
-    put(fixture->db, "d", "3");
+    pt_test_put(fixture->db, "d", "3");
     require_state(fixture->db, "first", 0, "a=1 b=1");
     require_state(fixture->db, NULL, generation, "a=1 b=1");
     require_state(fixture->db, "second", 0, "a=2 c=2");
@@ -209,7 +204,7 @@ static void an_empty_store_has_one_state(void **state)
     PT_REQUIRE_STATUS(peat_history_open(fixture->db, NULL, 77, &snapshot), PEAT_NOT_FOUND);
     persist(fixture->db, "empty");
     require_list(fixture->db, "empty:0");
-    put(fixture->db, "a", "1");
+    pt_test_put(fixture->db, "a", "1");
     PT_REQUIRE_OK(peat_flush(fixture->db));
     require_list(fixture->db, "empty:0 :1");
     require_state(fixture->db, "empty", 0, "");
@@ -222,12 +217,12 @@ static void what_is_kept_for_a_time_expires_in_a_store_at_rest(void **state)
     struct peat_db *db = reopen(fixture, 1, 1);
     uint64_t end_us = pt_test_now_us() + 600000000;
 
-    put(db, "a", "1");
+    pt_test_put(db, "a", "1");
     PT_REQUIRE_OK(peat_flush(db));
     persist(db, "named");
-    put(db, "a", "2");
+    pt_test_put(db, "a", "2");
     PT_REQUIRE_OK(peat_flush(db));
-    put(db, "a", "3");
+    pt_test_put(db, "a", "3");
     PT_REQUIRE_OK(peat_flush(db));
     while (stats_of(db).history_count > 1 && pt_test_now_us() < end_us)
         (void)sched_yield();
@@ -264,7 +259,7 @@ static void two_names_for_one_state_are_two_states(void **state)
 {
     struct pt_fixture *fixture = *state;
 
-    put(fixture->db, "a", "1");
+    pt_test_put(fixture->db, "a", "1");
     persist(fixture->db, "one");
     persist(fixture->db, "two");
     require_list(fixture->db, "one:1 two:1");
@@ -280,11 +275,11 @@ static void dropping_lets_a_state_go(void **state)
     struct peat_snapshot *held;
     uint64_t generation;
 
-    put(fixture->db, "a", "1");
+    pt_test_put(fixture->db, "a", "1");
     generation = persist(fixture->db, "one");
-    put(fixture->db, "a", "2");
+    pt_test_put(fixture->db, "a", "2");
     persist(fixture->db, "two");
-    put(fixture->db, "a", "3");
+    pt_test_put(fixture->db, "a", "3");
     PT_REQUIRE_OK(peat_flush(fixture->db));
     require_list(fixture->db, "one:1 two:2 :3");
     PT_REQUIRE_OK(peat_history_open(fixture->db, "one", 0, &held));
@@ -308,7 +303,7 @@ static void the_newest_state_can_lose_its_name(void **state)
 {
     struct pt_fixture *fixture = *state;
 
-    put(fixture->db, "a", "1");
+    pt_test_put(fixture->db, "a", "1");
     persist(fixture->db, "now");
     require_list(fixture->db, "now:1");
     PT_REQUIRE_OK(peat_history_drop(fixture->db, "now", 0));
@@ -324,7 +319,7 @@ static void a_merge_keeps_the_number_and_name_of_the_newest_state(void **state)
 
     pt_fixture_rewrite(fixture, 1);
     for (unsigned i = 0; i < 5; i++) {
-        put(fixture->db, "a", "1");
+        pt_test_put(fixture->db, "a", "1");
         PT_REQUIRE_OK(peat_flush(fixture->db));
     }
     generation = persist(fixture->db, "here");
@@ -344,7 +339,7 @@ static void a_list_can_be_stopped(void **state)
     struct listed listed = {.count = ENTRIES_MAX - 1};
 
     persist(fixture->db, "a");
-    put(fixture->db, "a", "1");
+    pt_test_put(fixture->db, "a", "1");
     persist(fixture->db, "b");
     listed.count = 0;
     PT_REQUIRE_OK(peat_history_list(fixture->db, note_entry, &listed));
@@ -358,7 +353,7 @@ static void without_options_the_newest_alone_is_kept(void **state)
     struct pt_fixture *fixture = *state;
 
     for (unsigned i = 0; i < 4; i++) {
-        put(fixture->db, "a", "1");
+        pt_test_put(fixture->db, "a", "1");
         PT_REQUIRE_OK(peat_flush(fixture->db));
     }
     require_list(fixture->db, ":4");
@@ -373,7 +368,7 @@ static void the_last_states_are_kept_by_number(void **state)
 
     for (unsigned i = 1; i <= 6; i++) {
         (void)snprintf(value, sizeof(value), "%u", i);
-        put(db, "a", value);
+        pt_test_put(db, "a", value);
         PT_REQUIRE_OK(peat_flush(db));
         if (i == 2)
             persist(db, "two");
@@ -382,7 +377,7 @@ static void the_last_states_are_kept_by_number(void **state)
     PT_REQUIRE(stats_of(db).history_count == 3);
     require_state(db, NULL, list(db)->entries[1].generation, "a=4");
     db = reopen(fixture, 2, 0);
-    put(db, "a", "7");
+    pt_test_put(db, "a", "7");
     PT_REQUIRE_OK(peat_flush(db));
     require_list(db, "two:2 :6 :7");
     require_state(db, NULL, list(db)->entries[1].generation, "a=6");
@@ -394,13 +389,13 @@ static void states_of_the_last_seconds_are_kept(void **state)
     struct peat_db *db = reopen(fixture, 1, 100000);
 
     for (unsigned i = 1; i <= 5; i++) {
-        put(db, "a", "1");
+        pt_test_put(db, "a", "1");
         PT_REQUIRE_OK(peat_flush(db));
     }
     require_list(db, ":0 :1 :2 :3 :4 :5");
     db = reopen(fixture, 1, 0);
     PT_REQUIRE_OK(peat_flush(db));
-    put(db, "a", "1");
+    pt_test_put(db, "a", "1");
     PT_REQUIRE_OK(peat_flush(db));
     require_list(db, ":6");
 }
@@ -411,17 +406,17 @@ static void a_count_of_0_leaves_the_states_there_are(void **state)
     struct peat_db *db = reopen(fixture, 3, 0);
 
     for (unsigned i = 1; i <= 4; i++) {
-        put(db, "a", "1");
+        pt_test_put(db, "a", "1");
         PT_REQUIRE_OK(peat_flush(db));
     }
     db = reopen(fixture, 0, 7);
-    put(db, "a", "2");
+    pt_test_put(db, "a", "2");
     PT_REQUIRE_OK(peat_flush(db));
-    put(db, "a", "3");
+    pt_test_put(db, "a", "3");
     PT_REQUIRE_OK(peat_wait_idle(db, 60000));
     require_list(db, ":2 :3 :6");
     db = reopen(fixture, 3, 0);
-    put(db, "a", "4");
+    pt_test_put(db, "a", "4");
     PT_REQUIRE_OK(peat_flush(db));
     require_list(db, ":3 :6 :7");
 }
@@ -503,7 +498,7 @@ static void what_a_newer_state_shares_costs_nothing(void **state)
     fill(fixture->db, 1);
     PT_REQUIRE_OK(peat_flush(fixture->db));
     persist(fixture->db, "base");
-    put(fixture->db, "more", "1");
+    pt_test_put(fixture->db, "more", "1");
     PT_REQUIRE_OK(peat_flush(fixture->db));
     listed = list(fixture->db);
     PT_REQUIRE(listed->count == 2);
@@ -604,10 +599,10 @@ static void a_revert_brings_the_state_back_and_can_be_undone(void **state)
     uint64_t commit = 0;
     uint64_t before;
 
-    put(db, "a", "1");
-    put(db, "b", "1");
+    pt_test_put(db, "a", "1");
+    pt_test_put(db, "b", "1");
     persist(db, "good");
-    put(db, "a", "2");
+    pt_test_put(db, "a", "2");
     PT_REQUIRE_OK(peat_delete(db, NULL, pt_text("b")));
     PT_REQUIRE_OK(peat_snapshot_open(db, &held));
     PT_REQUIRE_OK(peat_revert(db, "good", 0, &commit));
@@ -618,7 +613,7 @@ static void a_revert_brings_the_state_back_and_can_be_undone(void **state)
     peat_snapshot_close(held);
     require_list(db, "good:2 :4< :5");
     before = list(db)->entries[1].generation;
-    put(db, "c", "6");
+    pt_test_put(db, "c", "6");
     require_now(db, "a=1 b=1 c=6");
     pt_fixture_reopen(fixture, true);
     db = fixture->db;
@@ -639,7 +634,7 @@ static void reverting_to_the_newest_state_undoes_what_is_only_in_the_log(void **
 {
     struct pt_fixture *fixture = *state;
 
-    put(fixture->db, "a", "1");
+    pt_test_put(fixture->db, "a", "1");
     persist(fixture->db, "now");
     PT_REQUIRE_OK(peat_revert(fixture->db, "now", 0, NULL));
     require_now(fixture->db, "a=1");
@@ -655,14 +650,14 @@ static void only_the_last_state_before_a_revert_stays_by_itself(void **state)
     struct pt_fixture *fixture = *state;
     struct peat_db *db = fixture->db;
 
-    put(db, "a", "1");
+    pt_test_put(db, "a", "1");
     persist(db, "one");
     for (unsigned i = 0; i < 4; i++) {
-        put(db, "b", "x");
+        pt_test_put(db, "b", "x");
         PT_REQUIRE_OK(peat_revert(db, "one", 0, NULL));
     }
     require_list(db, "one:1 :8< :9");
-    put(db, "b", "x");
+    pt_test_put(db, "b", "x");
     PT_REQUIRE_OK(peat_flush(db));
     require_list(db, "one:1 :8< :10");
     PT_REQUIRE_OK(peat_history_drop(db, NULL, list(db)->entries[1].generation));
@@ -729,23 +724,23 @@ static void a_reader_follows_a_revert(void **state)
     struct peat_snapshot *held;
     struct peat_db *reader;
 
-    put(fixture->db, "a", "1");
+    pt_test_put(fixture->db, "a", "1");
     persist(fixture->db, "good");
-    put(fixture->db, "a", "2");
+    pt_test_put(fixture->db, "a", "2");
     PT_REQUIRE_OK(peat_open(fixture->path, &options, &reader));
     require_now(reader, "a=2");
-    put(fixture->db, "b", "3");
+    pt_test_put(fixture->db, "b", "3");
     PT_REQUIRE_OK(peat_refresh(reader));
     require_now(reader, "a=2 b=3");
     PT_REQUIRE_OK(peat_snapshot_open(reader, &held));
     PT_REQUIRE_OK(peat_revert(fixture->db, "good", 0, NULL));
     PT_REQUIRE_OK(peat_refresh(reader));
     require_now(reader, "a=1");
-    put(fixture->db, "c", "5");
+    pt_test_put(fixture->db, "c", "5");
     PT_REQUIRE_OK(peat_refresh(reader));
     require_now(reader, "a=1 c=5");
     PT_REQUIRE_OK(peat_revert(fixture->db, NULL, list(fixture->db)->entries[1].generation, NULL));
-    put(fixture->db, "d", "7");
+    pt_test_put(fixture->db, "d", "7");
     PT_REQUIRE_OK(peat_refresh(reader));
     require_now(reader, "a=2 b=3 d=7");
     pt_fixture_rewrite(fixture, 2);
@@ -874,9 +869,9 @@ static void a_store_in_memory_has_a_history_too(void **state)
     (void)state;
 
     PT_REQUIRE_OK(peat_open(NULL, &options, &db));
-    put(db, "a", "1");
+    pt_test_put(db, "a", "1");
     persist(db, "one");
-    put(db, "a", "2");
+    pt_test_put(db, "a", "2");
     PT_REQUIRE_OK(peat_revert(db, "one", 0, NULL));
     require_now(db, "a=1");
     require_list(db, "one:1 :2< :3");

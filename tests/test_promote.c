@@ -43,19 +43,6 @@ static enum peat_status store_try(const char *name, unsigned flags)
     return status;
 }
 
-static struct peat_position position_of(struct peat_db *db)
-{
-    struct peat_position position;
-
-    PT_REQUIRE_OK(peat_position_get(db, &position));
-    return position;
-}
-
-static void put(struct peat_db *db, const char *key, const char *value)
-{
-    PT_REQUIRE_OK(peat_put(db, NULL, pt_text(key), pt_text(value)));
-}
-
 static void require_value(struct peat_db *db, const char *key, const char *value)
 {
     char buffer[32];
@@ -73,7 +60,7 @@ static void follow(struct peat_db *to, struct peat_db *from)
     enum peat_status status;
 
     PT_REQUIRE_OK(
-        peat_feed_open(from, position_of(to).commit + 1, "follower", PEAT_FEED_SEALS, &feed));
+        peat_feed_open(from, pt_test_position(to).commit + 1, "follower", PEAT_FEED_SEALS, &feed));
     while ((status = peat_feed_next(feed, 0, &record)) == PEAT_OK)
         PT_REQUIRE_OK(peat_apply(to, &record, 1, PEAT_OS, NULL));
     PT_REQUIRE_STATUS(status, PEAT_TIMEOUT);
@@ -96,7 +83,7 @@ static void require_epochs(struct peat_db *db, size_t count, uint64_t newest)
 
     PT_REQUIRE_OK(peat_epochs_get(db, epochs, PEAT_EPOCHS_MAX, &found));
     PT_REQUIRE(found == count && epochs[count - 1].epoch == newest);
-    PT_REQUIRE(position_of(db).epoch == newest);
+    PT_REQUIRE(pt_test_position(db).epoch == newest);
 }
 
 static void require_same_epochs(struct peat_db *a, struct peat_db *b)
@@ -115,10 +102,10 @@ static void pair_make(struct peat_db **primary_out, struct peat_db **follower_ou
 {
     *primary_out = pt_test_store_make("primary", 0);
     *follower_out = pt_test_store_make("follower", PEAT_FOLLOWER);
-    put(*primary_out, "a", "1");
-    put(*primary_out, "b", "2");
+    pt_test_put(*primary_out, "a", "1");
+    pt_test_put(*primary_out, "b", "2");
     PT_REQUIRE_OK(peat_flush(*primary_out));
-    put(*primary_out, "c", "3");
+    pt_test_put(*primary_out, "c", "3");
     follow(*follower_out, *primary_out);
 }
 
@@ -136,7 +123,7 @@ static void a_promoted_follower_goes_on_in_a_newer_epoch(void **state)
     require_role(primary, PEAT_ROLE_PRIMARY);
     require_role(follower, PEAT_ROLE_FOLLOWER);
     require_epochs(follower, 1, 1);
-    before = position_of(follower);
+    before = pt_test_position(follower);
     PT_REQUIRE_OK(peat_promote(follower, 0, &epoch));
     assert_int_equal(epoch, 2);
     require_role(follower, PEAT_ROLE_PRIMARY);
@@ -147,7 +134,7 @@ static void a_promoted_follower_goes_on_in_a_newer_epoch(void **state)
     assert_memory_equal(epochs[1].chain, before.chain, sizeof(before.chain));
     assert_int_equal(peat_flags(follower) & PEAT_FOLLOWER, 0);
     PT_REQUIRE_STATUS(peat_apply(follower, NULL, 0, PEAT_OS, NULL), PEAT_INVALID);
-    put(follower, "d", "4");
+    pt_test_put(follower, "d", "4");
     require_value(follower, "c", "3");
     for (unsigned i = 0; i < 3; i++) { /* closed, and dead, it stays what it is */
         PT_REQUIRE_OK(i == 0 ? peat_abort(follower) : peat_close(follower));
@@ -155,9 +142,9 @@ static void a_promoted_follower_goes_on_in_a_newer_epoch(void **state)
         require_epochs(follower, 2, 2);
         require_role(follower, PEAT_ROLE_PRIMARY);
         require_value(follower, "d", "4");
-        put(follower, "e", "5");
+        pt_test_put(follower, "e", "5");
     }
-    assert_int_equal(position_of(follower).commit, 7);
+    assert_int_equal(pt_test_position(follower).commit, 7);
     PT_REQUIRE_OK(peat_check(follower, NULL, NULL, NULL));
     PT_REQUIRE_OK(peat_close(follower));
     PT_REQUIRE_OK(peat_close(primary));
@@ -180,7 +167,7 @@ static void a_promotion_lasts_without_a_commit(void **state)
     PT_REQUIRE_OK(peat_abort(follower));
     follower = store_open("follower", 0);
     require_epochs(follower, 2, 2);
-    put(follower, "d", "4");
+    pt_test_put(follower, "d", "4");
     PT_REQUIRE_OK(peat_refresh(reader));
     require_epochs(reader, 2, 2);
     PT_REQUIRE_OK(peat_close(reader));
@@ -219,7 +206,7 @@ static void a_followers_file_is_not_opened_to_be_written_to(void **state)
     (void)state;
 
     pair_make(&primary, &follower);
-    before = position_of(follower);
+    before = pt_test_position(follower);
     for (unsigned i = 0; i < 2; i++) {
         PT_REQUIRE_OK(i == 0 ? peat_abort(follower) : peat_close(follower));
         PT_REQUIRE_STATUS(store_try("follower", 0), PEAT_NOT_WRITABLE);
@@ -227,7 +214,7 @@ static void a_followers_file_is_not_opened_to_be_written_to(void **state)
         PT_REQUIRE_STATUS(store_try("follower", PEAT_CREATE), PEAT_NOT_WRITABLE);
         PT_REQUIRE_OK(store_try("follower", PEAT_READ_ONLY));
         follower = store_open("follower", PEAT_FOLLOWER);
-        after = position_of(follower);
+        after = pt_test_position(follower);
         assert_memory_equal(&before, &after, sizeof(before));
     }
     PT_REQUIRE_OK(peat_close(follower));
@@ -250,7 +237,7 @@ static void others_follow_over_the_change_of_epoch(void **state)
     pair_make(&primary, &follower);
     PT_REQUIRE_OK(peat_close(primary));
     PT_REQUIRE_OK(peat_promote(follower, 0, NULL));
-    put(follower, "d", "4");
+    pt_test_put(follower, "d", "4");
     primary = store_open("primary", PEAT_FOLLOWER);
     follow(primary, follower);
     require_value(primary, "d", "4");
@@ -262,7 +249,7 @@ static void others_follow_over_the_change_of_epoch(void **state)
     PT_REQUIRE_OK(peat_promote(primary, 0, &epoch));
     assert_int_equal(epoch, 3);
     PT_REQUIRE_OK(peat_flush(primary));
-    put(primary, "e", "5");
+    pt_test_put(primary, "e", "5");
     follow(other, primary);
     require_same_epochs(primary, other);
     require_epochs(other, 3, 3);
@@ -287,11 +274,11 @@ static void what_was_committed_beyond_the_fork_does_not_go_on(void **state)
     (void)state;
 
     pair_make(&primary, &follower);
-    put(primary, "lost", "x");
+    pt_test_put(primary, "lost", "x");
     PT_REQUIRE_OK(peat_close(primary));
     PT_REQUIRE_OK(peat_promote(follower, 0, NULL));
-    put(follower, "d", "4");
-    put(follower, "e", "5");
+    pt_test_put(follower, "d", "4");
+    pt_test_put(follower, "e", "5");
     primary = store_open("primary", PEAT_FOLLOWER);
     PT_REQUIRE_OK(peat_feed_open(follower, 4, NULL, PEAT_FEED_SEALS, &feed));
     PT_REQUIRE_OK(peat_feed_next(feed, 0, &record));
@@ -332,11 +319,11 @@ static void a_backup_has_the_epochs_and_no_role(void **state)
 
     pair_make(&primary, &follower);
     PT_REQUIRE_OK(peat_promote(follower, 0, NULL));
-    put(follower, "d", "4");
+    pt_test_put(follower, "d", "4");
     (void)snprintf(backup, sizeof(backup), "%s", pt_test_path("backup"));
     PT_REQUIRE_OK(pt_test_backup(follower, backup, NULL));
     PT_REQUIRE_OK(peat_restore(pt_test_path("restored"), chain, 1, NULL, NULL, NULL));
-    put(follower, "e", "5");
+    pt_test_put(follower, "e", "5");
     restored = store_open("restored", PEAT_FOLLOWER);
     require_same_epochs(restored, follower);
     follow(restored, follower);
@@ -366,10 +353,10 @@ static void a_fenced_store_takes_no_commits_until_it_follows(void **state)
     uint64_t epoch;
     (void)state;
 
-    put(db, "a", "1");
+    pt_test_put(db, "a", "1");
     PT_REQUIRE_OK(peat_snapshot_persist(db, "state", NULL));
-    put(db, "b", "2");
-    before = position_of(db);
+    pt_test_put(db, "b", "2");
+    before = pt_test_position(db);
     PT_REQUIRE_STATUS(peat_fence(db, 1), PEAT_INVALID);
     PT_REQUIRE_STATUS(peat_fence(db, 8192), PEAT_INVALID);
     PT_REQUIRE_STATUS(peat_fence(NULL, 2), PEAT_INVALID);
@@ -387,7 +374,7 @@ static void a_fenced_store_takes_no_commits_until_it_follows(void **state)
         PT_REQUIRE_STATUS(peat_apply(db, NULL, 0, PEAT_OS, NULL), PEAT_INVALID);
         require_value(db, "b", "2");
         PT_REQUIRE_OK(peat_flush(db)); /* not even a seal is added */
-        after = position_of(db);
+        after = pt_test_position(db);
         assert_memory_equal(&before, &after, sizeof(before));
         PT_REQUIRE_OK(i == 0 ? peat_abort(db) : peat_close(db));
         db = store_open("fenced", 0);
@@ -402,7 +389,7 @@ static void a_fenced_store_takes_no_commits_until_it_follows(void **state)
     PT_REQUIRE_STATUS(peat_fence(db, 5), PEAT_INVALID);
     PT_REQUIRE_OK(peat_promote(db, 0, &epoch)); /* above what it has met */
     assert_int_equal(epoch, 5);
-    put(db, "c", "3");
+    pt_test_put(db, "c", "3");
     PT_REQUIRE_OK(peat_close(db));
 }
 
@@ -449,14 +436,14 @@ static void no_commit_comes_after_the_fence(void **state)
         while (!atomic_load(&writers[i].begun))
             PT_REQUIRE_OK(peat_flush(db));
     PT_REQUIRE_OK(peat_fence(db, 2));
-    position = position_of(db);
+    position = pt_test_position(db);
     PT_REQUIRE_OK(peat_flush(db));
     for (unsigned i = 0; i < WRITERS; i++) {
         PT_REQUIRE(pthread_join(threads[i], NULL) == 0);
         newest = writers[i].commit > newest ? writers[i].commit : newest;
     }
     assert_int_equal(newest, position.commit);
-    assert_int_equal(position_of(db).commit, position.commit);
+    assert_int_equal(pt_test_position(db).commit, position.commit);
     PT_REQUIRE_OK(peat_flush(db));
     PT_REQUIRE_OK(peat_close(db));
 }

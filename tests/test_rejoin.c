@@ -40,19 +40,6 @@ struct forked {
     uint8_t chain[16];     /* of its history */
 };
 
-static struct peat_position position_of(struct peat_db *db)
-{
-    struct peat_position position;
-
-    PT_REQUIRE_OK(peat_position_get(db, &position));
-    return position;
-}
-
-static void put(struct peat_db *db, const char *key, const char *value)
-{
-    PT_REQUIRE_OK(peat_put(db, NULL, pt_text(key), pt_text(value)));
-}
-
 /* Have @p to apply what @p from has and it has not. */
 static void follow(struct peat_db *to, struct peat_db *from)
 {
@@ -61,11 +48,11 @@ static void follow(struct peat_db *to, struct peat_db *from)
     enum peat_status status;
 
     PT_REQUIRE_OK(
-        peat_feed_open(from, position_of(to).commit + 1, "follower", PEAT_FEED_SEALS, &feed));
+        peat_feed_open(from, pt_test_position(to).commit + 1, "follower", PEAT_FEED_SEALS, &feed));
     while ((status = peat_feed_next(feed, 0, &record)) == PEAT_OK)
         PT_REQUIRE_OK(peat_apply(to, &record, 1, PEAT_OS, NULL));
     PT_REQUIRE_STATUS(status, PEAT_TIMEOUT);
-    PT_REQUIRE_OK(peat_feed_acknowledge(feed, position_of(to).commit));
+    PT_REQUIRE_OK(peat_feed_acknowledge(feed, pt_test_position(to).commit));
     peat_feed_close(feed);
 }
 
@@ -124,14 +111,14 @@ static void fork_make(struct forked *fork, struct pt_dice *dice, unsigned common
 {
     common_make(fork, dice, common);
     commit_some(fork->old.db, dice, beyond);
-    put(fork->old.db, "who", "old");
+    pt_test_put(fork->old.db, "who", "old");
     commit_some(fork->new.db, dice, ahead);
-    put(fork->new.db, "who", "new");
+    pt_test_put(fork->new.db, "who", "new");
     fork_find(fork);
     PT_REQUIRE_OK(peat_fence(fork->old.db, fork->row.epoch));
     reopen(&fork->old, PEAT_FOLLOWER);
     fork->commit = pt_test_newest(fork->old.db);
-    memcpy(fork->chain, position_of(fork->old.db).chain, sizeof(fork->chain));
+    memcpy(fork->chain, pt_test_position(fork->old.db).chain, sizeof(fork->chain));
     pt_test_digest(fork->old.db, fork->digest);
 }
 
@@ -145,8 +132,8 @@ static void fork_close(struct forked *fork)
 static void require_equal(struct forked *fork)
 {
     uint8_t digests[2][32];
-    struct peat_position ours = position_of(fork->old.db);
-    struct peat_position theirs = position_of(fork->new.db);
+    struct peat_position ours = pt_test_position(fork->old.db);
+    struct peat_position theirs = pt_test_position(fork->new.db);
 
     /* A primary that has come to rest ends its write buffer: that is a seal more, behind the same commit. */
     PT_REQUIRE(ours.epoch == theirs.epoch && ours.commit == theirs.commit);
@@ -336,7 +323,7 @@ static void it_goes_back_to_a_state_that_both_have_had(void **state)
         commit_some(old->db, &dice, 20);
         PT_REQUIRE_OK(peat_snapshot_persist(old->db, "too late", NULL));
         commit_some(old->db, &dice, 20);
-        put(old->db, "who", "old");
+        pt_test_put(old->db, "who", "old");
         commit_some(fork.new.db, &dice, 1 + 90 * (i % 2));
         reopen(old, PEAT_FOLLOWER);
         fork.commit = pt_test_newest(old->db);
@@ -381,8 +368,8 @@ static void an_epoch_that_was_left_is_not_used_again(void **state)
     commit_some(fork.new.db, &dice, 20);
     reopen(&fork.new, PEAT_FOLLOWER);
     PT_REQUIRE_OK(peat_snapshot_persist(fork.new.db, KEPT, NULL));
-    PT_REQUIRE_OK(peat_retreat(fork.new.db, position_of(fork.old.db).position, KEPT, NULL));
-    PT_REQUIRE(position_of(fork.new.db).epoch == 1);
+    PT_REQUIRE_OK(peat_retreat(fork.new.db, pt_test_position(fork.old.db).position, KEPT, NULL));
+    PT_REQUIRE(pt_test_position(fork.new.db).epoch == 1);
     reopen(&fork.new, PEAT_FOLLOWER);
     PT_REQUIRE_OK(peat_promote(fork.new.db, 0, &epoch));
     PT_REQUIRE(epoch == 3);
@@ -405,7 +392,7 @@ static void readers_leave_the_history_too(void **state)
     for (unsigned i = 0; i < 6; i++) {
         pt_test_context("turn %u", i);
         fork_make(&fork, &dice, 10, 50, i % 2 == 0 ? 5 : 60);
-        put(fork.new.db, "more", "1");
+        pt_test_put(fork.new.db, "more", "1");
         PT_REQUIRE_OK(peat_open(fork.old.path, &options, &reader));
         PT_REQUIRE(pt_test_newest(reader) == fork.commit);
         PT_REQUIRE_OK(peat_feed_open(reader, PEAT_FEED_NEXT, NULL, 0, &feed));
@@ -422,7 +409,7 @@ static void readers_leave_the_history_too(void **state)
         pt_test_digest(fork.old.db, digests[1]);
         PT_REQUIRE(memcmp(digests[0], digests[1], 32) == 0);
         PT_REQUIRE_OK(peat_position_get(reader, &positions[0]));
-        positions[1] = position_of(fork.old.db);
+        positions[1] = pt_test_position(fork.old.db);
         PT_REQUIRE(memcmp(&positions[0], &positions[1], sizeof(positions[0])) == 0);
         commit_some(fork.new.db, &dice, 60); /* beyond what the feed has come to */
         follow(fork.old.db, fork.new.db);
@@ -508,7 +495,7 @@ static void a_segment_that_comes_again_leaves_the_kept_one_as_it_is(void **state
     pt_side_make(&fork.old, "old", PEAT_FOLLOWER);
     PT_REQUIRE_OK(peat_identity_get(fork.new.db, &identity));
     PT_REQUIRE_OK(peat_identity_adopt(fork.old.db, &identity));
-    put(fork.new.db, "who", "old");
+    pt_test_put(fork.new.db, "who", "old");
     put_many(fork.new.db, 0, 3000);
     PT_REQUIRE_OK(peat_compact(fork.new.db, NULL, NULL, NULL, NULL));
     PT_REQUIRE_OK(seed_try(&fork, NULL));
@@ -762,10 +749,10 @@ static bool going_back_fails_at(enum pt_failing_kind kind, uint64_t at, uint64_t
     pt_side_make(&fork.old, "old", 0);
     commit_some(fork.old.db, &dice, 10);
     PT_REQUIRE_OK(peat_snapshot_persist(fork.old.db, "early", NULL));
-    fork.row.position = position_of(fork.old.db).position;
+    fork.row.position = pt_test_position(fork.old.db).position;
     newest = pt_test_newest(fork.old.db);
     commit_some(fork.old.db, &dice, 10);
-    put(fork.old.db, "who", "old");
+    pt_test_put(fork.old.db, "who", "old");
     PT_REQUIRE_OK(peat_fence(fork.old.db, 2));
     reopen(&fork.old, PEAT_FOLLOWER);
     fork.commit = pt_test_newest(fork.old.db);
@@ -874,7 +861,7 @@ static void whenever_it_dies_it_shows_the_one_history_or_the_other(void **state)
         pt_test_context("round %" PRIu64 ", killed after %u us, at '%c'", i, delay_us, came);
         pt_side_open(&fork.old);
         pt_side_open(&fork.new);
-        position = position_of(fork.old.db);
+        position = pt_test_position(fork.old.db);
         rejoined = memcmp(position.chain, fork.chain, sizeof(fork.chain)) != 0;
         PT_REQUIRE(rejoined || came != 'r');
         counts[rejoined]++;

@@ -384,14 +384,6 @@ static void only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted(
     }
 }
 
-static struct peat_position position_of(struct peat_db *db)
-{
-    struct peat_position position;
-
-    PT_REQUIRE_OK(peat_position_get(db, &position));
-    return position;
-}
-
 static enum peat_role role_of(struct peat_db *db)
 {
     enum peat_role role;
@@ -460,7 +452,7 @@ static void a_primary_that_learns_of_a_newer_epoch_is_fenced(void **state)
         struct scene *scene;
 
         write_some(db, 3);
-        fork = position_of(db);
+        fork = pt_test_position(db);
         write_some(db, beyond);
         for (unsigned i = 0; i < 2; i++) { /* the second time it is known */
             scene = primary_begin(db);
@@ -485,7 +477,7 @@ static void a_strangers_epochs_fence_nobody(void **state)
     for (unsigned i = 0; i < 5; i++) {
         struct scene *scene = primary_begin(db);
 
-        fork = position_of(db);
+        fork = pt_test_position(db);
         if (i == 0)
             fork.chain[5] ^= 1;
         else if (i == 1)
@@ -520,7 +512,7 @@ static struct peat_db *promoted_make(struct peat_position *fork_out)
 
     write_some(db, 3);
     db = reopen(db, PEAT_FOLLOWER);
-    *fork_out = position_of(db);
+    *fork_out = pt_test_position(db);
     PT_REQUIRE_OK(peat_promote(db, 0, NULL));
     write_some(db, 2);
     return db;

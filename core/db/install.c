@@ -318,7 +318,8 @@ static enum peat_status hold_one(struct peat_db *db, const struct pt_manifest_se
     return status;
 }
 
-/* The segment, if it is open, in this place: a copy elsewhere may be damaged. But one that a reader holds as lost for an I/O error is opened anew. */
+/* The segment, if it is open, in this place: a copy elsewhere may be damaged. But one that a reader holds as lost for an I/O
+ * error is opened anew. */
 static struct pt_held_segment *find_open(const struct pt_known_segments *known,
                                          const struct pt_manifest_segment *segment)
 {

@@ -571,6 +571,53 @@ static void appending_syncing_preparing_retiring_and_reading_go_together(void **
     }
 }
 
+static atomic_bool making_room;
+static atomic_bool appended;
+
+/* Takes until a record was appended meanwhile. An appender that waits for it is seen by its not coming. */
+static int allocate_beside_an_append(int fd, uint64_t offset, uint64_t size)
+{
+    uint64_t until_us = pt_clock_monotonic_us() + 20000000;
+
+    atomic_store(&making_room, true);
+    while (!atomic_load(&appended)) {
+        PT_REQUIRE(pt_clock_monotonic_us() < until_us);
+        pt_clock_sleep_us(100);
+    }
+    return pt_file_calls_real()->allocate(fd, offset, size);
+}
+
+static void *prepare_once(void *context)
+{
+    PT_REQUIRE_OK(pt_log_prepare(context));
+    return NULL;
+}
+
+static void a_record_that_fits_does_not_wait_until_the_next_region_is_made(void **state)
+{
+    const struct pt_log_options large = {.region_size_min = MIB};
+    struct pt_dice dice = {pt_test_seed()};
+    struct pt_file_calls calls = *pt_file_calls_real();
+    struct pt_thread thread;
+    (void)state;
+
+    calls.allocate = allocate_beside_an_append;
+    pt_harness_open(&harness, &large, SPACE);
+    while (!pt_log_prepare_wanted(harness.log))
+        pt_harness_append(&harness, &dice, 1000);
+    pt_file_set_calls(&calls);
+    PT_REQUIRE_OK(pt_thread_start(&thread, "beside", prepare_once, harness.log));
+    while (!atomic_load(&making_room))
+        pt_clock_sleep_us(100);
+    for (unsigned i = 0; i < 350; i++) /* over pages that are not yet populated, too */
+        pt_harness_append(&harness, &dice, 1000);
+    atomic_store(&appended, true);
+    pt_thread_join(&thread);
+    pt_file_set_calls(NULL);
+    pt_harness_require_all(&harness);
+    pt_harness_close(&harness);
+}
+
 static void a_live_reader_goes_on_where_it_found_nothing(void **state)
 {
     struct pt_dice dice = {pt_test_seed()};
@@ -1058,6 +1105,7 @@ int main(void)
         cmocka_unit_test(a_failed_write_or_sync_poisons),
         cmocka_unit_test(a_failed_link_poisons),
         cmocka_unit_test(appending_syncing_preparing_retiring_and_reading_go_together),
+        cmocka_unit_test(a_record_that_fits_does_not_wait_until_the_next_region_is_made),
         cmocka_unit_test(a_live_reader_goes_on_where_it_found_nothing),
         cmocka_unit_test(regions_before_a_point_are_retired),
         cmocka_unit_test(after_a_jump_each_side_has_its_records_alone),

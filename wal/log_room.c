@@ -195,11 +195,28 @@ static enum peat_status regions_make_for(struct pt_log *log, uint64_t payload_si
     }
 }
 
+/* Whether all of it goes into the current region: then only pages or the stage were in its way, and it need
+ * not wait while the background thread makes a region, which may take the filesystem milliseconds. */
+static bool current_has_room(struct pt_log *log, uint64_t payload_size)
+{
+    uint64_t taken = pt_log_record_size(payload_size) + PT_LOG_BLOCK;
+    bool fits;
+
+    if (payload_size > PT_LOG_PAYLOAD_SIZE_MAX)
+        return false;
+    pt_mutex_lock(&log->tail_mutex);
+    fits = log->current->used + taken <= pt_log_data_end(log->current->extent.size);
+    pt_mutex_unlock(&log->tail_mutex);
+    return fits;
+}
+
 enum peat_status pt_log_room_reserve(struct pt_log *log, uint64_t payload_size)
 {
     struct pt_log_region *kept;
     enum peat_status status;
 
+    if (current_has_room(log, payload_size))
+        return PEAT_OK;
     room_lock_first(log);
     status = regions_make_for(log, payload_size, &kept);
     if (status < 0)

@@ -4,7 +4,7 @@
 #include "wal/log.h"
 
 enum {
-    FAULT_SIZE = 1048576 /* bytes faulted in at a time: a system call each */
+    FAULT_SIZE = 262144 /* bytes faulted in at a time: a system call each */
 };
 
 enum peat_status pt_log_view_init(struct pt_log_view *view, struct pt_arena *arena,

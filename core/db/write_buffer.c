@@ -17,8 +17,8 @@
 #include "core/base/hash.h"
 
 enum {
-    AREA_UNIT = 64 * 1024,          /* bytes: the largest page size */
-    POPULATE_SIZE_MAX = 1024 * 1024 /* bytes ahead */
+    AREA_UNIT = 64 * 1024,         /* bytes: the largest page size */
+    POPULATE_SIZE_MAX = 128 * 1024 /* bytes ahead */
 };
 
 #define AREA_SIZE_MAX ((uint64_t)UINT32_MAX * PT_ENTRY_ALIGN)

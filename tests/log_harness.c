@@ -1,6 +1,7 @@
 #include "tests/log_harness.h"
 
 #include "core/base/endian.h"
+#include "wal/log_format.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -179,6 +180,17 @@ static uint64_t time_of(uint64_t commit)
     return commit * 3;
 }
 
+static enum peat_status append_chained(struct pt_log *log, uint64_t commit,
+                                       struct peat_bytes payload)
+{
+    static uint8_t scratch[PT_LOG_RECORD_SIZE_MAX];
+    struct pt_log_point point = pt_log_point(log);
+    struct pt_record record = {PT_RECORD_BATCH, point.epoch, commit, time_of(commit), payload};
+    struct pt_log_point behind = pt_log_point_behind(&point, &record, scratch);
+
+    return pt_log_append_chained(log, &record, &behind.chain);
+}
+
 enum peat_status pt_harness_try(struct pt_harness *harness, struct pt_dice *dice, size_t size)
 {
     static uint8_t bytes[PT_HARNESS_SIZE_MAX];
@@ -196,7 +208,10 @@ enum peat_status pt_harness_try(struct pt_harness *harness, struct pt_dice *dice
         pieces[i] = (struct peat_bytes){piece == 0 ? NULL : bytes + used, piece};
         used += piece;
     }
-    status = pt_log_append(harness->log, PT_RECORD_BATCH, commit, time_of(commit), pieces, count);
+    status =
+        harness->chained
+            ? append_chained(harness->log, commit, (struct peat_bytes){bytes, size})
+            : pt_log_append(harness->log, PT_RECORD_BATCH, commit, time_of(commit), pieces, count);
     if (status != PEAT_OK)
         return status;
     harness->sizes[harness->record_count] = size;

@@ -15,6 +15,7 @@ struct pt_harness {
     struct pt_arena *arena;
     struct pt_log *log;
     struct pt_log_point start;
+    bool chained;                             /* append by pt_log_append_chained() */
     uint64_t commit;                          /* the last one appended */
     uint64_t record_count;                    /* appended */
     uint64_t commits[PT_HARNESS_RECORDS_MAX]; /* by record */

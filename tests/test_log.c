@@ -132,13 +132,14 @@ static void a_payload_larger_than_all_regions_is_one_record(void **state)
 
 /* The same records, by a seed, whatever @p options and @p calls do between them. */
 static struct pt_log_point end_of(const struct pt_log_options *options, uint64_t seed,
-                                  uint64_t calls_seed)
+                                  uint64_t calls_seed, bool chained)
 {
     struct pt_dice sizes = {seed};
     struct pt_dice calls = {calls_seed};
     struct pt_log_point end;
 
     pt_harness_open(&harness, options, SPACE);
+    harness.chained = chained;
     for (unsigned i = 0; i < 500; i++) {
         pt_log_stage(harness.log, pt_dice_one_in(&calls, 2));
         pt_harness_append(&harness, &calls, pt_harness_size(&sizes, true));
@@ -156,12 +157,14 @@ static void chain_and_position_depend_on_the_records_alone(void **state)
 {
     const struct pt_log_options large = {.region_size_min = 64 * MIB};
     uint64_t seed = pt_test_seed();
-    struct pt_log_point first = end_of(&mapped, seed, 1);
-    struct pt_log_point second = end_of(&written, seed, 2);
-    struct pt_log_point third = end_of(&large, seed, 3);
+    struct pt_log_point first = end_of(&mapped, seed, 1, false);
+    struct pt_log_point second = end_of(&written, seed, 2, false);
+    struct pt_log_point third = end_of(&large, seed, 3, false);
+    struct pt_log_point fourth = end_of(&mapped, seed, 4, true);
     (void)state;
 
     PT_REQUIRE(is_same_point(&first, &second) && is_same_point(&first, &third));
+    PT_REQUIRE(is_same_point(&first, &fourth));
     PT_REQUIRE(first.offset != third.offset);
 }
 

@@ -206,6 +206,12 @@ static inline struct pt_log_point pt_log_point_nowhere(const struct pt_log_point
  * pt_log_payload_extent() of its payload, or PT_LOG_RECORD_SIZE_MAX bytes if that is less. */
 struct pt_log_point pt_log_point_behind(const struct pt_log_point *point,
                                         const struct pt_record *record, uint8_t *scratch);
+/*
+ * pt_log_append() of a record that the caller has checked, and whose chain it so knows: pt_log_point_behind() the end of
+ * the log. Making it again would be half of what appending a small record costs. The epoch is the log's.
+ */
+enum peat_status pt_log_append_chained(struct pt_log *log, const struct pt_record *record,
+                                       const struct pt_id *chain);
 
 struct pt_log_reader; /* one thread at a time */
 

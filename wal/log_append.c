@@ -18,12 +18,13 @@ struct appending {
     uint64_t commit;
     uint64_t time_us;
     const struct peat_bytes *payload;
-    size_t index;  /* of the piece of the payload that comes next */
-    size_t skip;   /* bytes of that piece that are appended already */
-    uint64_t rest; /* bytes of payload not yet appended */
-    uint64_t size; /* bytes of it that go into this record */
-    bool more;     /* and there is more after it */
-    bool begun;    /* this record is not the first of the payload */
+    const struct pt_id *chain; /* behind it, where that is known; NULL: not */
+    size_t index;              /* of the piece of the payload that comes next */
+    size_t skip;               /* bytes of that piece that are appended already */
+    uint64_t rest;             /* bytes of payload not yet appended */
+    uint64_t size;             /* bytes of it that go into this record */
+    bool more;                 /* and there is more after it */
+    bool begun;                /* this record is not the first of the payload */
 };
 
 /* ---- One record ---- */
@@ -117,7 +118,9 @@ static void record_write_locked(struct pt_log *log, struct appending *appending)
     place_put(&place, PT_LOG_CHAINED_OFFSET, bytes + PT_LOG_CHAINED_OFFSET, PT_LOG_CHAINED_SIZE);
     payload_put(appending, &place);
     header.chain =
-        pt_siphash128(&log->end.chain, place.memory + PT_LOG_CHAINED_OFFSET, chained_size);
+        appending->chain != NULL
+            ? *appending->chain
+            : pt_siphash128(&log->end.chain, place.memory + PT_LOG_CHAINED_OFFSET, chained_size);
     header.checksum = pt_le64(
         pt_siphash(&log->current->nonce, bytes + PT_LOG_CHECKED_OFFSET, PT_LOG_CHECKED_SIZE));
     place_put(&place, 0, bytes, PT_LOG_CHAINED_OFFSET);
@@ -256,31 +259,52 @@ static enum peat_status records_append(struct pt_log *log, struct appending *app
     }
 }
 
-enum peat_status pt_log_append(struct pt_log *log, enum pt_record_kind kind, uint64_t commit,
-                               uint64_t time_us, const struct peat_bytes *payload,
+static enum peat_status append(struct pt_log *log, struct appending *appending,
                                size_t payload_count)
 {
-    struct appending appending = {
-        .kind = kind, .commit = commit, .time_us = time_us, .payload = payload};
     enum peat_status status = PEAT_OK;
     bool direct;
 
     if (pt_log_is_poisoned(log))
         return pt_log_refuse_poisoned();
     for (size_t i = 0; i < payload_count; i++)
-        appending.rest += payload[i].size;
-    direct = !log->staged && appending.rest >= DIRECT_SIZE;
+        appending->rest += appending->payload[i].size;
+    if (appending->rest > PT_LOG_PAYLOAD_SIZE_MAX)
+        appending->chain = NULL; /* each of the records has its own */
+    direct = !log->staged && appending->rest >= DIRECT_SIZE;
     if (direct)
         log->staged = true;
     /* Nearly always it is one record, and nothing is in the way. */
-    if (appending.rest > PT_LOG_PAYLOAD_SIZE_MAX || !record_append(log, &appending))
-        status = records_append(log, &appending);
+    if (appending->rest > PT_LOG_PAYLOAD_SIZE_MAX || !record_append(log, appending))
+        status = records_append(log, appending);
     if (direct) {
         log->staged = false;
         if (status == PEAT_OK)
             status = pt_log_push(log);
     }
     return status;
+}
+
+enum peat_status pt_log_append(struct pt_log *log, enum pt_record_kind kind, uint64_t commit,
+                               uint64_t time_us, const struct peat_bytes *payload,
+                               size_t payload_count)
+{
+    struct appending appending = {
+        .kind = kind, .commit = commit, .time_us = time_us, .payload = payload};
+
+    return append(log, &appending, payload_count);
+}
+
+enum peat_status pt_log_append_chained(struct pt_log *log, const struct pt_record *record,
+                                       const struct pt_id *chain)
+{
+    struct appending appending = {.kind = record->kind,
+                                  .commit = record->commit,
+                                  .time_us = record->time_us,
+                                  .payload = &record->payload,
+                                  .chain = chain};
+
+    return append(log, &appending, record->payload.size > 0);
 }
 
 void pt_log_stage(struct pt_log *log, bool staged)

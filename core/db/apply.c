@@ -185,14 +185,16 @@ static struct group group_form(const struct applying *applying)
 static enum peat_status append(struct peat_db *db, const struct peat_record *record)
 {
     struct pt_log_point point = pt_log_point(db->log);
+    struct pt_record made = record_of(record);
+    struct pt_id chain;
     enum peat_status status;
 
     if (record->epoch > point.epoch) { /* the lineage is never behind the log */
         pt_epochs_note(db, record->epoch, &point);
         pt_log_begin_epoch(db->log, record->epoch);
     }
-    status = pt_log_append(db->log, kind_of(record), record->commit, record->time_us,
-                           &record->payload, record->payload.size > 0);
+    memcpy(chain.bytes, record->chain, sizeof(chain.bytes));
+    status = pt_log_append_chained(db->log, &made, &chain);
     if (status == PEAT_IO || status == PEAT_POISONED)
         atomic_store_explicit(&db->poisoned, true, memory_order_release);
     return status;

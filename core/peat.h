@@ -942,7 +942,7 @@ PEAT_API enum peat_status peat_promote(struct peat_db *db, unsigned flags, uint6
  *
  * peat_primary_start() has it called when a follower tells of such an epoch.
  *
- * @retval PEAT_OK            fenced, and durable; or it was fenced before
+ * @retval PEAT_OK            fenced, and durable, by this call or one before
  * @retval PEAT_INVALID       it is a follower, or @p epoch is not newer than its own, or above
  * 8,191
  * @retval PEAT_NOT_WRITABLE  opened read-only

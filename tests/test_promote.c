@@ -503,6 +503,62 @@ static bool promotion_fails_at(enum pt_failing_kind kind, uint64_t at, uint64_t 
     return failures > 0;
 }
 
+/* A fence in which the calls from number @p at on fail, @p count of them; then, if @p again, once more. Whether any
+ * did. */
+static bool fence_fails_at(enum pt_failing_kind kind, uint64_t at, uint64_t count, bool again)
+{
+    struct pt_failing failing = {
+        .kind = kind, .at = at, .count = count, .error_number = EIO, .in_any_thread = true};
+    struct peat_db *db = pt_test_store_make("fenced", 0);
+    enum peat_status status;
+    uint64_t failures;
+    enum peat_role role;
+
+    pt_test_put(db, "a", "1");
+    PT_REQUIRE_OK(peat_wait_idle(db, 60000));
+    pt_failing_start(&failing);
+    status = peat_fence(db, 2);
+    failures = pt_failing_end();
+    PT_REQUIRE(status == PEAT_OK || peat_last_error()[0] != '\0');
+    require_role(db, PEAT_ROLE_FENCED);
+    if (again) {
+        enum peat_status second = peat_fence(db, 2);
+
+        PT_REQUIRE(second == PEAT_OK || second == PEAT_POISONED);
+        PT_REQUIRE(second == PEAT_OK || (status != PEAT_OK && status != PEAT_NO_MEMORY));
+        status = second;
+    }
+    PT_REQUIRE_OK(peat_abort(db));
+    db = store_open("fenced", 0);
+    require_value(db, "a", "1");
+    PT_REQUIRE_OK(peat_role_get(db, &role));
+    PT_REQUIRE(role == PEAT_ROLE_FENCED || status != PEAT_OK);
+    PT_REQUIRE_OK(peat_fence(db, 2));
+    require_role(db, PEAT_ROLE_FENCED);
+    PT_REQUIRE_OK(peat_close(db));
+    return failures > 0;
+}
+
+static void a_fence_that_is_said_to_be_there_outlives_the_process_whatever_failed_before(
+    void **state)
+{
+    static const enum pt_failing_kind kinds[] = {PT_FAILING_CALLS, PT_FAILING_ALLOCATIONS};
+    (void)state;
+
+    pt_failing_install();
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t at = 0;
+
+        while (fence_fails_at(kinds[i % 2], at, i < 4 ? 1 : UINT64_MAX, i / 2 % 2 == 1)) {
+            at++;
+            pt_test_context("run %u, call %" PRIu64, i, at);
+            PT_REQUIRE(at < POSITIONS_MAX);
+        }
+        PT_REQUIRE(at > 2);
+    }
+    pt_failing_remove();
+}
+
 static void whatever_fails_it_is_a_follower_or_a_primary(void **state)
 {
     static const enum pt_failing_kind kinds[] = {PT_FAILING_CALLS, PT_FAILING_ALLOCATIONS};
@@ -532,6 +588,8 @@ int main(void)
         cmocka_unit_test(a_backup_has_the_epochs_and_no_role),
         cmocka_unit_test(a_fenced_store_takes_no_commits_until_it_follows),
         cmocka_unit_test(no_commit_comes_after_the_fence),
+        cmocka_unit_test(
+            a_fence_that_is_said_to_be_there_outlives_the_process_whatever_failed_before),
         cmocka_unit_test(whatever_fails_it_is_a_follower_or_a_primary),
     };
     int failed;

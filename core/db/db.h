@@ -170,6 +170,9 @@ struct peat_db {
      * */
     _Atomic unsigned role;
     _Atomic uint64_t met_epoch; /* as the manifest says */
+    /* That the store is fenced for one as new as this is durable; 0: it is not, or not known to be. One that was
+     * promoted since is in a newer one. Set by open, and by peat_fence(). */
+    _Atomic uint64_t fenced_epoch;
     struct pt_history history;
     struct pt_feeds feeds;
 

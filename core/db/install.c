@@ -55,7 +55,8 @@ static enum peat_status write_manifest(struct peat_db *db, struct pt_run *const 
             atomic_load_explicit(&db->catalogue->next_id, memory_order_relaxed);
         manifest.hash_seed = identity.hash_seed;
         manifest.log = *log_start;
-        manifest.role = atomic_load_explicit(&db->role, memory_order_relaxed);
+        /* Acquire pairs with peat_fence(): who sees the role sees its epoch. */
+        manifest.role = atomic_load_explicit(&db->role, memory_order_acquire);
         manifest.met_epoch = atomic_load_explicit(&db->met_epoch, memory_order_relaxed);
         lineage = change->lineage == NULL ? pt_epochs_copy(db) : *change->lineage;
         if (change->promote_epoch > 0) {
@@ -283,6 +284,9 @@ void pt_manifest_take(struct peat_db *db, const struct pt_manifest *manifest)
     pt_epochs_take(db, &manifest->lineage);
     atomic_store_explicit(&db->role, manifest->role, memory_order_relaxed);
     atomic_store_explicit(&db->met_epoch, manifest->met_epoch, memory_order_relaxed);
+    atomic_store_explicit(&db->fenced_epoch,
+                          manifest->role == PT_ROLE_FENCED ? manifest->met_epoch : 0,
+                          memory_order_relaxed);
     if (manifest->next_collection_id >
         atomic_load_explicit(&db->catalogue->next_id, memory_order_relaxed))
         atomic_store_explicit(&db->catalogue->next_id, manifest->next_collection_id,

@@ -16,7 +16,8 @@
  *  3. With a promotion the role changes where the manifest that says so begins to rule
  *     (pt_epochs_promoted()), before another can be written; the log's epoch after that, in the
  *     same turn.
- *  4. Fencing takes effect in a turn among the commits, at once; the manifest has it after that.
+ *  4. Fencing takes effect in a turn among the commits, at once; the manifest has it after that. Where
+ *     that failed, the next call tries again: what is in effect is not taken for what is durable.
  *     What is fenced writes no seals either: they would be of an epoch that is over.
  */
 #include "core/db/commit_parts.h"
@@ -176,10 +177,11 @@ static enum peat_status fence_alone(struct peat_db *db, void *context)
         return pt_fail(PEAT_INVALID,
                        "epoch %" PRIu64 " is none that is newer than the store's, %" PRIu64, epoch,
                        pt_lineage_newest(&lineage));
-    if (epoch <= met && pt_role_is(db, PT_ROLE_FENCED))
+    if (epoch <= atomic_load_explicit(&db->fenced_epoch, memory_order_relaxed))
         return PEAT_DONE;
     if (epoch > met)
         atomic_store_explicit(&db->met_epoch, epoch, memory_order_relaxed);
+    /* Release pairs with install.c: a manifest that has the role has the epoch. */
     atomic_store_explicit(&db->role, PT_ROLE_FENCED, memory_order_release);
     return PEAT_OK;
 }
@@ -205,7 +207,11 @@ enum peat_status peat_fence(struct peat_db *db, uint64_t epoch)
     status = pt_commit_alone(db, fence_alone, &epoch);
     if (status == PEAT_DONE)
         return PEAT_OK;
-    return status == PEAT_OK ? pt_checkpoint_change(db, no_choice, NULL) : status;
+    if (status == PEAT_OK)
+        status = pt_checkpoint_change(db, no_choice, NULL);
+    if (status == PEAT_OK)
+        atomic_store_explicit(&db->fenced_epoch, epoch, memory_order_relaxed);
+    return status;
 }
 
 /* ---- Looking ---- */

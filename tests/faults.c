@@ -98,6 +98,21 @@ static const struct pt_step recycling[] = {
     PUT(5, 100, PEAT_DISK),
 };
 
+static const struct pt_step promoting[] = {
+    PUT(1, 100, PEAT_DISK),
+    STEP(FEED),
+    BATCH(900, PEAT_OS),
+    STEP(PROMOTE),
+    PUT(2, 3000, PEAT_OS),
+    STEP(PERSIST),
+    STEP(ABORT),
+    PUT(3, 100, PEAT_MEMORY),
+    STEP(PROMOTE),
+    STEP(REVERT),
+    PUT(4, 100, PEAT_DISK),
+    STEP(FEED),
+};
+
 static const struct pt_step keeping[] = {
     PUT(1, 100, PEAT_DISK),
     STEP(CREATE),
@@ -180,6 +195,7 @@ static const struct {
     SCRIPT(large, 0),      SCRIPT(recycling, 0),
     SCRIPT(keeping, 0),    SCRIPT(keeping, PEAT_LOG_PWRITE),
     SCRIPT(filling, 0),    SCRIPT(filling, PEAT_LOG_PWRITE),
+    SCRIPT(promoting, 0),
 };
 enum { SCRIPT_COUNT = sizeof(scripts) / sizeof(scripts[0]) };
 
@@ -436,14 +452,8 @@ static void run_describe(uint64_t id, struct run *run)
         return;
     }
     /* Every position has been done: random scripts. */
-    for (size_t i = 0; i < RANDOM_STEPS; i++) {
-        struct pt_step *step = &run->random_steps[i];
-
-        *step = pt_step_roll(&dice, i % 3 == 0 ? 60000 : 2000);
-        /* Not promoted: a superblock whose write failed may be found damaged then, once, where another one rules. */
-        if (step->kind == PT_STEP_PROMOTE)
-            step->kind = PT_STEP_CLOSE;
-    }
+    for (size_t i = 0; i < RANDOM_STEPS; i++)
+        run->random_steps[i] = pt_step_roll(&dice, i % 3 == 0 ? 60000 : 2000);
     run->script.steps = run->random_steps;
     run->script.count = RANDOM_STEPS;
     run->script.flags = pt_dice_one_in(&dice, 3) ? PEAT_LOG_PWRITE : 0;

@@ -392,8 +392,7 @@ static void state_visit(void *context, const struct pt_crash_state *state)
     if (nested)
         recovery_begin(cutting, &trace);
     (void)alarm(HANG_S);
-    /* Not where a promotion was cut short, as in faults.c. */
-    if (!cutting->state->promise.may_follow && faulty_wanted(cutting))
+    if (faulty_wanted(cutting))
         recover_with_faults(cutting);
     if (!state_verify(cutting, session, nested ? &trace : NULL))
         report(cutting, session->finding.words);

@@ -449,6 +449,40 @@ bool pt_session_step(struct pt_session *session, const struct pt_step *step)
     return right;
 }
 
+/* What a check told, but for the half of a superblock that a write which failed may leave. */
+struct told {
+    uint64_t count;
+    char what[200]; /* the first of it */
+};
+
+static void finding_take(void *context, const struct peat_finding *finding)
+{
+    struct told *told = context;
+
+    if (strstr(finding->what, "one of the two superblocks") != NULL)
+        return;
+    if (told->count++ == 0)
+        (void)snprintf(told->what, sizeof(told->what), "%s", finding->what);
+}
+
+static bool check_look(struct pt_session *session)
+{
+    struct told told = {.count = 0};
+    enum peat_status status = peat_check(session->db, finding_take, NULL, &told);
+
+    if (status == PEAT_OK)
+        return true;
+    if (status != PEAT_CORRUPT)
+        return failed(session, "check", status);
+    if (session->may_fail) /* what cannot be read is a finding, too */
+        return true;
+    if (told.count > 0)
+        return found(session, "check: %s", told.what);
+    /* Who could not write a superblock writes none again, until the store is reopened. */
+    return atomic_load_explicit(&session->db->poisoned, memory_order_acquire) ||
+           found(session, "check: a superblock is damaged");
+}
+
 bool pt_session_look(struct pt_session *session, bool check)
 {
     struct peat_snapshot *snapshot;
@@ -473,9 +507,5 @@ bool pt_session_look(struct pt_session *session, bool check)
         return false;
     if (check && !feed_look(session, false))
         return false;
-    if (check)
-        status = peat_check(session->db, NULL, NULL, NULL);
-    if (status == PEAT_CORRUPT && session->may_fail) /* what cannot be read is a finding, too */
-        return true;
-    return status == PEAT_OK || failed(session, "check", status);
+    return !check || check_look(session);
 }

@@ -7,9 +7,12 @@
  */
 #include "tests/campaign.h"
 
+#include "core/arena/superblock.h"
+#include "core/arena/superblock_format.h"
 #include "core/base/alloc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -115,6 +118,96 @@ static void p1_a_revert_that_finds_the_disk_full_has_changed_nothing(void **stat
     while (revert_on_a_full_disk(position))
         position++;
     PT_REQUIRE(position > 3);
+    pt_disk_stop();
+}
+
+/* What a check told. */
+struct told {
+    unsigned count;
+    char what[200]; /* the first finding */
+};
+
+static void finding_take(void *context, const struct peat_finding *finding)
+{
+    struct told *told = context;
+
+    if (told->count++ == 0)
+        (void)snprintf(told->what, sizeof(told->what), "%s", finding->what);
+}
+
+/* That one superblock is no more, or only half, is all that is found; or, @p whole, nothing is. */
+static void require_told(struct peat_db *db, bool whole)
+{
+    struct told told = {.count = 0};
+
+    PT_REQUIRE_STATUS(peat_check(db, finding_take, NULL, &told), whole ? PEAT_OK : PEAT_CORRUPT);
+    PT_REQUIRE(whole || (told.count == 1 && strstr(told.what, "half written") != NULL));
+}
+
+static bool superblocks_whole(void)
+{
+    struct pt_superblock superblock;
+    struct pt_file *file;
+    bool damaged;
+
+    PT_REQUIRE_OK(pt_file_open("disk", O_RDWR, &file));
+    PT_REQUIRE_OK(pt_superblock_read(file, &superblock, &damaged));
+    pt_file_close(file);
+    return !damaged;
+}
+
+/* Keep a state while the write with number @p position writes half of what it is to, and fails; then open the store
+ * again. *half_out: a superblock was that. False: there were fewer writes. */
+static bool reopen_after_half_a_write(uint64_t position, unsigned flags, bool *half_out)
+{
+    struct pt_disk_fault fault = {
+        .calls = 1u << PT_DISK_CALL_WRITE, .at = position, .count = 1, .error_number = EIO};
+    struct peat_options options = pt_test_options(PEAT_CREATE | flags);
+    struct peat_options reading = pt_test_options(PEAT_READ_ONLY);
+    enum peat_status status;
+    struct peat_db *reader;
+    struct peat_db *db;
+    bool failed;
+
+    options.address_space_size = reading.address_space_size = (size_t)256 << 20;
+    options.sync_interval_ms = 3600000;
+    pt_disk_load(NULL, 0);
+    PT_REQUIRE_OK(peat_open("disk", &options, &db));
+    pt_disk_set_fault(&fault);
+    status = peat_snapshot_persist(db, "kept", NULL);
+    failed = pt_disk_faults() > 0;
+    pt_disk_set_fault(NULL);
+    PT_REQUIRE_STATUS(status, failed ? PEAT_IO : PEAT_OK);
+    *half_out = !superblocks_whole();
+    require_told(db, !*half_out);
+    PT_REQUIRE_OK(peat_open("disk", &reading, &reader));
+    require_told(reader, !*half_out);
+    PT_REQUIRE_OK(peat_close(reader));
+    PT_REQUIRE_OK(peat_abort(db));
+
+    PT_REQUIRE_OK(peat_open("disk", &options, &db));
+    PT_REQUIRE(superblocks_whole());
+    require_told(db, true);
+    PT_REQUIRE_OK(peat_close(db));
+    return failed;
+}
+
+/* Who has written half a page may not write it again, not knowing which generation rules. */
+static void p3_half_a_superblock_is_told_until_the_store_is_opened_for_writing(void **state)
+{
+    static const unsigned flags[] = {0, PEAT_FOLLOWER};
+    (void)state;
+
+    pt_disk_start();
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        unsigned half_count = 0;
+        bool half;
+
+        for (uint64_t position = 0; reopen_after_half_a_write(position, flags[i], &half);
+             position++)
+            half_count += half;
+        PT_REQUIRE(half_count == PT_SUPERBLOCK_COUNT);
+    }
     pt_disk_stop();
 }
 
@@ -326,6 +419,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(p2_a_failed_sync_of_zeros_ahead_of_the_log_is_not_passed_over),
         cmocka_unit_test(p1_a_revert_that_finds_the_disk_full_has_changed_nothing),
+        cmocka_unit_test(p3_half_a_superblock_is_told_until_the_store_is_opened_for_writing),
         cmocka_unit_test(p3_a_kept_state_stays_whatever_fails_once_while_the_store_is_opened),
         cmocka_unit_test(p3_what_a_reader_could_not_read_once_is_there_after_a_refresh),
         cmocka_unit_test(p1_a_reader_shows_nothing_older_when_its_refresh_fails),

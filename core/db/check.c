@@ -469,7 +469,9 @@ static enum peat_status file_check(struct check *check)
     if (status < 0)
         return report_status(check, 0, status);
     if (damaged)
-        report_all(check, 0, "one of the two superblocks is damaged; the other one rules");
+        report_all(check, 0,
+                   "one of the two superblocks is damaged or half written; the other one rules, "
+                   "and opening the store for writing writes both anew");
     status = advance(check, (uint64_t)PT_SUPERBLOCK_COUNT * PT_SUPERBLOCK_SIZE);
     if (status == PEAT_OK)
         status = generation_check(check);

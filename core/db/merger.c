@@ -161,7 +161,7 @@ static void answer_calls_locked(struct peat_db *db, struct pt_merger *merger)
     }
 }
 
-/* Tell who waits what came of the job. */
+/* Tell who waits what came of the job. What has changed during it, it may not have seen: then it was no rest. */
 static void report_locked(struct pt_merger *merger, enum peat_status status, bool idle)
     PT_REQUIRES(merger->mutex)
 {
@@ -174,7 +174,7 @@ static void report_locked(struct pt_merger *merger, enum peat_status status, boo
             merger->flush_status = status;
         (void)strncpy(merger->error, peat_last_error(), sizeof(merger->error) - 1);
     }
-    merger->idle = status == PEAT_DONE && idle && merger->merge_at_us == 0;
+    merger->idle = status == PEAT_DONE && idle && merger->merge_at_us == 0 && !merger->work;
     pt_condition_broadcast(&merger->done);
 }
 

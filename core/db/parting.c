@@ -16,29 +16,36 @@ static const struct peat_epoch *row_at(const struct pt_lineage *lineage, uint64_
     return count == 0 ? NULL : &lineage->epochs[count - 1];
 }
 
-/* Whether they are the same one; of the oldest that is remembered the epoch alone tells. */
-static bool is_same_epoch(const struct pt_lineage *ours, const struct peat_epoch *our_row,
-                          const struct pt_lineage *theirs, const struct peat_epoch *their_row)
+/* What the epoch of a record says of two histories that both have one there. */
+enum kinship {
+    SAME_EPOCH,
+    OTHER_EPOCH,
+    NOT_REMEMBERED /* by one of them */
+};
+
+/* Of the record before @p position. Of the oldest epoch that is remembered the number alone tells. */
+static enum kinship kinship_at(const struct pt_lineage *ours, const struct pt_lineage *theirs,
+                               uint64_t position)
 {
+    const struct peat_epoch *our_row = row_at(ours, position - 1);
+    const struct peat_epoch *their_row = row_at(theirs, position - 1);
+
+    if (our_row == NULL || their_row == NULL)
+        return NOT_REMEMBERED;
     if (our_row->epoch != their_row->epoch)
-        return false;
-    return our_row == ours->epochs || their_row == theirs->epochs ||
-           (our_row->position == their_row->position &&
-            memcmp(our_row->chain, their_row->chain, sizeof(our_row->chain)) == 0);
+        return OTHER_EPOCH;
+    if (our_row == ours->epochs || their_row == theirs->epochs ||
+        (our_row->position == their_row->position &&
+         memcmp(our_row->chain, their_row->chain, sizeof(our_row->chain)) == 0))
+        return SAME_EPOCH;
+    return OTHER_EPOCH;
 }
 
 bool pt_has_parted(struct peat_db *db, uint64_t position, const struct pt_lineage *theirs)
 {
     struct pt_lineage ours = pt_epochs_copy(db);
-    const struct peat_epoch *our_row;
-    const struct peat_epoch *their_row;
 
-    if (position == 0)
-        return false;
-    our_row = row_at(&ours, position - 1);
-    their_row = row_at(theirs, position - 1);
-    return our_row != NULL && their_row != NULL &&
-           !is_same_epoch(&ours, our_row, theirs, their_row);
+    return position > 0 && kinship_at(&ours, theirs, position) == OTHER_EPOCH;
 }
 
 /* (1) */
@@ -102,15 +109,9 @@ static bool is_ours(const struct retreat *retreat, const struct pt_lineage *ours
                     const struct pt_manifest *manifest)
 {
     uint64_t position = manifest->log.position;
-    const struct peat_epoch *our_row;
-    const struct peat_epoch *their_row;
 
-    if (position == 0 || position > retreat->position_max)
-        return false;
-    our_row = row_at(ours, position - 1);
-    their_row = row_at(&manifest->lineage, position - 1);
-    return our_row != NULL && their_row != NULL &&
-           is_same_epoch(ours, our_row, &manifest->lineage, their_row);
+    return position > 0 && position <= retreat->position_max &&
+           kinship_at(ours, &manifest->lineage, position) == SAME_EPOCH;
 }
 
 /* An epoch that begins where the state ends, as after a promotion, may be of the history that is left. It has no record

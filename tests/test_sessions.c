@@ -2,11 +2,9 @@
  * What a peer with a key can do to a session is what the protocol lets it: a primary's session is driven by a follower, and
  * a follower's by a primary, that say what they like. No sockets or clocks: bytes and time come from here.
  */
-#include "repl/follower_session.h"
 #include "repl/fork.h"
-#include "repl/primary_session.h"
 #include "repl/records.h"
-#include "tests/support.h"
+#include "tests/scene.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,95 +15,7 @@
 
 #include <cmocka.h>
 
-enum { WINDOW_SIZE = 64 << 10, BEGIN_US = 1000000, NOBODY = 0, BODY_MAX = 4096, EPOCH_MAX = 8191 };
-
-static const struct pt_channel_key key = {.id = "sessions", .secret = "known to both"};
-
-/* A session, and its peer: a channel that this test speaks through. */
-struct scene {
-    struct peat_db *db;
-    struct pt_primary_session *primary; /* one of the two is NULL */
-    struct pt_follower_session *follower;
-    struct pt_peer *base; /* of that one */
-    struct pt_channel *peer;
-    uint64_t now_us;
-    /* What came last of a type, by its number; type 0: none did. */
-    uint8_t bodies[16][BODY_MAX];
-    size_t sizes[16];
-    unsigned counts[16];
-};
-
-/* ---- Carrying ---- */
-
-static void session_take(struct scene *scene, const void *bytes, size_t size)
-{
-    if (scene->primary != NULL)
-        pt_primary_session_receive(scene->primary, bytes, size, scene->now_us);
-    else
-        pt_follower_session_receive(scene->follower, bytes, size, scene->now_us);
-}
-
-static void session_step(struct scene *scene)
-{
-    if (scene->primary != NULL)
-        (void)pt_primary_session_step(scene->primary, scene->now_us);
-    else
-        (void)pt_follower_session_step(scene->follower, scene->now_us);
-}
-
-static void frame_note(struct scene *scene, const struct pt_frame *frame)
-{
-    PT_REQUIRE(frame->type < 16);
-    scene->counts[frame->type]++;
-    scene->sizes[frame->type] = frame->body.size;
-    if (frame->body.size <= BODY_MAX && frame->body.size > 0)
-        memcpy(scene->bodies[frame->type], frame->body.data, frame->body.size);
-}
-
-/* What the session says comes to its peer. */
-static void hear(struct scene *scene)
-{
-    struct peat_bytes output = pt_channel_output(scene->base->channel);
-    const uint8_t *place = output.data;
-    size_t left = output.size;
-    enum peat_status status = PEAT_OK;
-
-    while (status == PEAT_OK && left > 0) {
-        struct pt_frame frame;
-        const char *why = "";
-        size_t taken = 0;
-
-        status = pt_channel_receive(scene->peer, place, left, &taken, &frame, &why);
-        PT_REQUIRE(status >= 0);
-        place += taken;
-        left -= taken;
-        if (status == PEAT_OK)
-            frame_note(scene, &frame);
-    }
-    pt_channel_output_taken(scene->base->channel, output.size);
-}
-
-/* What the peer has said comes to the session, and the answers back. */
-static void carry(struct scene *scene)
-{
-    struct peat_bytes output = pt_channel_output(scene->peer);
-
-    if (output.size > 0)
-        session_take(scene, output.data, output.size);
-    pt_channel_output_taken(scene->peer, pt_channel_output(scene->peer).size);
-    session_step(scene);
-    hear(scene);
-}
-
-static void say(struct scene *scene, enum pt_message_type type, const void *body, size_t size)
-{
-    struct peat_bytes piece = {body, size};
-
-    PT_REQUIRE_OK(pt_channel_send(scene->peer, (uint8_t)type, &piece, 1, scene->now_us));
-    carry(scene);
-}
-
-/* ---- Scenes ---- */
+enum { EPOCH_MAX = 8191 };
 
 static void write_some(struct peat_db *db, unsigned count)
 {
@@ -113,51 +23,7 @@ static void write_some(struct peat_db *db, unsigned count)
         PT_REQUIRE_OK(peat_put(db, NULL, pt_text("key"), pt_text("value")));
 }
 
-/* A primary's session in @p db, and a follower that has shown its key. */
-static struct scene *primary_begin(struct peat_db *db)
-{
-    struct pt_primary_session_options options = {.keys = &key, .key_count = 1};
-    struct scene *scene = calloc(1, sizeof(*scene));
-
-    PT_REQUIRE(scene != NULL);
-    *scene = (struct scene){.db = db, .now_us = BEGIN_US};
-    PT_REQUIRE_OK(pt_primary_session_open(db, &options, scene->now_us, &scene->primary));
-    scene->base = pt_primary_session_base(scene->primary);
-    PT_REQUIRE_OK(pt_channel_open(PT_CHANNEL_DIALER, &key, 1, scene->now_us, &scene->peer));
-    carry(scene);
-    PT_REQUIRE(pt_channel_is_ready(scene->peer));
-    return scene;
-}
-
-/* A follower's session in @p db, and a primary that has shown its key, and got HELLO. */
-static struct scene *follower_begin(struct peat_db *db)
-{
-    struct pt_follower_session_options options = {.name = "one",
-                                                  .window_size = WINDOW_SIZE,
-                                                  .record_size_max = 1 << 20,
-                                                  .durability = PEAT_OS};
-    struct scene *scene = calloc(1, sizeof(*scene));
-
-    PT_REQUIRE(scene != NULL);
-    *scene = (struct scene){.db = db, .now_us = BEGIN_US};
-    PT_REQUIRE_OK(pt_follower_session_open(db, &options, &key, scene->now_us, &scene->follower));
-    scene->base = pt_follower_session_base(scene->follower);
-    PT_REQUIRE_OK(pt_channel_open(PT_CHANNEL_LISTENER, &key, 1, scene->now_us, &scene->peer));
-    hear(scene); /* the opening */
-    carry(scene);
-    PT_REQUIRE(scene->counts[PT_MESSAGE_HELLO] == 1);
-    return scene;
-}
-
-static void scene_end(struct scene *scene)
-{
-    pt_primary_session_close(scene->primary);
-    pt_follower_session_close(scene->follower);
-    pt_channel_close(scene->peer);
-    free(scene);
-}
-
-static void hello_flags(struct scene *scene, const char *name, struct peat_position position,
+static void hello_flags(struct pt_scene *scene, const char *name, struct peat_position position,
                         uint64_t credit, struct pt_epochs epochs, uint32_t flags)
 {
     struct pt_hello message = {.position = position,
@@ -169,40 +35,39 @@ static void hello_flags(struct scene *scene, const char *name, struct peat_posit
     size_t size;
 
     PT_REQUIRE(pt_hello_encode(&message, body, sizeof(body), &size) == NULL);
-    say(scene, PT_MESSAGE_HELLO, body, size);
+    pt_scene_say(scene, PT_MESSAGE_HELLO, body, size);
 }
 
-static void hello_of(struct scene *scene, const char *name, struct peat_position position,
+static void hello_of(struct pt_scene *scene, const char *name, struct peat_position position,
                      uint64_t credit, struct pt_epochs epochs)
 {
     hello_flags(scene, name, position, credit, epochs, 0);
 }
 
-static void hello(struct scene *scene, const char *name, struct peat_position position,
+static void hello(struct pt_scene *scene, const char *name, struct peat_position position,
                   uint64_t credit)
 {
     hello_of(scene, name, position, credit, (struct pt_epochs){NULL, 0});
 }
 
-static enum pt_verdict verdict_of(const struct scene *scene)
+static enum pt_verdict verdict_of(const struct pt_scene *scene)
 {
-    struct peat_bytes body = {scene->bodies[PT_MESSAGE_WELCOME], scene->sizes[PT_MESSAGE_WELCOME]};
     struct pt_welcome message;
 
     PT_REQUIRE(scene->counts[PT_MESSAGE_WELCOME] == 1);
-    PT_REQUIRE(pt_welcome_decode(body, &message) == NULL);
+    PT_REQUIRE(pt_welcome_decode(pt_scene_body(scene, PT_MESSAGE_WELCOME), &message) == NULL);
     return message.verdict;
 }
 
-static void acknowledge(struct scene *scene, struct pt_ack ack)
+static void acknowledge(struct pt_scene *scene, struct pt_ack ack)
 {
     struct pt_wire_ack body;
 
     PT_REQUIRE(pt_ack_encode(&ack, &body) == NULL);
-    say(scene, PT_MESSAGE_ACK, &body, sizeof(body));
+    pt_scene_say(scene, PT_MESSAGE_ACK, &body, sizeof(body));
 }
 
-static void welcome_of(struct scene *scene, enum pt_verdict verdict, struct pt_epochs epochs)
+static void welcome_of(struct pt_scene *scene, enum pt_verdict verdict, struct pt_epochs epochs)
 {
     struct pt_welcome message = {
         .verdict = verdict, .words = pt_text("so it is"), .epochs = epochs};
@@ -210,10 +75,10 @@ static void welcome_of(struct scene *scene, enum pt_verdict verdict, struct pt_e
     size_t size;
 
     PT_REQUIRE(pt_welcome_encode(&message, body, sizeof(body), &size) == NULL);
-    say(scene, PT_MESSAGE_WELCOME, body, size);
+    pt_scene_say(scene, PT_MESSAGE_WELCOME, body, size);
 }
 
-static void welcome(struct scene *scene, enum pt_verdict verdict)
+static void welcome(struct pt_scene *scene, enum pt_verdict verdict)
 {
     welcome_of(scene, verdict, (struct pt_epochs){NULL, 0});
 }
@@ -241,29 +106,29 @@ static void a_follower_gets_no_feed_that_is_the_programs(void **state)
     char name[] = "billing";
     struct peat_db *db = pt_test_store_make("primary", 0);
     struct peat_feed *feed;
-    struct scene *scene;
+    struct pt_scene *scene;
     (void)state;
 
     PT_REQUIRE_OK(peat_feed_open(db, PEAT_FEED_NEXT, name, 0, &feed));
     peat_feed_close(feed);
     write_some(db, 10);
-    scene = primary_begin(db);
-    hello(scene, name, (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    scene = pt_scene_primary(db);
+    hello(scene, name, (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE);
     assert_int_equal(verdict_of(scene), PT_VERDICT_REFUSED);
     assert_int_equal(scene->base->end, PT_PEER_REFUSED);
     assert_int_equal(acknowledged_of(db, name), 0);
-    scene_end(scene);
+    pt_scene_end(scene);
     PT_REQUIRE_OK(peat_feed_open(db, PEAT_FEED_ACKNOWLEDGED, name, 0, &feed));
     peat_feed_close(feed);
 
-    scene = primary_begin(db);
-    hello(scene, "one", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    scene = pt_scene_primary(db);
+    hello(scene, "one", (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE);
     assert_int_equal(verdict_of(scene), PT_VERDICT_TAIL);
-    scene_end(scene);
-    scene = primary_begin(db); /* its own it gets again */
-    hello(scene, "one", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    pt_scene_end(scene);
+    scene = pt_scene_primary(db); /* its own it gets again */
+    hello(scene, "one", (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE);
     assert_int_equal(verdict_of(scene), PT_VERDICT_TAIL);
-    scene_end(scene);
+    pt_scene_end(scene);
     PT_REQUIRE_OK(peat_close(db));
 }
 
@@ -275,14 +140,14 @@ static void a_follower_makes_only_so_many_names(void **state)
     (void)state;
 
     while (!refused) {
-        struct scene *scene = primary_begin(db);
+        struct pt_scene *scene = pt_scene_primary(db);
         char name[32];
 
         (void)snprintf(name, sizeof(name), "name-%u", made);
-        hello(scene, name, (struct peat_position){.commit = 0}, WINDOW_SIZE);
+        hello(scene, name, (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE);
         refused = verdict_of(scene) == PT_VERDICT_REFUSED;
         made += !refused;
-        scene_end(scene);
+        pt_scene_end(scene);
         PT_REQUIRE(made <= 2000);
     }
     assert_int_equal(made, 1024);
@@ -294,13 +159,13 @@ static enum pt_peer_end end_after(struct pt_ack ack)
 {
     char name[] = "one";
     struct peat_db *db = pt_test_store_make("primary", 0);
-    struct scene *scene = primary_begin(db);
+    struct pt_scene *scene = pt_scene_primary(db);
     enum pt_peer_end end;
 
     write_some(db, 10);
-    hello(scene, name, (struct peat_position){.commit = 0}, WINDOW_SIZE);
-    session_step(scene);
-    hear(scene);
+    hello(scene, name, (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE);
+    pt_scene_step(scene);
+    pt_scene_hear(scene);
     PT_REQUIRE(scene->counts[PT_MESSAGE_RECORDS] > 0);
     acknowledge(scene, (struct pt_ack){4, 4, 4, 70000});
     assert_int_equal(acknowledged_of(db, name), 4);
@@ -308,7 +173,7 @@ static enum pt_peer_end end_after(struct pt_ack ack)
     acknowledge(scene, ack);
     end = scene->base->end;
     assert_int_equal(acknowledged_of(db, name), end == PT_PEER_GOES_ON ? ack.durable : 4);
-    scene_end(scene);
+    pt_scene_end(scene);
     PT_REQUIRE_OK(peat_close(db));
     return end;
 }
@@ -328,7 +193,7 @@ static void only_what_was_sent_can_be_acknowledged_and_never_less_than_before(vo
 static void nothing_is_sent_beyond_the_credit(void **state)
 {
     struct peat_db *db = pt_test_store_make("primary", 0);
-    struct scene *scene = primary_begin(db);
+    struct pt_scene *scene = pt_scene_primary(db);
     uint64_t sent = 0;
     (void)state;
 
@@ -344,25 +209,25 @@ static void nothing_is_sent_beyond_the_credit(void **state)
         assert_in_range(sent, 0, credit);
     }
     assert_int_not_equal(sent, 0);
-    scene_end(scene);
+    pt_scene_end(scene);
     PT_REQUIRE_OK(peat_close(db));
 }
 
 static void a_follower_says_hello_once_and_acknowledges_nothing_before(void **state)
 {
     struct peat_db *db = pt_test_store_make("primary", 0);
-    struct scene *scene = primary_begin(db);
+    struct pt_scene *scene = pt_scene_primary(db);
     (void)state;
 
     acknowledge(scene, (struct pt_ack){.credit = 1});
     assert_int_equal(scene->base->end, PT_PEER_LOST);
-    scene_end(scene);
-    scene = primary_begin(db);
-    hello(scene, "one", (struct peat_position){.commit = 0}, WINDOW_SIZE);
-    hello(scene, "two", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    pt_scene_end(scene);
+    scene = pt_scene_primary(db);
+    hello(scene, "one", (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE);
+    hello(scene, "two", (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE);
     assert_int_equal(scene->base->end, PT_PEER_LOST);
     assert_int_equal(acknowledged_of(db, (char[]){"two"}), UINT64_MAX);
-    scene_end(scene);
+    pt_scene_end(scene);
     PT_REQUIRE_OK(peat_close(db));
 }
 
@@ -374,12 +239,13 @@ static void only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted(
 
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
         struct peat_db *db = pt_test_store_make("primary", flags[i]);
-        struct scene *scene = primary_begin(db);
+        struct pt_scene *scene = pt_scene_primary(db);
 
-        hello(scene, "one", (struct peat_position){.commit = 7, .position = 7000}, WINDOW_SIZE);
+        hello(scene, "one", (struct peat_position){.commit = 7, .position = 7000},
+              PT_SCENE_WINDOW_SIZE);
         assert_int_equal(verdict_of(scene), verdicts[i]);
         assert_int_not_equal(scene->base->end, PT_PEER_GOES_ON);
-        scene_end(scene);
+        pt_scene_end(scene);
         PT_REQUIRE_OK(peat_close(db));
     }
 }
@@ -415,7 +281,7 @@ static void who_rejoins_gets_a_state_where_the_histories_have_parted(void **stat
         struct pt_branch theirs;
         struct peat_record record;
         struct peat_feed *feed;
-        struct scene *scene;
+        struct pt_scene *scene;
 
         write_some(old, 3);
         PT_REQUIRE_OK(peat_feed_open(old, 1, NULL, PEAT_FEED_SEALS, &feed));
@@ -429,13 +295,13 @@ static void who_rejoins_gets_a_state_where_the_histories_have_parted(void **stat
         if (i < 2)
             write_some(old, 5);
         PT_REQUIRE_OK(pt_branch_of(old, &theirs));
-        scene = primary_begin(db);
-        hello_flags(scene, "one", theirs.end, WINDOW_SIZE, theirs.epochs,
+        scene = pt_scene_primary(db);
+        hello_flags(scene, "one", theirs.end, PT_SCENE_WINDOW_SIZE, theirs.epochs,
                     i % 2 == 0 ? PT_HELLO_SEEDS : PT_HELLO_SEEDS | PT_HELLO_REJOIN);
         assert_int_equal(verdict_of(scene), i == 0   ? PT_VERDICT_FORKED
                                             : i == 1 ? PT_VERDICT_SEED
                                                      : PT_VERDICT_TAIL);
-        scene_end(scene);
+        pt_scene_end(scene);
         PT_REQUIRE_OK(peat_close(old));
         PT_REQUIRE_OK(peat_close(db));
     }
@@ -449,19 +315,19 @@ static void a_primary_that_learns_of_a_newer_epoch_is_fenced(void **state)
     for (unsigned beyond = 0; beyond < 2; beyond++) {
         struct peat_db *db = pt_test_store_make("primary", 0);
         struct peat_position fork;
-        struct scene *scene;
+        struct pt_scene *scene;
 
         write_some(db, 3);
         fork = pt_test_position(db);
         write_some(db, beyond);
         for (unsigned i = 0; i < 2; i++) { /* the second time it is known */
-            scene = primary_begin(db);
-            hello_of(scene, "one", fork, WINDOW_SIZE, epochs_from(&fork, 2));
+            scene = pt_scene_primary(db);
+            hello_of(scene, "one", fork, PT_SCENE_WINDOW_SIZE, epochs_from(&fork, 2));
             assert_int_equal(verdict_of(scene), PT_VERDICT_REFUSED);
             assert_int_equal(role_of(db), PEAT_ROLE_FENCED);
             assert_int_equal(pt_primary_session_has_fenced(scene->primary), i == 0);
             PT_REQUIRE_STATUS(peat_put(db, NULL, pt_text("key"), pt_text("value")), PEAT_FENCED);
-            scene_end(scene);
+            pt_scene_end(scene);
         }
         PT_REQUIRE_OK(peat_close(db));
     }
@@ -475,7 +341,7 @@ static void a_strangers_epochs_fence_nobody(void **state)
 
     write_some(db, 3);
     for (unsigned i = 0; i < 5; i++) {
-        struct scene *scene = primary_begin(db);
+        struct pt_scene *scene = pt_scene_primary(db);
 
         fork = pt_test_position(db);
         if (i == 0)
@@ -486,11 +352,12 @@ static void a_strangers_epochs_fence_nobody(void **state)
             fork.position--;
         else if (i == 3)
             fork = (struct peat_position){.commit = 7, .position = fork.position + 700};
-        hello_of(scene, "one", fork, WINDOW_SIZE, epochs_from(&fork, i < 4 ? 9 : EPOCH_MAX + 1));
+        hello_of(scene, "one", fork, PT_SCENE_WINDOW_SIZE,
+                 epochs_from(&fork, i < 4 ? 9 : EPOCH_MAX + 1));
         assert_int_equal(verdict_of(scene), i == 2 ? PT_VERDICT_FORKED : PT_VERDICT_REFUSED);
         assert_int_equal(role_of(db), PEAT_ROLE_PRIMARY);
         PT_REQUIRE(!pt_primary_session_has_fenced(scene->primary));
-        scene_end(scene);
+        pt_scene_end(scene);
     }
     write_some(db, 1);
     PT_REQUIRE_OK(peat_close(db));
@@ -525,7 +392,7 @@ static void who_has_anything_beyond_the_fork_has_parted_and_who_has_not_follows(
     (void)state;
 
     for (unsigned i = 0; i < 3; i++) {
-        struct scene *scene = primary_begin(db);
+        struct pt_scene *scene = pt_scene_primary(db);
         struct peat_position theirs = fork;
         struct pt_epochs epochs = epochs_from(&fork, 2);
 
@@ -533,10 +400,10 @@ static void who_has_anything_beyond_the_fork_has_parted_and_who_has_not_follows(
             epochs.count = 1;
         if (i == 1)
             theirs.position += 72; /* a seal */
-        hello_of(scene, "one", theirs, WINDOW_SIZE, epochs);
+        hello_of(scene, "one", theirs, PT_SCENE_WINDOW_SIZE, epochs);
         assert_int_equal(verdict_of(scene), i == 1 ? PT_VERDICT_FORKED : PT_VERDICT_TAIL);
         assert_int_equal(scene->base->end, i == 1 ? PT_PEER_DIVERGED : PT_PEER_GOES_ON);
-        scene_end(scene);
+        pt_scene_end(scene);
     }
     assert_int_equal(role_of(db), PEAT_ROLE_PRIMARY);
     PT_REQUIRE_OK(peat_close(db));
@@ -546,25 +413,25 @@ static void a_follower_follows_nobody_whose_epoch_is_over(void **state)
 {
     struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
     struct peat_position fork;
-    struct scene *scene;
+    struct pt_scene *scene;
     (void)state;
 
-    scene = follower_begin(db); /* its history is a beginning of that */
+    scene = pt_scene_follower(db); /* its history is a beginning of that */
     fork = (struct peat_position){.commit = 5, .position = 500};
     welcome_of(scene, PT_VERDICT_TAIL, epochs_from(&fork, 2));
     assert_int_equal(scene->base->end, PT_PEER_GOES_ON);
-    scene_end(scene);
+    pt_scene_end(scene);
     PT_REQUIRE_OK(peat_close(db));
 
     db = reopen(promoted_make(&fork), PEAT_FOLLOWER);
     for (unsigned i = 0; i < 2; i++) {
         struct pt_epochs epochs = epochs_from(&fork, 3);
 
-        scene = follower_begin(db);
+        scene = pt_scene_follower(db);
         epochs.count = i == 0 ? 1 : 2;
         welcome_of(scene, PT_VERDICT_TAIL, epochs);
         assert_int_equal(scene->base->end, i == 0 ? PT_PEER_REFUSED : PT_PEER_DIVERGED);
-        scene_end(scene);
+        pt_scene_end(scene);
     }
     PT_REQUIRE_OK(peat_close(db));
 }
@@ -576,23 +443,23 @@ static uint64_t heard_for(size_t size)
 {
     static uint8_t body[PT_FRAME_BODY_MAX];
     struct peat_db *db = pt_test_store_make("primary", 0);
-    struct scene *scene = primary_begin(db);
+    struct pt_scene *scene = pt_scene_primary(db);
     struct peat_bytes piece = {body, sizeof(body)};
     struct peat_bytes output;
     size_t place = 0;
     uint64_t seconds = 0;
 
-    hello(scene, "one", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    hello(scene, "one", (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE);
     PT_REQUIRE_OK(pt_channel_send(scene->peer, PT_MESSAGE_PART, &piece, 1, scene->now_us));
     output = pt_channel_output(scene->peer);
     while (scene->base->end == PT_PEER_GOES_ON && place + size < output.size) {
-        session_take(scene, (const uint8_t *)output.data + place, size);
+        pt_scene_take(scene, (const uint8_t *)output.data + place, size);
         place += size;
         seconds++;
         scene->now_us += 1000000;
-        session_step(scene);
+        pt_scene_step(scene);
     }
-    scene_end(scene);
+    pt_scene_end(scene);
     PT_REQUIRE_OK(peat_close(db));
     return seconds;
 }
@@ -608,22 +475,22 @@ static void a_large_frame_on_a_slow_line_is_no_silence_but_a_trickle_is(void **s
 static void a_peer_is_told_why_unless_it_has_fallen_silent(void **state)
 {
     struct peat_db *db = pt_test_store_make("primary", 0);
-    struct scene *scene;
+    struct pt_scene *scene;
     (void)state;
 
     for (unsigned silent = 0; silent < 2; silent++) {
-        scene = primary_begin(db);
-        hello(scene, "one", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+        scene = pt_scene_primary(db);
+        hello(scene, "one", (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE);
         assert_int_equal(scene->base->end, PT_PEER_GOES_ON);
         if (silent == 1) {
             scene->now_us += PT_PEER_SILENCE_US;
-            session_step(scene);
+            pt_scene_step(scene);
         } else {
-            say(scene, PT_MESSAGE_WELCOME, "", 0);
+            pt_scene_say(scene, PT_MESSAGE_WELCOME, "", 0);
         }
         assert_int_equal(scene->base->end, PT_PEER_LOST);
         assert_int_equal(scene->base->has_last_words, silent == 0);
-        scene_end(scene);
+        pt_scene_end(scene);
     }
     PT_REQUIRE_OK(peat_close(db));
 }
@@ -634,36 +501,36 @@ static void a_follower_dials_again_soon_only_after_what_was_of_use(void **state)
 {
     struct peat_db *primary_db = pt_test_store_make("primary", 0);
     struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
-    struct scene *primary;
-    struct scene *scene = follower_begin(db);
+    struct pt_scene *primary;
+    struct pt_scene *scene = pt_scene_follower(db);
     (void)state;
 
     welcome(scene, PT_VERDICT_TAIL);
     assert_true(pt_follower_session_is_following(scene->follower));
     pt_peer_cut(scene->base, "hung up");
     assert_false(pt_follower_session_was_of_use(scene->follower));
-    scene_end(scene);
+    pt_scene_end(scene);
 
-    scene = follower_begin(db); /* it lasts */
+    scene = pt_scene_follower(db); /* it lasts */
     welcome(scene, PT_VERDICT_TAIL);
     scene->now_us += 6000000;
-    say(scene, PT_MESSAGE_WELCOME, "", 0);
+    pt_scene_say(scene, PT_MESSAGE_WELCOME, "", 0);
     assert_int_equal(scene->base->end, PT_PEER_LOST);
     assert_true(pt_follower_session_was_of_use(scene->follower));
-    scene_end(scene);
+    pt_scene_end(scene);
 
     write_some(primary_db, 1); /* or it brings something */
-    primary = primary_begin(primary_db);
-    hello(primary, "one", (struct peat_position){.commit = 0}, WINDOW_SIZE);
+    primary = pt_scene_primary(primary_db);
+    hello(primary, "one", (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE);
     PT_REQUIRE(primary->counts[PT_MESSAGE_RECORDS] == 1);
-    scene = follower_begin(db);
+    scene = pt_scene_follower(db);
     welcome(scene, PT_VERDICT_TAIL);
-    say(scene, PT_MESSAGE_RECORDS, primary->bodies[PT_MESSAGE_RECORDS],
-        primary->sizes[PT_MESSAGE_RECORDS]);
+    pt_scene_say(scene, PT_MESSAGE_RECORDS, primary->bodies[PT_MESSAGE_RECORDS],
+                 primary->sizes[PT_MESSAGE_RECORDS]);
     pt_peer_cut(scene->base, "hung up");
     assert_true(pt_follower_session_was_of_use(scene->follower));
-    scene_end(scene);
-    scene_end(primary);
+    pt_scene_end(scene);
+    pt_scene_end(primary);
     PT_REQUIRE_OK(peat_close(db));
     PT_REQUIRE_OK(peat_close(primary_db));
 }
@@ -674,17 +541,17 @@ static void a_follower_waits_longer_for_its_welcome_than_for_a_ping(void **state
     (void)state;
 
     for (unsigned is_welcome = 0; is_welcome < 2; is_welcome++) {
-        struct scene *scene = follower_begin(db);
+        struct pt_scene *scene = pt_scene_follower(db);
 
         if (is_welcome == 1)
             welcome(scene, PT_VERDICT_TAIL);
         scene->now_us += PT_PEER_SILENCE_US;
-        session_step(scene);
+        pt_scene_step(scene);
         assert_int_equal(scene->base->end, is_welcome == 1 ? PT_PEER_LOST : PT_PEER_GOES_ON);
         scene->now_us += PT_PEER_WELCOME_US;
-        session_step(scene);
+        pt_scene_step(scene);
         assert_int_equal(scene->base->end, PT_PEER_LOST);
-        scene_end(scene);
+        pt_scene_end(scene);
     }
     PT_REQUIRE_OK(peat_close(db));
 }
@@ -697,12 +564,12 @@ static void a_follower_takes_nothing_before_it_is_welcome(void **state)
     (void)state;
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        struct scene *scene = follower_begin(db);
+        struct pt_scene *scene = pt_scene_follower(db);
 
-        say(scene, types[i], "x", 1);
+        pt_scene_say(scene, types[i], "x", 1);
         assert_int_equal(scene->base->end, PT_PEER_LOST);
         assert_int_equal(scene->counts[PT_MESSAGE_BYE], 1);
-        scene_end(scene);
+        pt_scene_end(scene);
     }
     PT_REQUIRE_OK(peat_close(db));
 }

@@ -2,11 +2,10 @@
  * What a peer with a key can do to either end of a comparison is what the protocol lets it: each end is driven by a peer that says what it
  * likes. And two ends that mean well come to an end while commits go on. No sockets or clocks: bytes and time come from here. PEAT_SEED=n repeats a run.
  */
-#include "repl/primary_session.h"
 #include "repl/sum_giver.h"
-#include "repl/verify_session.h"
 #include "tests/message_sample.h"
 #include "tests/pair.h"
+#include "tests/scene.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,131 +15,7 @@
 
 #include <cmocka.h>
 
-enum {
-    BEGIN_US = 1000000,
-    BODY_MAX = 4096,
-    TYPES = 16,
-    TURNS_MAX = 20000,
-    FOREIGN = 500,
-    PINS_MAX = 100000
-};
-
-static const struct pt_channel_key key = {.id = "sessions", .secret = "known to both"};
-
-/* An end of a comparison, and its peer: a channel that this test speaks through. */
-struct scene {
-    struct pt_primary_session *primary; /* one of the two is NULL */
-    struct pt_verify_session *verifier;
-    struct pt_peer *base; /* of that one */
-    struct pt_channel *peer;
-    struct peat_verify_options options;
-    uint64_t now_us;
-    /* What came last of a type, by its number. */
-    uint8_t bodies[TYPES][BODY_MAX];
-    size_t sizes[TYPES];
-    unsigned counts[TYPES];
-};
-
-/* What the session says comes to its peer. */
-static void hear(struct scene *scene)
-{
-    struct peat_bytes output = pt_channel_output(scene->base->channel);
-    const uint8_t *place = output.data;
-    size_t left = output.size;
-    enum peat_status status = PEAT_OK;
-
-    while (status == PEAT_OK && left > 0) {
-        struct pt_frame frame;
-        const char *why = "";
-        size_t taken = 0;
-
-        status = pt_channel_receive(scene->peer, place, left, &taken, &frame, &why);
-        PT_REQUIRE(status >= 0);
-        place += taken;
-        left -= taken;
-        if (status != PEAT_OK)
-            continue;
-        PT_REQUIRE(frame.type < TYPES && frame.body.size <= BODY_MAX);
-        scene->counts[frame.type]++;
-        scene->sizes[frame.type] = frame.body.size;
-        if (frame.body.size > 0)
-            memcpy(scene->bodies[frame.type], frame.body.data, frame.body.size);
-    }
-    pt_channel_output_taken(scene->base->channel, output.size);
-}
-
-/* What the peer has said comes to the session, which does all its work, and the answers back. */
-static void carry(struct scene *scene)
-{
-    struct peat_bytes output = pt_channel_output(scene->peer);
-
-    if (scene->primary != NULL) {
-        if (output.size > 0)
-            pt_primary_session_receive(scene->primary, output.data, output.size, scene->now_us);
-        for (unsigned i = 0; i < TURNS_MAX && pt_primary_session_is_summing(scene->primary); i++) {
-            pt_primary_session_sum(scene->primary);
-            pt_primary_session_sums_send(scene->primary, scene->now_us);
-        }
-        (void)pt_primary_session_step(scene->primary, scene->now_us);
-    } else {
-        if (output.size > 0)
-            pt_verify_session_receive(scene->verifier, output.data, output.size, scene->now_us);
-        (void)pt_verify_session_step(scene->verifier, scene->now_us);
-        for (unsigned i = 0; i < TURNS_MAX && pt_verify_session_is_working(scene->verifier); i++)
-            pt_verify_session_work(scene->verifier, scene->now_us);
-    }
-    pt_channel_output_taken(scene->peer, output.size);
-    hear(scene);
-}
-
-static void say(struct scene *scene, enum pt_message_type type, const void *body, size_t size)
-{
-    struct peat_bytes piece = {body, size};
-
-    PT_REQUIRE_OK(pt_channel_send(scene->peer, (uint8_t)type, &piece, 1, scene->now_us));
-    carry(scene);
-}
-
-static struct scene *primary_begin(struct peat_db *db)
-{
-    struct pt_primary_session_options options = {.keys = &key, .key_count = 1};
-    struct scene *scene = calloc(1, sizeof(*scene));
-
-    PT_REQUIRE(scene != NULL);
-    scene->now_us = BEGIN_US;
-    PT_REQUIRE_OK(pt_primary_session_open(db, &options, scene->now_us, &scene->primary));
-    scene->base = pt_primary_session_base(scene->primary);
-    PT_REQUIRE_OK(pt_channel_open(PT_CHANNEL_DIALER, &key, 1, scene->now_us, &scene->peer));
-    carry(scene);
-    PT_REQUIRE(pt_channel_is_ready(scene->peer));
-    return scene;
-}
-
-/* A verifier's session in @p db, and a primary that has got PIN. */
-static struct scene *verifier_begin(struct peat_db *db)
-{
-    struct scene *scene = calloc(1, sizeof(*scene));
-
-    PT_REQUIRE(scene != NULL);
-    scene->now_us = BEGIN_US;
-    peat_verify_options_init(&scene->options);
-    PT_REQUIRE_OK(
-        pt_verify_session_open(db, &scene->options, &key, scene->now_us, &scene->verifier));
-    scene->base = pt_verify_session_base(scene->verifier);
-    PT_REQUIRE_OK(pt_channel_open(PT_CHANNEL_LISTENER, &key, 1, scene->now_us, &scene->peer));
-    hear(scene); /* the opening */
-    carry(scene);
-    PT_REQUIRE(scene->counts[PT_MESSAGE_PIN] == 1);
-    return scene;
-}
-
-static void scene_end(struct scene *scene)
-{
-    pt_primary_session_close(scene->primary);
-    pt_verify_session_close(scene->verifier);
-    pt_channel_close(scene->peer);
-    free(scene);
-}
+enum { FOREIGN = 500, PINS_MAX = 100000 };
 
 static struct peat_db *store_make(void)
 {
@@ -151,25 +26,25 @@ static struct peat_db *store_make(void)
     return db;
 }
 
-static void pin_say(struct scene *scene, enum pt_message_type type, uint64_t commit)
+static void pin_say(struct pt_scene *scene, enum pt_message_type type, uint64_t commit)
 {
     struct pt_wire_commit body;
 
     PT_REQUIRE(pt_commit_body_encode(commit, &body) == NULL);
-    say(scene, type, &body, sizeof(body));
+    pt_scene_say(scene, type, &body, sizeof(body));
 }
 
-static void sum_say(struct scene *scene)
+static void sum_say(struct pt_scene *scene)
 {
     struct pt_bounds all = {.places = {{0, {NULL, 0}}, {PEAT_PLACE_END, {NULL, 0}}}, .count = 2};
     uint8_t body[PT_BOUNDS_SIZE_MAX];
     size_t size;
 
     PT_REQUIRE(pt_bounds_encode(&all, body, sizeof(body), &size) == NULL);
-    say(scene, PT_MESSAGE_SUM, body, size);
+    pt_scene_say(scene, PT_MESSAGE_SUM, body, size);
 }
 
-static void sums_say(struct scene *scene, size_t count)
+static void sums_say(struct pt_scene *scene, size_t count)
 {
     struct pt_sums sums = {.count = count};
     uint8_t body[PT_SUMS_SIZE_MAX];
@@ -178,7 +53,7 @@ static void sums_say(struct scene *scene, size_t count)
     for (size_t i = 0; i < count; i++)
         sums.sums[i].entry_count = FOREIGN;
     PT_REQUIRE(pt_sums_encode(&sums, body, sizeof(body), &size) == NULL);
-    say(scene, PT_MESSAGE_SUMS, body, size);
+    pt_scene_say(scene, PT_MESSAGE_SUMS, body, size);
 }
 
 /* ---- A primary's ---- */
@@ -186,43 +61,37 @@ static void sums_say(struct scene *scene, size_t count)
 static void a_primary_sums_up_what_is_pinned(void **state)
 {
     struct peat_db *db = store_make();
-    struct scene *scene = primary_begin(db);
+    struct pt_scene *scene = pt_scene_primary(db);
     struct pt_sums sums;
     uint64_t commit;
     (void)state;
 
     pin_say(scene, PT_MESSAGE_PIN, 40);
     PT_REQUIRE(scene->counts[PT_MESSAGE_PINNED] == 1);
-    PT_REQUIRE(pt_commit_body_decode((struct peat_bytes){scene->bodies[PT_MESSAGE_PINNED],
-                                                         scene->sizes[PT_MESSAGE_PINNED]},
-                                     &commit) == NULL);
+    PT_REQUIRE(pt_commit_body_decode(pt_scene_body(scene, PT_MESSAGE_PINNED), &commit) == NULL);
     PT_REQUIRE(commit == 40);
     sum_say(scene);
     PT_REQUIRE(scene->counts[PT_MESSAGE_SUMS] == 1);
-    PT_REQUIRE(pt_sums_decode((struct peat_bytes){scene->bodies[PT_MESSAGE_SUMS],
-                                                  scene->sizes[PT_MESSAGE_SUMS]},
-                              &sums) == NULL);
+    PT_REQUIRE(pt_sums_decode(pt_scene_body(scene, PT_MESSAGE_SUMS), &sums) == NULL);
     PT_REQUIRE(sums.count == 1 && sums.sums[0].entry_count == 40);
     pin_say(scene, PT_MESSAGE_PIN, 1000); /* which is not there */
     PT_REQUIRE(scene->base->end == PT_PEER_GOES_ON && scene->counts[PT_MESSAGE_PINNED] == 2);
     sum_say(scene);
-    PT_REQUIRE(pt_sums_decode((struct peat_bytes){scene->bodies[PT_MESSAGE_SUMS],
-                                                  scene->sizes[PT_MESSAGE_SUMS]},
-                              &sums) == NULL);
+    PT_REQUIRE(pt_sums_decode(pt_scene_body(scene, PT_MESSAGE_SUMS), &sums) == NULL);
     PT_REQUIRE(sums.sums[0].entry_count == 100);
-    scene_end(scene);
+    pt_scene_end(scene);
     PT_REQUIRE_OK(peat_close(db));
 }
 
 static void a_primary_sums_up_nothing_that_is_not_pinned(void **state)
 {
     struct peat_db *db = store_make();
-    struct scene *scene = primary_begin(db);
+    struct pt_scene *scene = pt_scene_primary(db);
     (void)state;
 
     sum_say(scene);
     PT_REQUIRE(scene->base->end == PT_PEER_LOST && scene->counts[PT_MESSAGE_SUMS] == 0);
-    scene_end(scene);
+    pt_scene_end(scene);
     PT_REQUIRE_OK(peat_close(db));
 }
 
@@ -236,17 +105,17 @@ static void who_compares_does_not_follow(void **state)
 
     PT_REQUIRE(pt_hello_encode(&hello, body, sizeof(body), &size) == NULL);
     for (unsigned i = 0; i < 2; i++) {
-        struct scene *scene = primary_begin(db);
+        struct pt_scene *scene = pt_scene_primary(db);
 
         for (unsigned j = 0; j < 2; j++) {
             PT_REQUIRE(scene->base->end == PT_PEER_GOES_ON);
             if (i == j)
                 pin_say(scene, PT_MESSAGE_PIN, 1);
             else
-                say(scene, PT_MESSAGE_HELLO, body, size);
+                pt_scene_say(scene, PT_MESSAGE_HELLO, body, size);
         }
         PT_REQUIRE(scene->base->end == PT_PEER_LOST);
-        scene_end(scene);
+        pt_scene_end(scene);
     }
     PT_REQUIRE_OK(peat_close(db));
 }
@@ -254,7 +123,7 @@ static void who_compares_does_not_follow(void **state)
 static void a_pin_that_nobody_uses_ends(void **state)
 {
     struct peat_db *db = store_make();
-    struct scene *scene = primary_begin(db);
+    struct pt_scene *scene = pt_scene_primary(db);
     uint64_t until_us = scene->now_us + PT_SUM_LEASE_US;
     (void)state;
 
@@ -265,18 +134,18 @@ static void a_pin_that_nobody_uses_ends(void **state)
 
         scene->now_us += PT_PEER_PING_US;
         PT_REQUIRE(pt_ping_encode(&ping, &body) == NULL);
-        say(scene, PT_MESSAGE_PING, &body, sizeof(body));
+        pt_scene_say(scene, PT_MESSAGE_PING, &body, sizeof(body));
     }
     PT_REQUIRE(scene->now_us >= until_us && scene->base->end == PT_PEER_LOST);
     PT_REQUIRE(strstr(scene->base->words, "too long") != NULL);
-    scene_end(scene);
+    pt_scene_end(scene);
     PT_REQUIRE_OK(peat_close(db));
 }
 
 static void answers_that_nobody_takes_are_not_kept_without_end(void **state)
 {
     struct peat_db *db = store_make();
-    struct scene *scene = primary_begin(db);
+    struct pt_scene *scene = pt_scene_primary(db);
     unsigned asked = 0;
     (void)state;
 
@@ -294,7 +163,7 @@ static void answers_that_nobody_takes_are_not_kept_without_end(void **state)
     }
     PT_REQUIRE(asked < PINS_MAX);
     PT_REQUIRE(pt_channel_output(scene->base->channel).size < 2 * PT_PEER_OUTPUT_MAX);
-    scene_end(scene);
+    pt_scene_end(scene);
     PT_REQUIRE_OK(peat_close(db));
 }
 
@@ -307,7 +176,7 @@ static void whatever_comes_to_a_primary_it_goes_on_or_ends(void **state)
 
     for (unsigned i = 0; i < 300; i++) {
         static uint8_t body[PT_SAMPLE_SIZE_MAX];
-        struct scene *scene = primary_begin(db);
+        struct pt_scene *scene = pt_scene_primary(db);
 
         if (!pt_dice_one_in(&dice, 5))
             pin_say(scene, PT_MESSAGE_PIN, pt_dice_below(&dice, 200));
@@ -319,10 +188,10 @@ static void whatever_comes_to_a_primary_it_goes_on_or_ends(void **state)
                 body[pt_dice_below(&dice, size)] ^= (uint8_t)(1u << pt_dice_below(&dice, 8));
             if (pt_dice_one_in(&dice, 9))
                 size = pt_dice_below(&dice, size);
-            say(scene, type, body, size);
+            pt_scene_say(scene, type, body, size);
         }
         ended += scene->base->end != PT_PEER_GOES_ON;
-        scene_end(scene);
+        pt_scene_end(scene);
     }
     PT_REQUIRE(ended > 0 && ended < 300);
     PT_REQUIRE_OK(peat_close(db));
@@ -333,7 +202,7 @@ static void whatever_comes_to_a_primary_it_goes_on_or_ends(void **state)
 static void a_peer_that_says_that_all_differs_gets_an_end(void **state)
 {
     struct peat_db *db = store_make();
-    struct scene *scene = verifier_begin(db);
+    struct pt_scene *scene = pt_scene_verifier(db);
     unsigned asked = 0;
     (void)state;
 
@@ -341,16 +210,14 @@ static void a_peer_that_says_that_all_differs_gets_an_end(void **state)
     while (scene->base->end == PT_PEER_GOES_ON) {
         struct pt_bounds bounds;
 
-        PT_REQUIRE(scene->counts[PT_MESSAGE_SUM] == ++asked && asked < TURNS_MAX);
-        PT_REQUIRE(pt_bounds_decode((struct peat_bytes){scene->bodies[PT_MESSAGE_SUM],
-                                                        scene->sizes[PT_MESSAGE_SUM]},
-                                    &bounds) == NULL);
+        PT_REQUIRE(scene->counts[PT_MESSAGE_SUM] == ++asked && asked < PT_SCENE_TURNS_MAX);
+        PT_REQUIRE(pt_bounds_decode(pt_scene_body(scene, PT_MESSAGE_SUM), &bounds) == NULL);
         sums_say(scene, bounds.count - 1);
     }
     PT_REQUIRE_OK(pt_verify_session_status(scene->verifier));
     PT_REQUIRE(pt_verify_session_result(scene->verifier)->range_count > 0);
     PT_REQUIRE(asked < 20); /* a hundred entries are divided so often */
-    scene_end(scene);
+    pt_scene_end(scene);
     PT_REQUIRE_OK(peat_close(db));
 }
 
@@ -360,7 +227,7 @@ static void a_verifier_refuses_what_it_did_not_ask_for(void **state)
     (void)state;
 
     for (unsigned i = 0; i < 5; i++) {
-        struct scene *scene = verifier_begin(db);
+        struct pt_scene *scene = pt_scene_verifier(db);
         uint8_t byte = 0;
 
         if (i == 0) { /* sums before a commit */
@@ -376,11 +243,11 @@ static void a_verifier_refuses_what_it_did_not_ask_for(void **state)
             sums_say(scene, 1);
             sums_say(scene, 1);
         } else { /* what nobody sends to it */
-            say(scene, PT_MESSAGE_CHUNK, &byte, 1);
+            pt_scene_say(scene, PT_MESSAGE_CHUNK, &byte, 1);
         }
         PT_REQUIRE(scene->base->end == PT_PEER_LOST);
         PT_REQUIRE_STATUS(pt_verify_session_status(scene->verifier), PEAT_IO);
-        scene_end(scene);
+        pt_scene_end(scene);
     }
     PT_REQUIRE_OK(peat_close(db));
 }
@@ -392,7 +259,7 @@ static void a_peer_that_never_comes_to_a_commit_is_given_up(void **state)
     (void)state;
 
     for (unsigned i = 0; i < 2; i++) { /* ahead of what is here; behind what is in segments */
-        struct scene *scene = verifier_begin(db);
+        struct pt_scene *scene = pt_scene_verifier(db);
 
         PT_REQUIRE_OK(peat_put(db, NULL, pt_text("key"), pt_text("value")));
         PT_REQUIRE_OK(peat_flush(db));
@@ -405,11 +272,11 @@ static void a_peer_that_never_comes_to_a_commit_is_given_up(void **state)
             }
             scene->now_us += 10000;
             PT_REQUIRE(pt_ping_encode(&(struct pt_ping){.time_us = 1}, &body) == NULL);
-            say(scene, PT_MESSAGE_PING, &body, sizeof(body));
+            pt_scene_say(scene, PT_MESSAGE_PING, &body, sizeof(body));
         }
         PT_REQUIRE_STATUS(pt_verify_session_status(scene->verifier), PEAT_TIMEOUT);
         pins = 0;
-        scene_end(scene);
+        pt_scene_end(scene);
     }
     PT_REQUIRE_OK(peat_close(db));
 }
@@ -435,18 +302,18 @@ static void bytes_move(struct pt_peer *from, struct pt_primary_session *primary,
 /* The one compares, the other is compared with; between any two steps commits go on. Gives the virtual time that it took. */
 static uint64_t pair_compare(struct pt_pair *pair, struct pt_dice *dice, bool is_follower)
 {
-    struct pt_primary_session_options options = {.keys = &key, .key_count = 1};
+    struct pt_primary_session_options options = {.keys = &pt_scene_key, .key_count = 1};
     struct peat_db *db = is_follower ? pair->follower.db : pair->primary.db;
     struct peat_db *other = is_follower ? pair->primary.db : pair->follower.db;
     struct peat_verify_options wanted;
     struct pt_primary_session *primary;
     struct pt_verify_session *verifier;
     struct pt_peer *peers[2];
-    uint64_t now_us = BEGIN_US;
+    uint64_t now_us = PT_SCENE_BEGIN_US;
 
     peat_verify_options_init(&wanted);
     PT_REQUIRE_OK(pt_primary_session_open(other, &options, now_us, &primary));
-    PT_REQUIRE_OK(pt_verify_session_open(db, &wanted, &key, now_us, &verifier));
+    PT_REQUIRE_OK(pt_verify_session_open(db, &wanted, &pt_scene_key, now_us, &verifier));
     peers[0] = pt_primary_session_base(primary);
     peers[1] = pt_verify_session_base(verifier);
     while (peers[1]->end == PT_PEER_GOES_ON) {
@@ -470,7 +337,7 @@ static uint64_t pair_compare(struct pt_pair *pair, struct pt_dice *dice, bool is
     PT_REQUIRE(pt_verify_session_result(verifier)->commit > 0);
     pt_verify_session_close(verifier);
     pt_primary_session_close(primary);
-    return now_us - BEGIN_US;
+    return now_us - PT_SCENE_BEGIN_US;
 }
 
 static void both_come_to_one_commit_while_commits_go_on(void **state)

@@ -5,18 +5,17 @@
  *     is made when that has gone. One more thread, the waker, waits for commits, and has every connection send what is new. No
  *     commit waits for any of them, nor has to wake the waker, while no connection wants it: those that send find by
  *     themselves what was committed meanwhile, and those that wait for credit have enough.
- *  2. A connection's mutex guards its session. The list's mutex comes after it, and nobody who holds it takes another
- *     one: who walks the list pins what it needs, and lets the list go.
+ *  2. A connection's mutex guards its session. The list's mutex (connection_list.h) and the waker's come after it, and nobody who
+ *     holds one of them takes another one.
  *  3. Whose session has ended, wherever, is shut when its last words have gone, and at once where it has none, as a silent peer's: so its
  *     reader, who waits for bytes, learns of it.
  *  4. A reader also makes the sums that its peer asks for, without the mutex.
- *  5. Whoever lets the last pin go frees a connection. Its reader holds one until its session has ended and the stream is shut.
  */
+#include "repl/connection.h"
+#include "repl/connection_list.h"
 #include "repl/peat_repl.h"
 #include "repl/primary_events.h"
-#include "repl/primary_session.h"
 #include "repl/settings.h"
-#include "repl/stream.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -25,37 +24,13 @@
 
 enum {
     LISTENERS_MAX = 8,
-    STRANGERS_MAX = 16, /* connections that have not shown a key yet */
-    FOLLOWERS_MAX = 64,
     LOOK_MS = 200, /* so often the waker looks whether it is to stop, and whether a time has come */
-    READ_MS = 1000,   /* a reader does, too, should another connection hold up the waker */
-    GLANCE_MS = 1,    /* and between two turns of making sums */
-    ACCEPT_MS = 5000, /* pt_listener_shut() ends it before */
-    PIECE_SIZE = 256 << 10,
+    READ_MS = 1000,      /* a reader does, too, should another connection hold up the waker */
+    GLANCE_MS = 1,       /* and between two turns of making sums */
+    ACCEPT_MS = 5000,    /* pt_listener_shut() ends it before */
     SEND_MS = 10000,     /* a peer that takes nothing for so long is gone */
     LAST_WORDS_MS = 500, /* for what is left to be sent of a session that has ended */
     STACK_SIZE = 256 << 10
-};
-
-struct connection {
-    struct peat_primary *primary;
-    struct pt_stream *stream;
-    /* Guarded by the list's mutex. */
-    struct connection *next;
-    unsigned pins;
-    bool is_stranger;
-    char name[PEAT_NAME_SIZE_MAX + 1]; /* the follower's, "" before it is known */
-    enum pt_serving told; /* its reader's: what the program has been told that it gets */
-    /* Guarded by this one. */
-    pthread_mutex_t mutex;
-    pthread_cond_t idle; /* nothing is being sent */
-    struct pt_primary_session *session;
-    bool sending;
-    bool broken;
-    uint64_t sent_size;
-    uint64_t received_size;
-    uint64_t sent_records;
-    uint8_t piece[PIECE_SIZE]; /* what is under way */
 };
 
 struct listener {
@@ -74,32 +49,16 @@ struct peat_primary {
     pthread_t waker;
     bool has_waker;
     _Atomic bool stopping;
-    pthread_mutex_t mutex;  /* the list's, and of what follows */
-    pthread_cond_t left;    /* a connection has left the list */
+    struct pt_connection_list list;
+    pthread_mutex_t mutex;  /* the waker's: guards what follows */
     pthread_cond_t wanted;  /* a connection wants the next commit */
     _Atomic bool is_wanted; /* set with the mutex held */
-    struct connection *connections;
-    size_t connection_count;
-    size_t stranger_count; /* of those that are listed */
-    size_t follower_count; /* likewise: those that have shown a key */
-    uint64_t accepted;
-    uint64_t refused;
-    uint64_t turned_away;
-    uint64_t damaged;
-    uint64_t seeds_begun;
-    uint64_t seeds_done;
-    char words[PT_PEER_WORDS_MAX];          /* of the connection with a key that ended last */
-    char stranger_words[PT_PEER_WORDS_MAX]; /* of the one without */
-    /* Of all connections. */
-    _Atomic uint64_t sent_size;
-    _Atomic uint64_t received_size;
-    _Atomic uint64_t sent_records;
     struct pt_primary_events events;
 };
 
-/* ---- Connections and the list ---- */
+/* ---- Connections ---- */
 
-static void connection_free(struct connection *connection)
+void pt_connection_free(struct pt_connection *connection)
 {
     pt_stream_close(connection->stream); /* no callback runs after that */
     pt_primary_session_close(connection->session);
@@ -108,107 +67,20 @@ static void connection_free(struct connection *connection)
     free(connection);
 }
 
-static void unpin(struct connection *connection)
-{
-    struct peat_primary *primary = connection->primary;
-    bool last;
-
-    pthread_mutex_lock(&primary->mutex);
-    last = --connection->pins == 0;
-    pthread_mutex_unlock(&primary->mutex);
-    if (!last)
-        return;
-    connection_free(connection);
-    pthread_mutex_lock(&primary->mutex);
-    primary->connection_count--;
-    pthread_cond_broadcast(&primary->left);
-    pthread_mutex_unlock(&primary->mutex);
-}
-
-/* All connections, pinned; the number of them. */
-static size_t pin_all(struct peat_primary *primary,
-                      struct connection *pinned[FOLLOWERS_MAX + STRANGERS_MAX])
-{
-    size_t count = 0;
-
-    pthread_mutex_lock(&primary->mutex);
-    for (struct connection *each = primary->connections; each != NULL; each = each->next) {
-        each->pins++;
-        pinned[count++] = each;
-    }
-    pthread_mutex_unlock(&primary->mutex);
-    return count;
-}
-
-static void list_leave(struct connection *connection)
-{
-    struct peat_primary *primary = connection->primary;
-    const struct pt_peer *base = pt_primary_session_base(connection->session);
-    struct connection **link = &primary->connections;
-
-    pthread_mutex_lock(&connection->mutex);
-    pthread_mutex_lock(&primary->mutex);
-    while (*link != connection)
-        link = &(*link)->next;
-    *link = connection->next;
-    if (connection->is_stranger) {
-        primary->stranger_count--;
-        primary->refused++;
-        (void)strcpy(primary->stranger_words, base->words);
-    } else {
-        primary->follower_count--;
-        primary->damaged += base->is_damaged;
-        (void)strcpy(primary->words, base->words);
-    }
-    pthread_mutex_unlock(&primary->mutex);
-    pthread_mutex_unlock(&connection->mutex);
-}
-
-/* It has shown that it has a key. false: there are too many. */
-static bool list_admit(struct connection *connection)
-{
-    struct peat_primary *primary = connection->primary;
-    bool admitted;
-
-    pthread_mutex_lock(&primary->mutex);
-    admitted = primary->follower_count < FOLLOWERS_MAX;
-    if (admitted && connection->is_stranger) {
-        connection->is_stranger = false;
-        primary->stranger_count--;
-        primary->follower_count++;
-    }
-    pthread_mutex_unlock(&primary->mutex);
-    return admitted;
-}
-
 /* An older connection of this follower may be dead without our knowing: it is shut, and when the follower dials
  * again its feed is free. */
 static void displace(void *context, const struct pt_primary_session *session)
 {
     struct peat_primary *primary = context;
-    const char *name = pt_primary_session_name(session);
 
-    pthread_mutex_lock(&primary->mutex);
-    for (struct connection *each = primary->connections; each != NULL; each = each->next)
-        if (strcmp(each->name, name) == 0)
-            pt_stream_shut(each->stream);
-    pthread_mutex_unlock(&primary->mutex);
-}
-
-static void name_note(struct connection *connection)
-{
-    if (connection->name[0] != '\0' || pt_primary_session_feed(connection->session) == NULL)
-        return;
-    pthread_mutex_lock(&connection->primary->mutex);
-    (void)strcpy(connection->name, pt_primary_session_name(connection->session));
-    pthread_mutex_unlock(&connection->primary->mutex);
+    pt_connection_list_shut(&primary->list, pt_primary_session_name(session));
 }
 
 /* ---- Sending ---- */
 
 static void piece_sent(void *context, enum peat_status status);
 
-static void broken_set(struct connection *connection)
+static void broken_set(struct pt_connection *connection)
 {
     connection->broken = true;
     pt_peer_cut(pt_primary_session_base(connection->session), "nothing could be sent");
@@ -216,15 +88,15 @@ static void broken_set(struct connection *connection)
 }
 
 /* @p size bytes of what is to be sent are the stream's now. */
-static void output_taken(struct connection *connection, size_t size)
+static void output_taken(struct pt_connection *connection, size_t size)
 {
     pt_channel_output_taken(pt_primary_session_base(connection->session)->channel, size);
     connection->sent_size += size;
-    atomic_fetch_add(&connection->primary->sent_size, size);
+    atomic_fetch_add(&connection->primary->list.sent_size, size);
 }
 
 /* Send what goes at once, from where it lies: to hand it to another thread takes longer than sending it. */
-static void send_at_once(struct connection *connection)
+static void send_at_once(struct pt_connection *connection)
 {
     struct pt_channel *channel = pt_primary_session_base(connection->session)->channel;
     struct peat_bytes output = pt_channel_output(channel);
@@ -238,11 +110,11 @@ static void send_at_once(struct connection *connection)
 }
 
 /* Send what there is, unless something is under way. With the connection's mutex held. */
-static void flush(struct connection *connection)
+static void flush(struct pt_connection *connection)
 {
     struct pt_channel *channel = pt_primary_session_base(connection->session)->channel;
     struct peat_bytes output = pt_channel_output(channel);
-    size_t size = output.size < PIECE_SIZE ? output.size : PIECE_SIZE;
+    size_t size = output.size < PT_CONNECTION_PIECE_SIZE ? output.size : PT_CONNECTION_PIECE_SIZE;
 
     if (connection->sending || connection->broken || size == 0)
         return;
@@ -263,7 +135,7 @@ static void commit_want(struct peat_primary *primary)
     pthread_mutex_unlock(&primary->mutex);
 }
 
-static void step(struct connection *connection)
+static void step(struct pt_connection *connection)
 {
     const struct pt_peer *base = pt_primary_session_base(connection->session);
 
@@ -271,7 +143,8 @@ static void step(struct connection *connection)
     send_at_once(connection);
     /* What comes after that goes a piece at a time, so that a follower that takes much does not keep others waiting. */
     (void)pt_primary_session_step(connection->session, pt_now_us());
-    atomic_fetch_add(&connection->primary->sent_records, base->records - connection->sent_records);
+    atomic_fetch_add(&connection->primary->list.sent_records,
+                     base->records - connection->sent_records);
     connection->sent_records = base->records;
     flush(connection);
     if (!connection->sending && pt_primary_session_has_all(connection->session))
@@ -282,7 +155,7 @@ static void step(struct connection *connection)
 
 static void piece_sent(void *context, enum peat_status status)
 {
-    struct connection *connection = context;
+    struct pt_connection *connection = context;
 
     pthread_mutex_lock(&connection->mutex);
     connection->sending = false;
@@ -298,8 +171,10 @@ static void piece_sent(void *context, enum peat_status status)
 /* ---- Reading ---- */
 
 /* What the peer sent, and what time has brought. false: it is over. *sums_out: there are sums to be made (4). */
-static bool take(struct connection *connection, const uint8_t *bytes, size_t size, bool *sums_out)
+static bool take(struct pt_connection *connection, const uint8_t *bytes, size_t size,
+                 bool *sums_out)
 {
+    struct pt_connection_list *list = &connection->primary->list;
     struct pt_peer *base = pt_primary_session_base(connection->session);
     bool was_proven;
     bool goes_on;
@@ -307,13 +182,14 @@ static bool take(struct connection *connection, const uint8_t *bytes, size_t siz
     pthread_mutex_lock(&connection->mutex);
     was_proven = pt_channel_is_proven(base->channel);
     connection->received_size += size;
-    atomic_fetch_add(&connection->primary->received_size, size);
+    atomic_fetch_add(&list->received_size, size);
     if (size > 0)
         pt_primary_session_receive(connection->session, bytes, size, pt_now_us());
-    if (!was_proven && pt_channel_is_proven(base->channel) && !list_admit(connection))
+    if (!was_proven && pt_channel_is_proven(base->channel) &&
+        !pt_connection_list_admit(list, connection))
         pt_peer_stop(base, PT_PEER_REFUSED, PT_BYE_CLOSING, pt_now_us(),
-                     "%d followers follow already", FOLLOWERS_MAX);
-    name_note(connection);
+                     "%d followers follow already", PT_FOLLOWERS_MAX);
+    pt_connection_list_name(list, connection);
     pt_primary_session_sums_send(connection->session, pt_now_us());
     step(connection);
     *sums_out = pt_primary_session_is_summing(connection->session);
@@ -323,7 +199,7 @@ static bool take(struct connection *connection, const uint8_t *bytes, size_t siz
 }
 
 /* Count an event, and tell it. */
-static void tell(struct connection *connection, enum peat_primary_event_kind kind)
+static void tell(struct pt_connection *connection, enum peat_primary_event_kind kind)
 {
     struct peat_primary *primary = connection->primary;
     const struct pt_peer *base = pt_primary_session_base(connection->session);
@@ -331,11 +207,7 @@ static void tell(struct connection *connection, enum peat_primary_event_kind kin
     char name[PEAT_NAME_SIZE_MAX + 1];
     char words[PT_PEER_WORDS_MAX];
 
-    pthread_mutex_lock(&primary->mutex);
-    primary->turned_away += kind == PEAT_PRIMARY_REFUSED;
-    primary->seeds_begun += kind == PEAT_PRIMARY_SEED_BEGUN;
-    primary->seeds_done += kind == PEAT_PRIMARY_SEED_DONE;
-    pthread_mutex_unlock(&primary->mutex);
+    pt_connection_list_count(&primary->list, kind);
     pthread_mutex_lock(&connection->mutex);
     (void)strcpy(name, pt_primary_session_name(connection->session));
     (void)strcpy(words, base->words);
@@ -349,7 +221,7 @@ static void tell(struct connection *connection, enum peat_primary_event_kind kin
 }
 
 /* Tell what the follower gets, once that is known. Who compares is none, and nothing is told of it. */
-static void beginning_tell(struct connection *connection)
+static void beginning_tell(struct pt_connection *connection)
 {
     if (connection->told != PT_SERVES_NOTHING)
         return;
@@ -363,7 +235,7 @@ static void beginning_tell(struct connection *connection)
 }
 
 /* Tell how it ended; it has left the list. Strangers are told by their number. */
-static void end_tell(struct connection *connection)
+static void end_tell(struct pt_connection *connection)
 {
     const struct pt_peer *base = pt_primary_session_base(connection->session);
 
@@ -380,7 +252,7 @@ static void end_tell(struct connection *connection)
 }
 
 /* What is left to be sent has a little time to go. */
-static void say_last_words(struct connection *connection)
+static void say_last_words(struct pt_connection *connection)
 {
     struct timespec until;
 
@@ -395,7 +267,8 @@ static void say_last_words(struct connection *connection)
 
 static void *reader_run(void *context)
 {
-    struct connection *connection = context;
+    struct pt_connection *connection = context;
+    struct pt_connection_list *list = &connection->primary->list;
     uint8_t bytes[64 << 10];
     bool goes_on = true;
     bool sums = false;
@@ -419,16 +292,16 @@ static void *reader_run(void *context)
     }
     say_last_words(connection);
     pt_stream_shut(connection->stream);
-    list_leave(connection);
+    pt_connection_list_leave(list, connection);
     end_tell(connection);
-    unpin(connection);
+    pt_connection_list_unpin(list, connection);
     return NULL;
 }
 
 /* ---- Accepting ---- */
 
 /* A detached thread of @p connection, which has it from now on. */
-static bool reader_start(struct connection *connection)
+static bool reader_start(struct pt_connection *connection)
 {
     pthread_attr_t attributes;
     pthread_t thread;
@@ -443,13 +316,13 @@ static bool reader_start(struct connection *connection)
     return error == 0;
 }
 
-static struct connection *connection_new(struct peat_primary *primary, struct pt_stream *stream)
+static struct pt_connection *connection_new(struct peat_primary *primary, struct pt_stream *stream)
 {
     struct pt_primary_session_options options = {.keys = primary->keys.keys,
                                                  .key_count = primary->keys.count,
                                                  .displace = displace,
                                                  .context = primary};
-    struct connection *connection = calloc(1, sizeof(*connection));
+    struct pt_connection *connection = calloc(1, sizeof(*connection));
 
     if (connection == NULL)
         return NULL;
@@ -467,54 +340,24 @@ static struct connection *connection_new(struct peat_primary *primary, struct pt
     return connection;
 }
 
-/* Whether one more stranger is let in; it is counted then. */
-static bool stranger_count(struct peat_primary *primary)
-{
-    bool let_in;
-
-    pthread_mutex_lock(&primary->mutex);
-    let_in = primary->stranger_count < STRANGERS_MAX;
-    primary->accepted++;
-    primary->refused += !let_in;
-    if (!let_in)
-        (void)strcpy(primary->stranger_words, "too many at once have not shown a key yet");
-    primary->stranger_count += let_in;
-    primary->connection_count += let_in;
-    pthread_mutex_unlock(&primary->mutex);
-    return let_in;
-}
-
-static void stranger_uncount(struct peat_primary *primary)
-{
-    pthread_mutex_lock(&primary->mutex);
-    primary->stranger_count--;
-    primary->connection_count--;
-    primary->refused++;
-    pthread_cond_broadcast(&primary->left);
-    pthread_mutex_unlock(&primary->mutex);
-}
-
 static void connection_begin(struct peat_primary *primary, struct pt_stream *stream)
 {
-    struct connection *connection;
+    struct pt_connection *connection;
 
-    if (!stranger_count(primary)) {
+    if (!pt_connection_list_let_in(&primary->list)) {
         pt_stream_close(stream);
         return;
     }
     connection = connection_new(primary, stream);
     if (connection == NULL) {
         pt_stream_close(stream);
-        stranger_uncount(primary);
+        pt_connection_list_take_back(&primary->list);
         return;
     }
-    pthread_mutex_lock(&primary->mutex);
-    connection->next = primary->connections;
-    primary->connections = connection;
-    pthread_mutex_unlock(&primary->mutex);
+    pt_connection_list_enter(&primary->list, connection);
     if (!reader_start(connection)) {
-        list_leave(connection);
-        unpin(connection);
+        pt_connection_list_leave(&primary->list, connection);
+        pt_connection_list_unpin(&primary->list, connection);
     }
 }
 
@@ -559,19 +402,15 @@ static bool is_wanted(struct peat_primary *primary)
 static void strangers_tell(struct peat_primary *primary, bool is_last)
 {
     char words[PT_PEER_WORDS_MAX];
-    uint64_t refused;
+    uint64_t refused = pt_connection_list_refused(&primary->list, words);
 
-    pthread_mutex_lock(&primary->mutex);
-    refused = primary->refused;
-    (void)strcpy(words, primary->stranger_words);
-    pthread_mutex_unlock(&primary->mutex);
     pt_primary_events_strangers(&primary->events, refused, words, pt_now_us(), is_last);
 }
 
 static void *waker_run(void *context)
 {
     struct peat_primary *primary = context;
-    struct connection *pinned[FOLLOWERS_MAX + STRANGERS_MAX];
+    struct pt_connection *pinned[PT_CONNECTIONS_MAX];
     uint64_t newest = 0;
 
     (void)pthread_setname_np(pthread_self(), "peat-ship");
@@ -579,13 +418,13 @@ static void *waker_run(void *context)
         unsigned wait_ms = is_wanted(primary) && !atomic_load(&primary->stopping) ? LOOK_MS : 0;
         /* The newest before anyone looks: what comes later ends the next wait at once. */
         enum peat_status status = peat_wait_commit(primary->db, newest + 1, wait_ms, &newest);
-        size_t count = pin_all(primary, pinned);
+        size_t count = pt_connection_list_pin(&primary->list, pinned);
 
         for (size_t i = 0; i < count; i++) {
             pthread_mutex_lock(&pinned[i]->mutex);
             step(pinned[i]);
             pthread_mutex_unlock(&pinned[i]->mutex);
-            unpin(pinned[i]);
+            pt_connection_list_unpin(&primary->list, pinned[i]);
         }
         strangers_tell(primary, false);
         if (status != PEAT_OK && status != PEAT_TIMEOUT)
@@ -676,7 +515,7 @@ enum peat_status peat_primary_start(struct peat_db *db, const struct peat_primar
         return pt_repl_fail(error, PEAT_NO_MEMORY, "out of memory");
     primary->db = db;
     (void)pthread_mutex_init(&primary->mutex, NULL);
-    pt_condition_make(&primary->left);
+    pt_connection_list_init(&primary->list);
     pt_condition_make(&primary->wanted);
     pt_primary_events_init(&primary->events, options);
     status = pt_keys_read(options->key_paths, options->key_count, &primary->keys, error);
@@ -692,7 +531,7 @@ enum peat_status peat_primary_start(struct peat_db *db, const struct peat_primar
     return PEAT_OK;
 }
 
-static void stop_tell(struct connection *connection)
+static void stop_tell(struct pt_connection *connection)
 {
     pthread_mutex_lock(&connection->mutex);
     pt_peer_stop(pt_primary_session_base(connection->session), PT_PEER_CLOSED, PT_BYE_CLOSING,
@@ -704,24 +543,14 @@ static void stop_tell(struct connection *connection)
 /* Connections end by themselves, told that it is over; those that do not in time are shut. */
 static void connections_stop(struct peat_primary *primary)
 {
-    struct connection *pinned[FOLLOWERS_MAX + STRANGERS_MAX];
-    size_t count = pin_all(primary, pinned);
-    struct timespec until;
+    struct pt_connection *pinned[PT_CONNECTIONS_MAX];
+    size_t count = pt_connection_list_pin(&primary->list, pinned);
 
     for (size_t i = 0; i < count; i++) {
         stop_tell(pinned[i]);
-        unpin(pinned[i]);
+        pt_connection_list_unpin(&primary->list, pinned[i]);
     }
-    pt_deadline(LAST_WORDS_MS + 2 * LOOK_MS, &until);
-    pthread_mutex_lock(&primary->mutex);
-    while (primary->connection_count > 0 &&
-           pthread_cond_timedwait(&primary->left, &primary->mutex, &until) == 0)
-        ;
-    for (struct connection *each = primary->connections; each != NULL; each = each->next)
-        pt_stream_shut(each->stream);
-    while (primary->connection_count > 0)
-        (void)pthread_cond_wait(&primary->left, &primary->mutex);
-    pthread_mutex_unlock(&primary->mutex);
+    pt_connection_list_wait_gone(&primary->list, LAST_WORDS_MS + 2 * LOOK_MS);
 }
 
 void peat_primary_stop(struct peat_primary *primary)
@@ -743,8 +572,8 @@ void peat_primary_stop(struct peat_primary *primary)
     strangers_tell(primary, true);
     pt_primary_events_fini(&primary->events);
     (void)pthread_cond_destroy(&primary->wanted);
-    (void)pthread_cond_destroy(&primary->left);
     (void)pthread_mutex_destroy(&primary->mutex);
+    pt_connection_list_fini(&primary->list);
     pt_keys_forget(&primary->keys);
     free(primary);
 }
@@ -755,25 +584,12 @@ void peat_primary_status_get(struct peat_primary *primary, struct peat_primary_s
 {
     struct peat_primary_status status = {.struct_size = status_out->struct_size};
 
-    pthread_mutex_lock(&primary->mutex);
-    status.connected = primary->follower_count;
-    status.strangers = primary->stranger_count;
-    status.accepted = primary->accepted;
-    status.refused = primary->refused;
-    status.turned_away = primary->turned_away;
-    status.damaged = primary->damaged;
-    status.seeds_begun = primary->seeds_begun;
-    status.seeds_done = primary->seeds_done;
-    memcpy(status.words, primary->words, sizeof(status.words));
-    pthread_mutex_unlock(&primary->mutex);
-    status.sent_size = atomic_load(&primary->sent_size);
-    status.received_size = atomic_load(&primary->received_size);
-    status.sent_records = atomic_load(&primary->sent_records);
+    pt_connection_list_about(&primary->list, &status);
     status.port = primary->port;
     pt_struct_copy(status_out, &status, sizeof(status));
 }
 
-static bool follower_tell(struct connection *connection, const struct peat_position *newest,
+static bool follower_tell(struct pt_connection *connection, const struct peat_position *newest,
                           bool (*callback)(void *context,
                                            const struct peat_primary_follower *follower),
                           void *context)
@@ -816,13 +632,13 @@ void peat_primary_list(struct peat_primary *primary,
                                         const struct peat_primary_follower *follower),
                        void *context)
 {
-    struct connection *pinned[FOLLOWERS_MAX + STRANGERS_MAX];
-    size_t count = pin_all(primary, pinned);
+    struct pt_connection *pinned[PT_CONNECTIONS_MAX];
+    size_t count = pt_connection_list_pin(&primary->list, pinned);
     struct peat_position newest;
     bool goes_on = peat_position_get(primary->db, &newest) == PEAT_OK;
 
     for (size_t i = 0; i < count; i++) {
         goes_on = goes_on && follower_tell(pinned[i], &newest, callback, context);
-        unpin(pinned[i]);
+        pt_connection_list_unpin(&primary->list, pinned[i]);
     }
 }

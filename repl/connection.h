@@ -32,6 +32,9 @@ struct pt_connection {
     uint8_t piece[PT_CONNECTION_PIECE_SIZE]; /* what is under way */
 };
 
+/* Send what can be sent, or end what is over. Takes its mutex. */
+void pt_connection_step(struct pt_connection *connection);
+/* Of who let its last pin go. */
 void pt_connection_free(struct pt_connection *connection);
 
 #endif

@@ -2,9 +2,8 @@
  * A primary: listens, and serves whoever has a key.
  *
  *  1. Each connection has a thread that reads from it. What is to be sent goes out by itself, a piece at a time; the next
- *     is made when that has gone. One more thread, the waker, waits for commits, and has every connection send what is new. No
- *     commit waits for any of them, nor has to wake the waker, while no connection wants it: those that send find by
- *     themselves what was committed meanwhile, and those that wait for credit have enough.
+ *     is made when that has gone. One more thread, the waker (waker.h), waits for commits, and has every connection send what is
+ *     new.
  *  2. A connection's mutex guards its session. The list's mutex (connection_list.h) and the waker's come after it, and nobody who
  *     holds one of them takes another one.
  *  3. Whose session has ended, wherever, is shut when its last words have gone, and at once where it has none, as a silent peer's: so its
@@ -16,6 +15,7 @@
 #include "repl/peat_repl.h"
 #include "repl/primary_events.h"
 #include "repl/settings.h"
+#include "repl/waker.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -24,9 +24,9 @@
 
 enum {
     LISTENERS_MAX = 8,
-    LOOK_MS = 200, /* so often the waker looks whether it is to stop, and whether a time has come */
     READ_MS = 1000,      /* a reader does, too, should another connection hold up the waker */
     GLANCE_MS = 1,       /* and between two turns of making sums */
+    AGAIN_MS = 200,      /* after a connection could not be accepted */
     ACCEPT_MS = 5000,    /* pt_listener_shut() ends it before */
     SEND_MS = 10000,     /* a peer that takes nothing for so long is gone */
     LAST_WORDS_MS = 500, /* for what is left to be sent of a session that has ended */
@@ -46,14 +46,10 @@ struct peat_primary {
     struct listener listeners[LISTENERS_MAX];
     size_t listener_count;
     unsigned port; /* the first one's: events are told, and looked at, while listeners close */
-    pthread_t waker;
-    bool has_waker;
     _Atomic bool stopping;
     struct pt_connection_list list;
-    pthread_mutex_t mutex;  /* the waker's: guards what follows */
-    pthread_cond_t wanted;  /* a connection wants the next commit */
-    _Atomic bool is_wanted; /* set with the mutex held */
     struct pt_primary_events events;
+    struct pt_waker waker;
 };
 
 /* ---- Connections ---- */
@@ -124,17 +120,7 @@ static void flush(struct pt_connection *connection)
     pt_stream_send(connection->stream, connection->piece, size, SEND_MS, piece_sent, connection);
 }
 
-/* The connection has sent all that there is. */
-static void commit_want(struct peat_primary *primary)
-{
-    if (atomic_load(&primary->is_wanted))
-        return;
-    pthread_mutex_lock(&primary->mutex);
-    atomic_store(&primary->is_wanted, true);
-    pthread_cond_signal(&primary->wanted);
-    pthread_mutex_unlock(&primary->mutex);
-}
-
+/* With the mutex held. */
 static void step(struct pt_connection *connection)
 {
     const struct pt_peer *base = pt_primary_session_base(connection->session);
@@ -148,9 +134,16 @@ static void step(struct pt_connection *connection)
     connection->sent_records = base->records;
     flush(connection);
     if (!connection->sending && pt_primary_session_has_all(connection->session))
-        commit_want(connection->primary);
+        pt_waker_want(&connection->primary->waker);
     if (base->end != PT_PEER_GOES_ON && (!connection->sending || !base->has_last_words)) /* (3) */
         pt_stream_shut(connection->stream);
+}
+
+void pt_connection_step(struct pt_connection *connection)
+{
+    pthread_mutex_lock(&connection->mutex);
+    step(connection);
+    pthread_mutex_unlock(&connection->mutex);
 }
 
 static void piece_sent(void *context, enum peat_status status)
@@ -375,60 +368,7 @@ static void *listener_run(void *context)
         if (status == PEAT_OK)
             connection_begin(primary, stream);
         else if (status != PEAT_TIMEOUT && status != PEAT_DONE)
-            pt_sleep_ms(LOOK_MS); /* out of descriptors, say: others may free some */
-    }
-    return NULL;
-}
-
-/* ---- Waking ---- */
-
-/* Whether a connection wants the next commit now, or within a while. */
-static bool is_wanted(struct peat_primary *primary)
-{
-    struct timespec until;
-    bool wanted;
-
-    pt_deadline(LOOK_MS, &until);
-    pthread_mutex_lock(&primary->mutex);
-    while (!atomic_load(&primary->is_wanted) &&
-           pthread_cond_timedwait(&primary->wanted, &primary->mutex, &until) == 0)
-        ;
-    wanted = atomic_exchange(&primary->is_wanted, false);
-    pthread_mutex_unlock(&primary->mutex);
-    return wanted;
-}
-
-/* Who came without a key: how many, and why the last one was refused. */
-static void strangers_tell(struct peat_primary *primary, bool is_last)
-{
-    char words[PT_PEER_WORDS_MAX];
-    uint64_t refused = pt_connection_list_refused(&primary->list, words);
-
-    pt_primary_events_strangers(&primary->events, refused, words, pt_now_us(), is_last);
-}
-
-static void *waker_run(void *context)
-{
-    struct peat_primary *primary = context;
-    struct pt_connection *pinned[PT_CONNECTIONS_MAX];
-    uint64_t newest = 0;
-
-    (void)pthread_setname_np(pthread_self(), "peat-ship");
-    while (!atomic_load(&primary->stopping)) {
-        unsigned wait_ms = is_wanted(primary) && !atomic_load(&primary->stopping) ? LOOK_MS : 0;
-        /* The newest before anyone looks: what comes later ends the next wait at once. */
-        enum peat_status status = peat_wait_commit(primary->db, newest + 1, wait_ms, &newest);
-        size_t count = pt_connection_list_pin(&primary->list, pinned);
-
-        for (size_t i = 0; i < count; i++) {
-            pthread_mutex_lock(&pinned[i]->mutex);
-            step(pinned[i]);
-            pthread_mutex_unlock(&pinned[i]->mutex);
-            pt_connection_list_unpin(&primary->list, pinned[i]);
-        }
-        strangers_tell(primary, false);
-        if (status != PEAT_OK && status != PEAT_TIMEOUT)
-            pt_sleep_ms(LOOK_MS);
+            pt_sleep_ms(AGAIN_MS); /* out of descriptors, say: others may free some */
     }
     return NULL;
 }
@@ -467,8 +407,7 @@ static enum peat_status listeners_open(struct peat_primary *primary,
 
 static enum peat_status threads_start(struct peat_primary *primary, struct peat_repl_error *error)
 {
-    primary->has_waker = pthread_create(&primary->waker, NULL, waker_run, primary) == 0;
-    if (!primary->has_waker)
+    if (!pt_waker_start(&primary->waker))
         return pt_repl_fail(error, PEAT_NO_MEMORY, "no thread could be started");
     for (size_t i = 0; i < primary->listener_count; i++) {
         struct listener *listener = &primary->listeners[i];
@@ -514,10 +453,9 @@ enum peat_status peat_primary_start(struct peat_db *db, const struct peat_primar
     if (primary == NULL)
         return pt_repl_fail(error, PEAT_NO_MEMORY, "out of memory");
     primary->db = db;
-    (void)pthread_mutex_init(&primary->mutex, NULL);
     pt_connection_list_init(&primary->list);
-    pt_condition_make(&primary->wanted);
     pt_primary_events_init(&primary->events, options);
+    pt_waker_init(&primary->waker, db, &primary->list, &primary->events);
     status = pt_keys_read(options->key_paths, options->key_count, &primary->keys, error);
     if (status == PEAT_OK)
         status = listeners_open(primary, options, error);
@@ -550,7 +488,7 @@ static void connections_stop(struct peat_primary *primary)
         stop_tell(pinned[i]);
         pt_connection_list_unpin(&primary->list, pinned[i]);
     }
-    pt_connection_list_wait_gone(&primary->list, LAST_WORDS_MS + 2 * LOOK_MS);
+    pt_connection_list_wait_gone(&primary->list, LAST_WORDS_MS + 2 * PT_WAKER_LOOK_MS);
 }
 
 void peat_primary_stop(struct peat_primary *primary)
@@ -558,7 +496,7 @@ void peat_primary_stop(struct peat_primary *primary)
     if (primary == NULL)
         return;
     atomic_store(&primary->stopping, true);
-    commit_want(primary); /* the waker may be waiting for somebody to want it */
+    pt_waker_shut(&primary->waker);
     for (size_t i = 0; i < primary->listener_count; i++)
         pt_listener_shut(primary->listeners[i].listener);
     for (size_t i = 0; i < primary->listener_count; i++) {
@@ -567,12 +505,8 @@ void peat_primary_stop(struct peat_primary *primary)
         pt_listener_close(primary->listeners[i].listener);
     }
     connections_stop(primary);
-    if (primary->has_waker)
-        (void)pthread_join(primary->waker, NULL);
-    strangers_tell(primary, true);
+    pt_waker_close(&primary->waker);
     pt_primary_events_fini(&primary->events);
-    (void)pthread_cond_destroy(&primary->wanted);
-    (void)pthread_mutex_destroy(&primary->mutex);
     pt_connection_list_fini(&primary->list);
     pt_keys_forget(&primary->keys);
     free(primary);

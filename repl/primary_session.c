@@ -1,40 +1,26 @@
 #include "repl/primary_session.h"
 
 #include "repl/fork.h"
-#include "repl/records.h"
+#include "repl/log_giver.h"
 #include "repl/seed_giver.h"
 #include "repl/sum_giver.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    STAGE_SIZE = 64 << 10, /* bytes of small records that go into one frame */
-    COPIED_MAX = 16 << 10, /* bytes: larger payloads are sent from where they lie */
-    PART_MIN = 16 << 10,   /* bytes of credit for which a piece of a record is worth a frame */
-    NAMES_MAX = 1024       /* feeds with a name: beyond that no follower makes another one */
-};
+enum { NAMES_MAX = 1024 }; /* feeds with a name: beyond that no follower makes another one */
 
 struct pt_primary_session {
     struct pt_peer base;
     struct pt_primary_session_options options; /* its keys are not looked at any more */
-    struct peat_feed *feed;                    /* NULL: HELLO has not come, or a state is wanted */
+    struct pt_log_giver log;                   /* none: HELLO has not come, or a state is wanted */
     struct pt_seed_giver giver;
     struct pt_sum_giver sums; /* of who compares */
     uint32_t flags;           /* HELLO's */
     bool has_fenced;
     bool parted; /* it leaves its history for this one: a state is what it needs */
     char name[PEAT_NAME_SIZE_MAX + 1];
-    struct pt_branch ours;   /* when HELLO came */
-    struct pt_ack ack;       /* the last one */
-    uint64_t spent;          /* bytes of what was granted */
-    uint64_t sent_commit;    /* the newest that went out whole */
-    struct peat_record next; /* borrowed from the feed, until it is sent */
-    bool has_next;
-    uint64_t part_offset;      /* bytes of next that went out in parts */
-    struct pt_records records; /* of the frame that is being made */
-    uint8_t stage[STAGE_SIZE];
+    struct pt_branch ours; /* when HELLO came */
 };
 
 enum peat_status pt_primary_session_open(struct peat_db *db,
@@ -62,7 +48,7 @@ void pt_primary_session_close(struct pt_primary_session *session)
 {
     if (session == NULL)
         return;
-    peat_feed_close(session->feed);
+    pt_log_giver_close(&session->log);
     pt_seed_giver_close(&session->giver);
     pt_sum_giver_close(&session->sums);
     pt_peer_fini(&session->base);
@@ -76,12 +62,13 @@ struct pt_peer *pt_primary_session_base(struct pt_primary_session *session)
 
 bool pt_primary_session_has_all(const struct pt_primary_session *session)
 {
-    return session->feed != NULL && session->base.end == PT_PEER_GOES_ON && !session->has_next;
+    return session->log.feed != NULL && session->base.end == PT_PEER_GOES_ON &&
+           !session->log.has_next;
 }
 
 enum pt_serving pt_primary_session_serves(const struct pt_primary_session *session)
 {
-    if (session->feed != NULL)
+    if (session->log.feed != NULL)
         return PT_SERVES_LOG;
     if (session->giver.seed != NULL)
         return PT_SERVES_STATE;
@@ -95,12 +82,12 @@ bool pt_primary_session_has_fenced(const struct pt_primary_session *session)
 
 struct pt_ack pt_primary_session_ack(const struct pt_primary_session *session)
 {
-    return session->ack;
+    return session->log.ack;
 }
 
 struct peat_feed *pt_primary_session_feed(struct pt_primary_session *session)
 {
-    return session->feed;
+    return session->log.feed;
 }
 
 const char *pt_primary_session_name(const struct pt_primary_session *session)
@@ -267,31 +254,30 @@ static bool identity_tell(struct pt_primary_session *session, uint64_t now_us)
     return true;
 }
 
-/* Its feed, from @p commit on; or, where there is none, a state, if it takes one. */
-static enum peat_status feed_or_seed(struct pt_primary_session *session, uint64_t commit)
+/* Its feed; or, where there is none, a state, if it takes one. */
+static enum peat_status feed_or_seed(struct pt_primary_session *session)
 {
     enum peat_status status = PEAT_GAP;
 
     if ((session->flags & PT_HELLO_STATE) == 0 && !session->parted)
-        status = peat_feed_open(session->base.db, commit, session->name, PEAT_FEED_SEALS,
-                                &session->feed);
+        status = pt_log_giver_open(&session->log, session->base.db, session->name);
     if (status == PEAT_GAP && (session->flags & PT_HELLO_SEEDS) != 0)
         status = pt_seed_giver_open(&session->giver, session->base.db, session->name,
                                     session->parted ? 0 : session->base.theirs.position);
     return status;
 }
 
-/* What it gets, from @p commit on, or why it gets nothing. */
-static void feed_begin(struct pt_primary_session *session, uint64_t commit, uint64_t now_us)
+/* What it gets, or why it gets nothing. */
+static void feed_begin(struct pt_primary_session *session, uint64_t now_us)
 {
     const struct pt_primary_session_options *options = &session->options;
     enum peat_status status;
 
     if (!identity_tell(session, now_us))
         return;
-    status = feed_or_seed(session, commit);
+    status = feed_or_seed(session);
     if (status == PEAT_OK) {
-        welcome(session, session->feed != NULL ? PT_VERDICT_TAIL : PT_VERDICT_SEED, "", now_us);
+        welcome(session, session->log.feed != NULL ? PT_VERDICT_TAIL : PT_VERDICT_SEED, "", now_us);
     } else if (status == PEAT_GAP) {
         turn_away(session, PT_VERDICT_SEED, PT_PEER_SEED, peat_last_error(), now_us);
     } else {
@@ -319,9 +305,7 @@ static void hello_take(struct pt_primary_session *session, const struct pt_frame
     memcpy(session->name, hello.name.data, hello.name.size);
     session->flags = hello.flags;
     session->base.theirs = hello.position;
-    session->sent_commit = hello.position.commit;
-    session->ack = (struct pt_ack){hello.position.commit, hello.position.commit,
-                                   hello.position.commit, hello.credit};
+    pt_log_giver_begin(&session->log, hello.position.commit, hello.credit);
     theirs.epochs = hello.epochs;
     theirs.end = hello.position;
     if (pt_branch_of(session->base.db, &session->ours) != PEAT_OK) {
@@ -334,7 +318,7 @@ static void hello_take(struct pt_primary_session *session, const struct pt_frame
     if (wrong != NULL)
         refuse(session, wrong, now_us);
     else
-        feed_begin(session, hello.position.commit + 1, now_us);
+        feed_begin(session, now_us);
 }
 
 /* ---- ACK ---- */
@@ -345,19 +329,10 @@ static void ack_take(struct pt_primary_session *session, const struct pt_frame *
     struct pt_ack ack;
     const char *wrong = pt_ack_decode(frame->body, &ack);
 
-    if (wrong == NULL && session->feed == NULL)
-        wrong = "an acknowledgement of nothing";
-    if (wrong == NULL && (ack.received > session->sent_commit || ack.credit < session->ack.credit ||
-                          ack.received < session->ack.received ||
-                          ack.durable < session->ack.durable || ack.applied < session->ack.applied))
-        wrong = "an acknowledgement of what was not sent, or less than before";
-    if (wrong != NULL) {
+    if (wrong == NULL)
+        wrong = pt_log_giver_acknowledge(&session->log, &ack);
+    if (wrong != NULL)
         pt_peer_refuse(&session->base, wrong, now_us);
-        return;
-    }
-    if (ack.durable > session->ack.durable)
-        (void)peat_feed_acknowledge(session->feed, ack.durable);
-    session->ack = ack;
 }
 
 /* ---- A state ---- */
@@ -471,102 +446,7 @@ void pt_primary_session_sums_send(struct pt_primary_session *session, uint64_t n
     pt_peer_send(&session->base, PT_MESSAGE_SUMS, &piece, 1, now_us);
 }
 
-/* ---- Records ---- */
-
-/* The next record to send is in session->next. false: there is none now. */
-static bool next_record(struct pt_primary_session *session, uint64_t now_us)
-{
-    enum peat_status status;
-
-    if (session->has_next)
-        return true;
-    status = peat_feed_next(session->feed, 0, &session->next);
-    session->has_next = status == PEAT_OK;
-    if (status == PEAT_OK || status == PEAT_TIMEOUT || status == PEAT_DONE)
-        return session->has_next;
-    pt_peer_stop(&session->base, status == PEAT_GAP ? PT_PEER_SEED : PT_PEER_FAILED, PT_BYE_ERROR,
-                 now_us, "%s", peat_last_error());
-    return false;
-}
-
-/* The next record has gone out whole. */
-static void sent(struct pt_primary_session *session)
-{
-    session->has_next = false;
-    session->part_offset = 0;
-    session->base.records++;
-    if (session->next.commit > session->sent_commit)
-        session->sent_commit = session->next.commit;
-}
-
-/* Small records, as many as there are and fit; or one large one, from where it lies. PEAT_DONE: what comes next goes in
- * parts, or not yet. */
-static enum peat_status records_fill(struct pt_primary_session *session, struct pt_records *records,
-                                     uint64_t now_us)
-{
-    enum peat_status status = PEAT_OK;
-
-    while (status == PEAT_OK && session->part_offset == 0 && next_record(session, now_us)) {
-        const struct peat_record *record = &session->next;
-
-        if (record->payload.size <= COPIED_MAX)
-            status = pt_records_copy(records, record);
-        else if (records->count == 0)
-            status = pt_records_add(records, record);
-        else
-            return PEAT_OK; /* it has a frame of its own */
-        if (status == PEAT_OK)
-            sent(session);
-        if (status == PEAT_OK && record->payload.size > COPIED_MAX)
-            return PEAT_OK; /* it is gone with the feed's next call */
-    }
-    return status;
-}
-
-static void part_send(struct pt_primary_session *session, size_t room, uint64_t now_us)
-{
-    struct pt_part part = pt_part_cut(&session->next, session->part_offset, room);
-    struct pt_wire_part head;
-    struct peat_bytes pieces[] = {{&head, sizeof(head)}, part.piece};
-    const char *wrong = pt_part_encode(&part, &head);
-
-    if (wrong != NULL) {
-        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", wrong);
-        return;
-    }
-    pt_peer_send(&session->base, PT_MESSAGE_PART, pieces, 2, now_us);
-    session->spent += sizeof(head) + part.piece.size;
-    session->part_offset += part.piece.size;
-    if (session->part_offset == session->next.payload.size)
-        sent(session);
-}
-
-/* One frame of records. false: there is nothing to send, or not enough granted. */
-static bool frame_make(struct pt_primary_session *session, uint64_t now_us)
-{
-    uint64_t credit = session->ack.credit - session->spent;
-    size_t room = credit < PT_FRAME_BODY_MAX ? (size_t)credit : PT_FRAME_BODY_MAX;
-    struct pt_records *records = &session->records;
-    enum peat_status status;
-
-    pt_records_begin(records, session->stage, sizeof(session->stage), room);
-    status = records_fill(session, records, now_us);
-    if (status != PEAT_OK && status != PEAT_DONE)
-        pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us,
-                     "commit %" PRIu64 " cannot be sent", session->next.commit);
-    if (session->base.end != PT_PEER_GOES_ON)
-        return false;
-    if (records->count > 0) {
-        pt_peer_send(&session->base, PT_MESSAGE_RECORDS, records->pieces, records->piece_count,
-                     now_us);
-        session->spent += records->size;
-        return true;
-    }
-    if (!session->has_next || room < PART_MIN)
-        return false;
-    part_send(session, room, now_us);
-    return true;
-}
+/* ---- Sending ---- */
 
 uint64_t pt_primary_session_step(struct pt_primary_session *session, uint64_t now_us)
 {
@@ -576,7 +456,8 @@ uint64_t pt_primary_session_step(struct pt_primary_session *session, uint64_t no
         pt_peer_refuse(&session->base, "it has asked for nothing for too long", now_us);
     while (session->base.end == PT_PEER_GOES_ON &&
            pt_channel_output(session->base.channel).size < PT_PEER_OUTPUT_MAX &&
-           (session->feed != NULL ? frame_make(session, now_us) : chunk_make(session, now_us)))
+           (session->log.feed != NULL ? pt_log_giver_send(&session->log, &session->base, now_us)
+                                      : chunk_make(session, now_us)))
         ;
     return due_us;
 }

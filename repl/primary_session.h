@@ -62,7 +62,7 @@ bool pt_primary_session_has_all(const struct pt_primary_session *session);
 /* What the peer gets; nothing before its HELLO, or the PIN of one that compares, has been taken. */
 enum pt_serving { PT_SERVES_NOTHING, PT_SERVES_LOG, PT_SERVES_STATE, PT_SERVES_SUMS };
 enum pt_serving pt_primary_session_serves(const struct pt_primary_session *session);
-/* Whether it has told of an epoch for which the store was fenced, which it was not before: (5). */
+/* Whether it has told of an epoch for which the store was fenced, which it was not before: (6). */
 bool pt_primary_session_has_fenced(const struct pt_primary_session *session);
 /* What the follower has said last; zeros before. */
 struct pt_ack pt_primary_session_ack(const struct pt_primary_session *session);

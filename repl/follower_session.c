@@ -1,26 +1,18 @@
 #include "repl/follower_session.h"
 
 #include "repl/fork.h"
-#include "repl/joint.h"
+#include "repl/log_taker.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    GROUP_MAX = 256, /* records that are applied by one call */
-    SYNC_US = 1000000,
-    ACK_US = 2000,        /* so often what nobody waits for is acknowledged */
-    ACK_LATE_US = 500000, /* and so late, when nothing more comes */
-    LASTED_US = 5000000   /* following for so long is of use by itself */
-};
+enum { LASTED_US = 5000000 }; /* following for so long is of use by itself */
 
 struct pt_follower_session {
     struct pt_peer base;
     char name[PEAT_NAME_SIZE_MAX + 1];
-    uint64_t window_size;
-    enum peat_durability durability;
     bool greeted;                /* HELLO has been sent */
     bool following;              /* and answered with TAIL */
     bool seeding;                /* or with SEED, and a state is being taken */
@@ -30,19 +22,8 @@ struct pt_follower_session {
     struct pt_seed_taker *taker; /* borrowed; NULL: it takes none */
     char unlike
         [PT_PEER_WORDS_MAX]; /* why the primary's states are not for this store; "": they are */
-    uint64_t taken;          /* bytes of records that came */
-    uint64_t told_taken;     /* as the last acknowledgement had it */
-    uint64_t told_durable;   /* likewise */
-    uint64_t told_us;        /* when that was */
-    uint64_t ack_due_us;     /* when the next one goes; 0: there is nothing to tell */
     struct pt_branch ours;   /* as HELLO has it */
-    uint64_t begun;          /* the newest commit that was there before it followed */
-    uint64_t received;
-    uint64_t applied;
-    uint64_t durable;
-    uint64_t sync_due_us; /* below PEAT_DISK: when what was applied is synced */
-    struct pt_joint joint;
-    struct peat_record group[GROUP_MAX];
+    struct pt_log_taker log;
 };
 
 enum peat_status pt_follower_session_open(struct peat_db *db,
@@ -57,11 +38,10 @@ enum peat_status pt_follower_session_open(struct peat_db *db,
     if (session == NULL)
         return PEAT_NO_MEMORY;
     strncpy(session->name, options->name, PEAT_NAME_SIZE_MAX);
-    session->window_size = options->window_size;
-    session->durability = options->durability;
     session->taker = options->taker;
     session->rejoin = options->rejoin;
-    pt_joint_init(&session->joint, options->record_size_max);
+    pt_log_taker_init(&session->log, options->window_size, options->durability,
+                      options->record_size_max);
     status = pt_peer_init(&session->base, db, PT_CHANNEL_DIALER, key, 1, now_us);
     if (status != PEAT_OK) {
         free(session);
@@ -75,7 +55,7 @@ void pt_follower_session_close(struct pt_follower_session *session)
 {
     if (session == NULL)
         return;
-    pt_joint_fini(&session->joint);
+    pt_log_taker_fini(&session->log);
     pt_peer_fini(&session->base);
     free(session);
 }
@@ -104,21 +84,8 @@ bool pt_follower_session_was_of_use(const struct pt_follower_session *session)
     /* To let it follow costs the primary a sync: who cannot go on does not ask for it again at once. */
     if (!session->following || (base->end != PT_PEER_LOST && base->end != PT_PEER_CLOSED))
         return false;
-    return session->applied > session->begun || base->heard_us - base->begun_us >= LASTED_US;
-}
-
-/* What the store answered ends the session: for good, unless space or memory may be there later. */
-static void store_failed(struct pt_follower_session *session, enum peat_status status,
-                         uint64_t now_us)
-{
-    enum pt_peer_end end = PT_PEER_FAILED;
-
-    if (status == PEAT_NO_SPACE)
-        end = PT_PEER_NO_SPACE;
-    else if (status == PEAT_NO_MEMORY)
-        end = PT_PEER_LOST;
-    pt_peer_stop(&session->base, end, status == PEAT_NO_SPACE ? PT_BYE_NO_SPACE : PT_BYE_ERROR,
-                 now_us, "%s", peat_last_error());
+    return session->log.applied > session->log.begun ||
+           base->heard_us - base->begun_us >= LASTED_US;
 }
 
 /* ---- Beginning ---- */
@@ -138,7 +105,7 @@ static uint32_t flags_of(const struct pt_follower_session *session)
 
 static void greet(struct pt_follower_session *session, uint64_t now_us)
 {
-    struct pt_hello hello = {.credit = session->window_size,
+    struct pt_hello hello = {.credit = session->log.window_size,
                              .flags = flags_of(session),
                              .name = {session->name, strlen(session->name)}};
     uint8_t body[PT_HELLO_SIZE_MAX];
@@ -151,7 +118,7 @@ static void greet(struct pt_follower_session *session, uint64_t now_us)
     if (status == PEAT_OK)
         status = pt_branch_of(session->base.db, &session->ours);
     if (status != PEAT_OK) {
-        store_failed(session, status, now_us);
+        pt_peer_store_failed(&session->base, status, now_us);
         return;
     }
     hello.position = session->ours.end;
@@ -161,8 +128,7 @@ static void greet(struct pt_follower_session *session, uint64_t now_us)
         pt_peer_stop(&session->base, PT_PEER_FAILED, PT_BYE_ERROR, now_us, "%s", wrong);
         return;
     }
-    session->begun = session->received = session->applied = session->durable =
-        session->told_durable = hello.position.commit;
+    pt_log_taker_begin(&session->log, hello.position.commit);
     pt_peer_send(&session->base, PT_MESSAGE_HELLO, &piece, 1, now_us);
     session->greeted = true;
     /* The primary opens a feed, and cannot say anything meanwhile. */
@@ -201,7 +167,7 @@ static void identity_take(struct pt_follower_session *session, const struct pt_f
     if (status == PEAT_INVALID)
         (void)snprintf(session->unlike, sizeof(session->unlike), "%s", peat_last_error());
     else if (status != PEAT_OK)
-        store_failed(session, status, now_us);
+        pt_peer_store_failed(&session->base, status, now_us);
 }
 
 static void asks_send(struct pt_follower_session *session, uint64_t now_us)
@@ -211,7 +177,7 @@ static void asks_send(struct pt_follower_session *session, uint64_t now_us)
     struct peat_bytes piece = {&body, sizeof(body)};
 
     while (pt_follower_session_is_seeding(session) &&
-           pt_seed_taker_ask(session->taker, session->window_size, &ask))
+           pt_seed_taker_ask(session->taker, session->log.window_size, &ask))
         if (pt_ask_encode(&ask, &body) == NULL)
             pt_peer_send(&session->base, PT_MESSAGE_ASK, &piece, 1, now_us);
 }
@@ -224,7 +190,7 @@ static void seed_begin(struct pt_follower_session *session, uint64_t now_us)
     }
     if (pt_rejoin_wants_state(session->rejoin) &&
         peat_seeding_part(session->taker->seeding, session->rejoin->name) != PEAT_OK) {
-        store_failed(session, PEAT_INVALID, now_us);
+        pt_peer_store_failed(&session->base, PEAT_INVALID, now_us);
         return;
     }
     session->seeding = true;
@@ -260,7 +226,7 @@ static void chunk_take(struct pt_follower_session *session, const struct pt_fram
             pt_peer_stop(&session->base, PT_PEER_CLOSED, PT_BYE_SEEDED, now_us,
                          "a state was taken; the log behind it comes next");
     } else if (status != PEAT_OK) {
-        store_failed(session, status, now_us);
+        pt_peer_store_failed(&session->base, status, now_us);
     } else {
         asks_send(session, now_us);
     }
@@ -379,133 +345,6 @@ static void welcome_take(struct pt_follower_session *session, const struct pt_fr
         peat_seeding_forget(session->taker->seeding); /* of a state that is not needed any more */
 }
 
-/* ---- Records ---- */
-
-static void acknowledge(struct pt_follower_session *session, uint64_t now_us)
-{
-    struct pt_ack ack = {.received = session->received,
-                         .durable = session->durable,
-                         .applied = session->applied,
-                         .credit = session->taken + session->window_size};
-    struct pt_wire_ack body;
-    struct peat_bytes piece = {&body, sizeof(body)};
-
-    if (pt_ack_encode(&ack, &body) == NULL)
-        pt_peer_send(&session->base, PT_MESSAGE_ACK, &piece, 1, now_us);
-    session->told_taken = session->taken;
-    session->told_durable = session->durable;
-    session->told_us = now_us;
-    session->ack_due_us = 0;
-}
-
-/* A primary waits for what is durable, and for credit. The rest is told of many frames at once: each acknowledgement
- * wakes two threads there, beside those that send. Late is not soon, since nng's clock is busy for a millisecond, and
- * keeps its streams waiting, whenever a time limit that was asked for passes, also one of what has long been done. */
-static void acknowledge_soon(struct pt_follower_session *session, uint64_t now_us)
-{
-    if (session->durable != session->told_durable ||
-        session->taken - session->told_taken >= session->window_size / 4 ||
-        now_us - session->told_us >= ACK_US)
-        acknowledge(session, now_us);
-    else
-        session->ack_due_us = session->told_us + ACK_LATE_US;
-}
-
-/* What became of a call of peat_apply() that failed. */
-static void apply_failed(struct pt_follower_session *session, enum peat_status status,
-                         uint64_t now_us)
-{
-    if (status == PEAT_CORRUPT) {
-        pt_peer_stop(&session->base, PT_PEER_DIVERGED, PT_BYE_DIVERGED, now_us, "%s",
-                     peat_last_error());
-    } else if (status == PEAT_GAP) {
-        /* A seal behind our newest commit is gone, which the primary's feed does not count. */
-        pt_peer_stop(&session->base, PT_PEER_SEED, PT_BYE_ERROR, now_us, "%s", peat_last_error());
-        if (session->taker != NULL)
-            session->taker->wanted = true;
-    } else {
-        store_failed(session, status, now_us);
-    }
-}
-
-static void group_apply(struct pt_follower_session *session, size_t count, uint64_t now_us)
-{
-    enum peat_status status;
-
-    if (count == 0)
-        return;
-    session->received = session->group[count - 1].commit;
-    status =
-        peat_apply(session->base.db, session->group, count, session->durability, &session->applied);
-    if (session->durability >= PEAT_DISK)
-        session->durable = session->applied;
-    if (status == PEAT_OK)
-        session->base.records += count;
-    else
-        apply_failed(session, status, now_us);
-}
-
-/* Below PEAT_DISK: make durable what was applied, and say so. */
-static void sync_applied(struct pt_follower_session *session, uint64_t now_us)
-{
-    enum peat_status status;
-
-    session->sync_due_us = now_us + SYNC_US;
-    if (session->durable == session->applied)
-        return;
-    status = peat_sync(session->base.db);
-    if (status != PEAT_OK) {
-        store_failed(session, status, now_us);
-        return;
-    }
-    session->durable = session->applied;
-    acknowledge(session, now_us);
-}
-
-static void records_take(struct pt_follower_session *session, const struct pt_frame *frame,
-                         uint64_t now_us)
-{
-    size_t place = 0;
-    size_t count = 0;
-    const char *wrong = pt_records_check(frame->body, &count);
-
-    if (wrong == NULL && pt_joint_is_open(&session->joint))
-        wrong = "records in the middle of one";
-    if (wrong != NULL) {
-        pt_peer_refuse(&session->base, wrong, now_us);
-        return;
-    }
-    while (count > 0 && session->base.end == PT_PEER_GOES_ON) {
-        size_t taken = 0;
-
-        for (; taken < GROUP_MAX && taken < count; taken++)
-            (void)pt_records_next(frame->body, &place, &session->group[taken]); /* checked */
-        group_apply(session, taken, now_us);
-        count -= taken;
-    }
-    session->taken += frame->body.size;
-    acknowledge_soon(session, now_us);
-}
-
-static void part_take(struct pt_follower_session *session, const struct pt_frame *frame,
-                      uint64_t now_us)
-{
-    struct pt_part part;
-    const char *wrong = pt_part_decode(frame->body, &part);
-    enum peat_status status = PEAT_CORRUPT;
-
-    if (wrong == NULL)
-        status = pt_joint_add(&session->joint, &part, &session->group[0], &wrong);
-    if (status < 0) {
-        pt_peer_refuse(&session->base, wrong, now_us);
-        return;
-    }
-    if (status == PEAT_DONE)
-        group_apply(session, 1, now_us);
-    session->taken += frame->body.size;
-    acknowledge_soon(session, now_us);
-}
-
 /* ---- Receiving ---- */
 
 static void handle(struct pt_peer *base, const struct pt_frame *frame, uint64_t now_us)
@@ -520,11 +359,13 @@ static void handle(struct pt_peer *base, const struct pt_frame *frame, uint64_t 
     else if (frame->type == PT_MESSAGE_CHUNK && session->seeding)
         chunk_take(session, frame, now_us);
     else if (frame->type == PT_MESSAGE_RECORDS && session->following)
-        records_take(session, frame, now_us);
+        pt_log_taker_records(&session->log, base, frame, now_us);
     else if (frame->type == PT_MESSAGE_PART && session->following)
-        part_take(session, frame, now_us);
+        pt_log_taker_part(&session->log, base, frame, now_us);
     else
         pt_peer_refuse_type(base, frame->type, now_us);
+    if (session->log.has_gap && session->taker != NULL)
+        session->taker->wanted = true;
 }
 
 void pt_follower_session_receive(struct pt_follower_session *session, const void *bytes,
@@ -537,14 +378,14 @@ void pt_follower_session_receive(struct pt_follower_session *session, const void
 uint64_t pt_follower_session_step(struct pt_follower_session *session, uint64_t now_us)
 {
     uint64_t due_us;
+    uint64_t tell_us;
 
     if (!session->greeted && session->base.end == PT_PEER_GOES_ON &&
         pt_channel_is_ready(session->base.channel))
         greet(session, now_us);
-    if (pt_follower_session_is_following(session) && now_us >= session->sync_due_us)
-        sync_applied(session, now_us);
-    if (session->ack_due_us != 0 && now_us >= session->ack_due_us)
-        acknowledge(session, now_us);
+    if (pt_follower_session_is_following(session))
+        pt_log_taker_sync(&session->log, &session->base, now_us);
+    tell_us = pt_log_taker_tell(&session->log, &session->base, now_us);
     due_us = pt_peer_tick(&session->base, now_us);
-    return session->ack_due_us != 0 && session->ack_due_us < due_us ? session->ack_due_us : due_us;
+    return tell_us < due_us ? tell_us : due_us;
 }

@@ -78,6 +78,18 @@ struct peat_bytes pt_peer_words(const char *text, char room[PT_WORDS_SIZE_MAX])
     return (struct peat_bytes){room, size};
 }
 
+void pt_peer_store_failed(struct pt_peer *peer, enum peat_status status, uint64_t now_us)
+{
+    enum pt_peer_end end = PT_PEER_FAILED;
+
+    if (status == PEAT_NO_SPACE)
+        end = PT_PEER_NO_SPACE;
+    else if (status == PEAT_NO_MEMORY)
+        end = PT_PEER_LOST;
+    pt_peer_stop(peer, end, status == PEAT_NO_SPACE ? PT_BYE_NO_SPACE : PT_BYE_ERROR, now_us, "%s",
+                 peat_last_error());
+}
+
 void pt_peer_refuse(struct pt_peer *peer, const char *wrong, uint64_t now_us)
 {
     peer->is_damaged = peer->is_damaged || peer->end == PT_PEER_GOES_ON;

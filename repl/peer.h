@@ -73,6 +73,8 @@ void pt_peer_send(struct pt_peer *peer, enum pt_message_type type, const struct 
 /* End it, and tell the peer with @p code, unless it is gone: what is left to send still goes out. */
 void pt_peer_stop(struct pt_peer *peer, enum pt_peer_end end, enum pt_bye_code code,
                   uint64_t now_us, const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* The store has answered @p status, with words: end it, for good, unless space or memory may be there later; and tell the peer. */
+void pt_peer_store_failed(struct pt_peer *peer, enum peat_status status, uint64_t now_us);
 /* What it sent is wrong: end it, and tell it. */
 void pt_peer_refuse(struct pt_peer *peer, const char *wrong, uint64_t now_us);
 /* The same of a message that the other role does not send, or not now. */

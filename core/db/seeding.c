@@ -7,9 +7,8 @@
  *
  *  1. Until the end the store goes on as it is: what comes lies in regions that no manifest names, so a crash leaves nothing
  *     of it.
- *  2. A segment is known by id and digest: what the store has itself, or has been given before, is not asked for, whichever
- *     state it was part of. So a state that is begun anew, perhaps a newer one, costs what is different in it. But what is
- *     damaged here is as if it were not there: so it is healed.
+ *  2. What is there (described_state.h) is not asked for. So a state that is begun anew, perhaps a newer one, costs what is
+ *     different in it.
  *  3. Nothing that comes is believed: the manifest is decoded as one in a file is, and a segment must verify and have the
  *     digest that the manifest says.
  *  4. It only goes forward: the state is behind the store's, and the store's last commit is of the
@@ -19,12 +18,10 @@
  */
 #include "core/base/alloc.h"
 #include "core/db/db.h"
-#include "core/db/healing.h"
+#include "core/db/described_state.h"
 #include "core/db/identity.h"
-#include "core/db/known_segments.h"
 #include "core/db/parting.h"
 #include "core/db/seed.h"
-#include "core/segment/rescue.h"
 
 #include <inttypes.h>
 
@@ -38,13 +35,6 @@ struct partial {
     uint64_t written;        /* bytes of it */
 };
 
-/* A manifest, and what is there of its segments. */
-struct described {
-    uint8_t *block; /* owned; the manifest borrows from it */
-    struct pt_manifest manifest;
-    struct pt_held_segment **held; /* owned, pinned, by number of the segment; NULL: not there */
-};
-
 /* What comes next, or is to be asked for next. */
 struct place {
     uint64_t part;
@@ -56,9 +46,9 @@ struct peat_seeding {
     uint8_t *block; /* owned: of part 0, until that is whole */
     uint64_t block_size;
     uint64_t block_capacity;
-    uint64_t block_total; /* bytes that it will have; 0: not known */
-    bool is_described;    /* what follows is of the state that is being taken */
-    struct described now; /* or, until then, of the one before */
+    uint64_t block_total;          /* bytes that it will have; 0: not known */
+    bool is_described;             /* what follows is of the state that is being taken */
+    struct pt_described_state now; /* or, until then, of the one before */
     struct partial partial;
     struct place asked;
     struct place next;                      /* what must come next */
@@ -118,15 +108,6 @@ enum peat_status peat_seeding_heal(struct peat_seeding *seeding,
     return status;
 }
 
-static void described_free(struct described *described)
-{
-    if (described->held != NULL)
-        pt_held_list_free(described->held, described->manifest.segment_count);
-    pt_manifest_fini(&described->manifest);
-    pt_free(described->block);
-    memset(described, 0, sizeof(*described));
-}
-
 static void partial_drop(struct peat_seeding *seeding)
 {
     if (seeding->partial.extent.size > 0)
@@ -139,7 +120,7 @@ void peat_seeding_close(struct peat_seeding *seeding)
     if (seeding == NULL)
         return;
     partial_drop(seeding);
-    described_free(&seeding->now);
+    pt_described_state_free(&seeding->now);
     pt_healing_fini(&seeding->healing);
     pt_free(seeding->block);
     pt_free(seeding);
@@ -148,7 +129,7 @@ void peat_seeding_close(struct peat_seeding *seeding)
 void peat_seeding_forget(struct peat_seeding *seeding)
 {
     partial_drop(seeding);
-    described_free(&seeding->now);
+    pt_described_state_free(&seeding->now);
     peat_seeding_restart(seeding);
     seeding->missing = 0;
 }
@@ -170,59 +151,6 @@ void peat_seeding_about(const struct peat_seeding *seeding, struct peat_seeding_
 
 /* ---- What is there ---- */
 
-/* Of the state before; NULL: it was not given. */
-static struct pt_held_segment *find_given(const struct described *before,
-                                          const struct pt_manifest_segment *wanted)
-{
-    size_t begin = 0;
-    size_t end = before->held == NULL ? 0 : before->manifest.segment_count;
-
-    while (begin < end) {
-        size_t middle = begin + (end - begin) / 2;
-
-        if (before->manifest.segments[middle].id < wanted->id)
-            begin = middle + 1;
-        else
-            end = middle;
-    }
-    if (before->held == NULL || begin == before->manifest.segment_count ||
-        before->manifest.segments[begin].id != wanted->id ||
-        memcmp(&before->manifest.segments[begin].summary.digest, &wanted->summary.digest,
-               sizeof(wanted->summary.digest)) != 0)
-        return NULL;
-    return before->held[begin];
-}
-
-/* One of ours that is sound; what is damaged is healed by being asked for. */
-static enum peat_status check_sound(const struct peat_seeding *seeding,
-                                    const struct pt_held_segment *held)
-{
-    if (pt_healing_has(&seeding->healing, held) || held->segment->lost < 0 ||
-        pt_segment_rescued(held->segment) != NULL)
-        return PEAT_CORRUPT;
-    return pt_segment_verify_end(held->segment);
-}
-
-/* What is there of @p segment already, borrowed, in *held_out; NULL: nothing. */
-static enum peat_status find_there(const struct peat_seeding *seeding,
-                                   const struct pt_known_segments *known,
-                                   const struct pt_manifest_segment *segment,
-                                   struct pt_held_segment **held_out)
-{
-    enum peat_status status = PEAT_OK;
-
-    *held_out = pt_known_segments_find(known, segment->id, &segment->summary.digest);
-    if (*held_out != NULL)
-        status = check_sound(seeding, *held_out);
-    if (*held_out != NULL && status != PEAT_CORRUPT)
-        return status;
-    *held_out = find_given(&seeding->now, segment);
-    status = *held_out == NULL ? PEAT_OK : check_sound(seeding, *held_out);
-    if (status == PEAT_CORRUPT)
-        *held_out = NULL;
-    return status == PEAT_CORRUPT ? PEAT_OK : status;
-}
-
 static bool is_partial(const struct peat_seeding *seeding,
                        const struct pt_manifest_segment *segment)
 {
@@ -232,35 +160,18 @@ static bool is_partial(const struct peat_seeding *seeding,
            memcmp(&partial->digest, &segment->summary.digest, sizeof(partial->digest)) == 0;
 }
 
-/* Pin what is there of @p now, and count what is not. Where there is a part of one, that comes first. */
-static enum peat_status match(struct peat_seeding *seeding, struct described *now)
+/* Count what is not there of @p now. Where there is a part of one, that comes first. */
+static void count_missing(struct peat_seeding *seeding, const struct pt_described_state *now)
 {
-    struct pt_known_segments known = {NULL, 0, 0};
-    struct pt_run **runs = NULL;
-    struct pt_log_point oldest;
-    size_t run_count = 0;
     bool partial_used = false;
-    enum peat_status status = pt_shelf_copy_runs(&seeding->db->shelf, &runs, &run_count, &oldest);
 
-    if (status == PEAT_OK)
-        status = pt_known_segments_add(&known, runs, run_count);
-    now->held = pt_calloc(now->manifest.segment_count + 1, sizeof(struct pt_held_segment *));
-    if (now->held == NULL && status == PEAT_OK)
-        status = pt_fail(PEAT_NO_MEMORY, "%zu segments", now->manifest.segment_count);
     seeding->size = seeding->missing = 0;
-    for (size_t i = 0; i < now->manifest.segment_count && status == PEAT_OK; i++) {
+    for (size_t i = 0; i < now->manifest.segment_count; i++) {
         const struct pt_manifest_segment *segment = &now->manifest.segments[i];
-        struct pt_held_segment *held;
 
-        status = find_there(seeding, &known, segment, &held);
-        if (status < 0)
-            break;
         seeding->size += segment->summary.size;
-        if (held != NULL) {
-            pt_held_segment_pin(held);
-            now->held[i] = held;
+        if (now->held[i] != NULL)
             continue;
-        }
         seeding->missing += segment->summary.size;
         if (is_partial(seeding, segment)) {
             seeding->missing -= seeding->partial.written;
@@ -269,15 +180,12 @@ static enum peat_status match(struct peat_seeding *seeding, struct described *no
     }
     if (!partial_used)
         partial_drop(seeding);
-    pt_known_segments_fini(&known);
-    pt_runs_free(runs, run_count);
-    return status;
 }
 
 /* Go to the first part from @p part on that is not there; behind the last if all are. */
 static struct place place_from(const struct peat_seeding *seeding, uint64_t part)
 {
-    const struct described *now = &seeding->now;
+    const struct pt_described_state *now = &seeding->now;
     struct place place = {part, 0};
 
     while (place.part <= now->manifest.segment_count && now->held[place.part - 1] != NULL)
@@ -337,7 +245,7 @@ static enum peat_status check_manifest(const struct peat_seeding *seeding,
 static enum peat_status take_description(struct peat_seeding *seeding)
 {
     struct pt_identity identity = pt_identity_get(seeding->db);
-    struct described now = {.block = seeding->block};
+    struct pt_described_state now = {.block = seeding->block};
     enum peat_status status =
         pt_manifest_decode(pt_bytes(now.block, seeding->block_size), &identity.store_id,
                            PT_SEED_GENERATION, &now.manifest);
@@ -347,12 +255,13 @@ static enum peat_status take_description(struct peat_seeding *seeding)
     if (status == PEAT_OK)
         status = check_manifest(seeding, &now.manifest);
     if (status == PEAT_OK)
-        status = match(seeding, &now);
+        status = pt_described_state_match(&now, seeding->db, &seeding->now, &seeding->healing);
     if (status != PEAT_OK) {
-        described_free(&now);
+        pt_described_state_free(&now);
         return status;
     }
-    described_free(&seeding->now);
+    count_missing(seeding, &now);
+    pt_described_state_free(&seeding->now);
     seeding->now = now;
     seeding->is_described = true;
     seeding->asked = seeding->next = place_from(seeding, 1);

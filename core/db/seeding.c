@@ -9,8 +9,8 @@
  *     of it.
  *  2. What is there (described_state.h) is not asked for. So a state that is begun anew, perhaps a newer one, costs what is
  *     different in it.
- *  3. Nothing that comes is believed: the manifest is decoded as one in a file is, and a segment must verify and have the
- *     digest that the manifest says.
+ *  3. Nothing that comes is believed: the manifest is decoded as one in a file is, and a segment verified
+ *     (partial_segment.h).
  *  4. It only goes forward: the state is behind the store's, and the store's last commit is of the
  *     epoch that the state's history has there. The epochs are the state's then. Unless the caller said
  *     that the store's history may be left for the state's, and keeps it under a name (parting.h); and to heal, the very same
@@ -20,20 +20,13 @@
 #include "core/db/db.h"
 #include "core/db/described_state.h"
 #include "core/db/identity.h"
+#include "core/db/partial_segment.h"
 #include "core/db/parting.h"
 #include "core/db/seed.h"
 
 #include <inttypes.h>
 
 enum { BLOCK_SIZE_MAX = 1 << 30, BLOCK_SIZE_FIRST = 64 << 10 };
-
-/* A segment that has come in part. */
-struct partial {
-    uint64_t id;
-    struct pt_digest digest;
-    struct pt_extent extent; /* size 0: there is none */
-    uint64_t written;        /* bytes of it */
-};
 
 /* What comes next, or is to be asked for next. */
 struct place {
@@ -49,7 +42,7 @@ struct peat_seeding {
     uint64_t block_total;          /* bytes that it will have; 0: not known */
     bool is_described;             /* what follows is of the state that is being taken */
     struct pt_described_state now; /* or, until then, of the one before */
-    struct partial partial;
+    struct pt_partial_segment partial;
     struct place asked;
     struct place next;                      /* what must come next */
     uint64_t size;                          /* bytes of all segments */
@@ -108,18 +101,11 @@ enum peat_status peat_seeding_heal(struct peat_seeding *seeding,
     return status;
 }
 
-static void partial_drop(struct peat_seeding *seeding)
-{
-    if (seeding->partial.extent.size > 0)
-        pt_arena_release(seeding->db->arena, seeding->partial.extent);
-    memset(&seeding->partial, 0, sizeof(seeding->partial));
-}
-
 void peat_seeding_close(struct peat_seeding *seeding)
 {
     if (seeding == NULL)
         return;
-    partial_drop(seeding);
+    pt_partial_segment_drop(&seeding->partial, seeding->db);
     pt_described_state_free(&seeding->now);
     pt_healing_fini(&seeding->healing);
     pt_free(seeding->block);
@@ -128,7 +114,7 @@ void peat_seeding_close(struct peat_seeding *seeding)
 
 void peat_seeding_forget(struct peat_seeding *seeding)
 {
-    partial_drop(seeding);
+    pt_partial_segment_drop(&seeding->partial, seeding->db);
     pt_described_state_free(&seeding->now);
     peat_seeding_restart(seeding);
     seeding->missing = 0;
@@ -151,15 +137,6 @@ void peat_seeding_about(const struct peat_seeding *seeding, struct peat_seeding_
 
 /* ---- What is there ---- */
 
-static bool is_partial(const struct peat_seeding *seeding,
-                       const struct pt_manifest_segment *segment)
-{
-    const struct partial *partial = &seeding->partial;
-
-    return partial->extent.size > 0 && partial->id == segment->id &&
-           memcmp(&partial->digest, &segment->summary.digest, sizeof(partial->digest)) == 0;
-}
-
 /* Count what is not there of @p now. Where there is a part of one, that comes first. */
 static void count_missing(struct peat_seeding *seeding, const struct pt_described_state *now)
 {
@@ -173,13 +150,13 @@ static void count_missing(struct peat_seeding *seeding, const struct pt_describe
         if (now->held[i] != NULL)
             continue;
         seeding->missing += segment->summary.size;
-        if (is_partial(seeding, segment)) {
+        if (pt_partial_segment_is(&seeding->partial, segment)) {
             seeding->missing -= seeding->partial.written;
             partial_used = true;
         }
     }
     if (!partial_used)
-        partial_drop(seeding);
+        pt_partial_segment_drop(&seeding->partial, seeding->db);
 }
 
 /* Go to the first part from @p part on that is not there; behind the last if all are. */
@@ -191,7 +168,7 @@ static struct place place_from(const struct peat_seeding *seeding, uint64_t part
     while (place.part <= now->manifest.segment_count && now->held[place.part - 1] != NULL)
         place.part++;
     if (place.part <= now->manifest.segment_count &&
-        is_partial(seeding, &now->manifest.segments[place.part - 1]))
+        pt_partial_segment_is(&seeding->partial, &now->manifest.segments[place.part - 1]))
         place.offset = seeding->partial.written;
     return place;
 }
@@ -306,80 +283,27 @@ static enum peat_status description_write(struct peat_seeding *seeding, uint64_t
 
 /* ---- Segments ---- */
 
-static enum peat_status sync_segment(struct peat_db *db, const struct pt_held_segment *held)
-{
-    enum peat_status status = pt_file_sync_range(
-        pt_arena_file(db->arena), held->extent.offset,
-        (void *)((uintptr_t)pt_arena_base(db->arena) + held->extent.offset), held->summary.size);
-
-    if (status < 0)
-        atomic_store_explicit(&db->poisoned, true, memory_order_release);
-    return status;
-}
-
-/* All of it has come: (3). Its sync now leaves less for that of the install. */
-static enum peat_status segment_finish(struct peat_seeding *seeding,
-                                       const struct pt_manifest_segment *segment,
-                                       struct pt_held_segment **held_out)
-{
-    struct peat_db *db = seeding->db;
-    struct pt_identity identity = pt_identity_get(db);
-    struct pt_held_segment *held = NULL;
-    struct pt_digest digest;
-    enum peat_status status =
-        pt_held_segment_open(db->arena, &identity.store_id, segment->id, seeding->partial.extent,
-                             &segment->summary, false, &db->generation, &held);
-
-    if (status < 0) {
-        partial_drop(seeding);
-        return status;
-    }
-    memset(&seeding->partial, 0, sizeof(seeding->partial)); /* the region is the segment's */
-    status = pt_segment_verify_all(held->segment);
-    digest = pt_segment_digest(held->segment);
-    if (status == PEAT_OK &&
-        memcmp(&digest, &segment->summary.digest, sizeof(segment->summary.digest)) != 0)
-        status = pt_fail(PEAT_CORRUPT, "segment %" PRIu64 " has not the digest that was said",
-                         segment->id);
-    if (status == PEAT_OK)
-        status = sync_segment(db, held);
-    if (status < 0)
-        pt_held_segment_unpin(held);
-    else
-        *held_out = held;
-    return status;
-}
-
 static enum peat_status segment_write(struct peat_seeding *seeding, uint64_t total,
                                       struct peat_bytes bytes)
 {
     size_t index = seeding->next.part - 1;
     const struct pt_manifest_segment *segment = &seeding->now.manifest.segments[index];
-    struct partial *partial = &seeding->partial;
     enum peat_status status = PEAT_OK;
 
     if (total != segment->summary.size || bytes.size > total - seeding->next.offset)
         return pt_fail(PEAT_CORRUPT, "segment %" PRIu64 " has not the size that was said",
                        segment->id);
-    if (seeding->next.offset == 0) {
-        partial_drop(seeding);
-        status = pt_arena_alloc(seeding->db->arena, total, &partial->extent);
-        if (status < 0) {
-            partial->extent.size = 0;
-            return status;
-        }
-        partial->id = segment->id;
-        partial->digest = segment->summary.digest;
-    }
-    status = pt_file_write(pt_arena_file(seeding->db->arena),
-                           partial->extent.offset + seeding->next.offset, bytes.data, bytes.size);
+    if (seeding->next.offset == 0)
+        status = pt_partial_segment_begin(&seeding->partial, seeding->db, segment);
+    if (status == PEAT_OK)
+        status = pt_partial_segment_write(&seeding->partial, seeding->db, bytes);
     if (status < 0)
         return status;
-    partial->written += bytes.size;
     seeding->next.offset += bytes.size;
     seeding->missing -= bytes.size;
     if (seeding->next.offset == total) {
-        status = segment_finish(seeding, segment, &seeding->now.held[index]);
+        status = pt_partial_segment_finish(&seeding->partial, seeding->db, segment,
+                                           &seeding->now.held[index]);
         if (status == PEAT_OK)
             seeding->next = place_from(seeding, seeding->next.part + 1);
     }

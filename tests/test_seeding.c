@@ -377,6 +377,67 @@ static void a_segment_that_was_given_is_not_taken_for_another_one_of_its_id(void
     pt_pair_close(&pair);
 }
 
+/* Change a byte of what the file @p path has of @p bytes, which are there once. */
+static void spoil(const char *path, struct peat_bytes bytes)
+{
+    FILE *file = fopen(path, "r+b");
+    const uint8_t *found;
+    uint8_t *all;
+    long size;
+
+    PT_REQUIRE(file != NULL && fseek(file, 0, SEEK_END) == 0 && (size = ftell(file)) > 0);
+    all = malloc((size_t)size);
+    PT_REQUIRE(all != NULL && fseek(file, 0, SEEK_SET) == 0 &&
+               fread(all, 1, (size_t)size, file) == (size_t)size);
+    found = memmem(all, (size_t)size, bytes.data, bytes.size);
+    PT_REQUIRE(found != NULL && fseek(file, found - all, SEEK_SET) == 0 &&
+               fputc(*found ^ 4, file) != EOF && fclose(file) == 0);
+    free(all);
+}
+
+/* What was there of a state goes between two connections, so that a segment before the one that has come in part has to be sent again:
+ * then the part is gone when that begins, and neither counted nor left out of what is asked for. */
+static void a_part_of_a_segment_that_does_not_come_next_is_let_go(void **state)
+{
+    struct peat_seeding *seeding;
+    struct peat_seeding_info about;
+    struct peat_seed_range range;
+    uint64_t part = 0;
+    struct peat_seed *seed;
+    struct peat_bytes first;
+    struct peat_bytes second;
+    struct pt_pair pair;
+    (void)state;
+
+    stores_make(&pair);
+    PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
+    PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
+    first = part_read(seed, 1);
+    second = part_read(seed, 2);
+    PT_REQUIRE_OK(part_write(seeding, 0, part_read(seed, 0)));
+    PT_REQUIRE_OK(part_write(seeding, 1, first));
+    PT_REQUIRE_OK(peat_seeding_write(seeding, 2, 0, second.size,
+                                     (struct peat_bytes){second.data, second.size / 2}));
+    spoil(pair.follower.path,
+          (struct peat_bytes){(const uint8_t *)first.data + first.size - 64, 64});
+    peat_seeding_restart(seeding);
+    PT_REQUIRE_OK(part_write(seeding, 0, part_read(seed, 0)));
+    peat_seeding_about(seeding, &about);
+    PT_REQUIRE(about.missing == about.size);
+    while (peat_seeding_next(seeding, UINT64_MAX, &range)) /* before anything of it comes */
+        PT_REQUIRE(range.part == ++part && range.offset == 0);
+    for (uint64_t i = 1; i < part; i++)
+        PT_REQUIRE_OK(part_write(seeding, i, part_read(seed, i)));
+    PT_REQUIRE_STATUS(part_write(seeding, part, part_read(seed, part)), PEAT_DONE);
+    peat_seeding_about(seeding, &about);
+    PT_REQUIRE(about.missing == 0);
+    PT_REQUIRE_OK(peat_seeding_finish(seeding));
+    pt_pair_require_equal(&pair);
+    peat_seeding_close(seeding);
+    peat_seed_close(seed);
+    pt_pair_close(&pair);
+}
+
 /* ---- Order and arguments ---- */
 
 static void what_describes_a_state_grows_with_what_comes(void **state)
@@ -845,6 +906,7 @@ int main(void)
         cmocka_unit_test(a_manifest_that_is_no_seeds_is_refused_though_it_is_a_right_one),
         cmocka_unit_test(a_segment_that_is_not_the_one_described_is_refused),
         cmocka_unit_test(a_segment_that_was_given_is_not_taken_for_another_one_of_its_id),
+        cmocka_unit_test(a_part_of_a_segment_that_does_not_come_next_is_let_go),
         cmocka_unit_test(what_describes_a_state_grows_with_what_comes),
         cmocka_unit_test(arguments_that_are_missing_or_wrong_are_refused),
         cmocka_unit_test(a_store_that_was_promoted_meanwhile_does_not_show_the_state),

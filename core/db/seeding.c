@@ -137,7 +137,7 @@ void peat_seeding_about(const struct peat_seeding *seeding, struct peat_seeding_
 
 /* ---- What is there ---- */
 
-/* Count what is not there of @p now. Where there is a part of one, that comes first. */
+/* Count what is not there of @p now. A part of a segment stays if it comes next; else it would be gone once another one begins. */
 static void count_missing(struct peat_seeding *seeding, const struct pt_described_state *now)
 {
     bool partial_used = false;
@@ -149,10 +149,11 @@ static void count_missing(struct peat_seeding *seeding, const struct pt_describe
         seeding->size += segment->summary.size;
         if (now->held[i] != NULL)
             continue;
-        seeding->missing += segment->summary.size;
-        if (pt_partial_segment_is(&seeding->partial, segment)) {
-            seeding->missing -= seeding->partial.written;
+        if (seeding->missing == 0 && pt_partial_segment_is(&seeding->partial, segment)) {
+            seeding->missing = segment->summary.size - seeding->partial.written;
             partial_used = true;
+        } else {
+            seeding->missing += segment->summary.size;
         }
     }
     if (!partial_used)

@@ -171,6 +171,9 @@ static const char *hello_wrong(const struct pt_hello *hello)
         return wrong;
     if ((hello->flags & ~PT_HELLO_FLAGS) != 0)
         return "it has flags that are not known";
+    if ((hello->flags & (PT_HELLO_STATE | PT_HELLO_REJOIN)) != 0 &&
+        (hello->flags & PT_HELLO_SEEDS) == 0)
+        return "it wants a state, and takes none";
     if (hello->name.size == 0 || hello->name.size > PEAT_NAME_SIZE_MAX)
         return "its name is empty or too long";
     if (memchr(hello->name.data, '\0', hello->name.size) != NULL)

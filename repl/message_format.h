@@ -69,8 +69,8 @@ enum pt_bye_code {
 /* Flags of HELLO. */
 #define PT_HELLO_SEALS  1u  /* the follower wants seals, too */
 #define PT_HELLO_SEEDS  2u  /* it takes a state, where the log does not go on from what it has */
-#define PT_HELLO_STATE  4u  /* and wants one: it has seen that the log does not */
-#define PT_HELLO_REJOIN 8u  /* even one of a history that its own has parted from: it keeps that */
+#define PT_HELLO_STATE  4u  /* and wants one: it has seen that the log does not; with SEEDS only */
+#define PT_HELLO_REJOIN 8u  /* even one of a history that its own has parted from: it keeps that; likewise */
 #define PT_HELLO_FLAGS  15u /* all that there are */
 
 enum {

@@ -103,6 +103,8 @@ static const char *hello_sample(struct pt_dice *dice, uint8_t *buffer, size_t *s
                              .flags = (uint32_t)pt_dice_below(dice, PT_HELLO_FLAGS + 1),
                              .epochs = epochs(dice)};
 
+    if ((hello.flags & (PT_HELLO_STATE | PT_HELLO_REJOIN)) != 0)
+        hello.flags |= PT_HELLO_SEEDS;
     hello.name = characters(dice, name, 1 + size_of(dice, sizeof(name) - 1), 1, 255);
     return pt_hello_encode(&hello, buffer, PT_HELLO_SIZE_MAX, size_out);
 }

@@ -295,6 +295,16 @@ static void a_hello_has_known_flags_and_a_name_in_its_bounds(void **state)
     require_hello(&hello, true);
 }
 
+static void a_hello_wants_no_state_unless_it_takes_one(void **state)
+{
+    struct pt_hello hello = hello_plain();
+    (void)state;
+
+    for (hello.flags = 0; hello.flags <= PT_HELLO_FLAGS; hello.flags++)
+        require_hello(&hello, (hello.flags & PT_HELLO_SEEDS) != 0 ||
+                                  (hello.flags & (PT_HELLO_STATE | PT_HELLO_REJOIN)) == 0);
+}
+
 static void epochs_ascend_and_are_no_more_than_the_limit(void **state)
 {
     static struct pt_wire_epoch rows[PT_EPOCH_COUNT_MAX + 1];
@@ -464,6 +474,7 @@ int main(void)
         cmocka_unit_test(the_small_messages_say_what_was_put_into_them),
         cmocka_unit_test(bytes_lie_where_the_format_says),
         cmocka_unit_test(a_hello_has_known_flags_and_a_name_in_its_bounds),
+        cmocka_unit_test(a_hello_wants_no_state_unless_it_takes_one),
         cmocka_unit_test(epochs_ascend_and_are_no_more_than_the_limit),
         cmocka_unit_test(numbers_of_a_position_are_below_2_to_the_63),
         cmocka_unit_test(verdicts_and_codes_are_known_ones),

@@ -151,6 +151,10 @@ void pt_log_taker_part(struct pt_log_taker *taker, struct pt_peer *peer,
 
     if (wrong == NULL)
         status = pt_joint_add(&taker->joint, &part, &taker->group[0], &wrong);
+    if (status == PEAT_NO_MEMORY) { /* that is not the peer's doing */
+        pt_peer_stop(peer, PT_PEER_LOST, PT_BYE_ERROR, now_us, "%s", wrong);
+        return;
+    }
     if (status < 0) {
         pt_peer_refuse(peer, wrong, now_us);
         return;

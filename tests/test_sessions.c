@@ -17,6 +17,20 @@
 
 enum { EPOCH_MAX = 8191 };
 
+/* ---- Memory that there is not ---- */
+
+static size_t failing_size = SIZE_MAX; /* bytes: nobody gets so many */
+
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    return size == failing_size ? NULL : __real_realloc(memory, size);
+}
+
+/* ---- What is said ---- */
+
 static void write_some(struct peat_db *db, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
@@ -574,6 +588,30 @@ static void a_follower_takes_nothing_before_it_is_welcome(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
+static void a_follower_without_memory_for_a_record_does_not_call_it_damaged(void **state)
+{
+    enum { PAYLOAD_SIZE = 12345, PIECE_SIZE = 7000 };
+    static uint8_t body[sizeof(struct pt_wire_part) + PIECE_SIZE];
+    struct pt_part part = {.record = {.kind = PEAT_RECORD_BATCH, .epoch = 1, .commit = 1},
+                           .payload_size = PAYLOAD_SIZE,
+                           .piece = {body, PIECE_SIZE}};
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
+    struct pt_scene *scene = pt_scene_follower(db);
+    (void)state;
+
+    welcome(scene, PT_VERDICT_TAIL);
+    PT_REQUIRE(pt_part_encode(&part, (struct pt_wire_part *)body) == NULL);
+    failing_size = PAYLOAD_SIZE;
+    pt_scene_say(scene, PT_MESSAGE_PART, body, sizeof(body));
+    failing_size = SIZE_MAX;
+    assert_int_equal(scene->base->end, PT_PEER_LOST);
+    assert_int_equal(scene->counts[PT_MESSAGE_BYE], 1);
+    PT_REQUIRE(strstr(scene->base->words, "no memory") != NULL);
+    assert_false(scene->base->is_damaged);
+    pt_scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -593,6 +631,7 @@ int main(void)
         cmocka_unit_test(a_follower_dials_again_soon_only_after_what_was_of_use),
         cmocka_unit_test(a_follower_waits_longer_for_its_welcome_than_for_a_ping),
         cmocka_unit_test(a_follower_takes_nothing_before_it_is_welcome),
+        cmocka_unit_test(a_follower_without_memory_for_a_record_does_not_call_it_damaged),
     };
     int failed;
 

@@ -682,6 +682,7 @@ PEAT_API enum peat_status peat_diff(const struct peat_snapshot *from, const stru
     (UINT64_MAX - 1) /* from the first that the name has not acknowledged */
 
 #define PEAT_FEED_SEALS 1u /* seals, too: a follower needs them */
+#define PEAT_FEED_AHEAD 2u /* of a follower that a state has yet to take to where the feed begins */
 
 #define PEAT_FEED_FOREVER ((unsigned)-1) /* as a time limit: none */
 
@@ -730,7 +731,8 @@ struct peat_operation {
  * @param name         NULL, or 1 to PEAT_NAME_SIZE_MAX bytes: from now on the log that it has not acknowledged
  *                     is kept, which is durable when this returns. For a name that is there already any
  *                     @p from_commit but PEAT_FEED_ACKNOWLEDGED moves its acknowledgement there
- * @param flags        PEAT_FEED_SEALS, or 0
+ * @param flags        PEAT_FEED_SEALS, or 0. With PEAT_FEED_AHEAD, for a name with seals alone, the log is kept as ever, but the
+ *                     follower counts as having nothing (peat_wait_replicas()) until it acknowledges, or its name is opened without
  * @param feed_out     set on PEAT_OK, else NULL; release with peat_feed_close() before peat_close()
  * @retval PEAT_OK
  * @retval PEAT_GAP           the first commit wanted is not to be had
@@ -965,7 +967,8 @@ PEAT_API enum peat_status peat_wait_commit(struct peat_db *db, uint64_t commit, 
 
 /**
  * Wait until followers have @p commit, and with it all before it, on their disks. A follower is a named feed that was opened with
- * PEAT_FEED_SEALS; it has what it has acknowledged, whether it is connected now or not. Of followers of followers nothing is known.
+ * PEAT_FEED_SEALS; it has what it has acknowledged, whether it is connected now or not, and nothing while a state is on its way
+ * to it (PEAT_FEED_AHEAD). Of followers of followers nothing is known.
  *
  * A commit at PEAT_REPLICAS is first committed at PEAT_DISK, then waits so for replica_count followers, at most replica_timeout_ms.
  * When that is over it gives PEAT_TIMEOUT, which is no failure: the commit has its number, is on this store's disk, shows to

@@ -19,8 +19,10 @@ enum peat_status pt_seed_giver_open(struct pt_seed_giver *giver, struct peat_db 
             return status;
         peat_seed_about(giver->seed, &info);
     }
-    status = peat_feed_open(db, info.position.commit + 1, name, PEAT_FEED_SEALS, &feed);
-    peat_feed_close(feed); /* its name keeps the log until the follower comes back for it */
+    /* Its name keeps the log until the follower comes back for it; until then it has nothing of the state. */
+    status = peat_feed_open(db, info.position.commit + 1, name, PEAT_FEED_SEALS | PEAT_FEED_AHEAD,
+                            &feed);
+    peat_feed_close(feed);
     if (status != PEAT_OK)
         pt_seed_giver_close(giver);
     return status;

@@ -225,6 +225,34 @@ static void a_follower_that_comes_back_says_what_it_has(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
+static void a_follower_that_a_state_is_sent_to_has_nothing_until_it_says_so(void **state)
+{
+    struct peat_db *db = store_open(1, PEAT_FEED_FOREVER);
+    struct peat_feed *feed;
+    struct committer committer;
+    (void)state;
+
+    for (uint64_t i = 1; i <= 3; i++) {
+        committer_start(&committer, db);
+        feed = feed_open(db, i + 1, "one", PEAT_FEED_SEALS | PEAT_FEED_AHEAD);
+        PT_REQUIRE_STATUS(peat_wait_replicas(db, 0, 1, 0, NULL), PEAT_TIMEOUT);
+        if (i == 1)
+            PT_REQUIRE_OK(peat_feed_acknowledge(feed, 1));
+        peat_feed_close(feed);
+        if (i > 1)
+            waiting_await(db, 1);
+        if (i == 2)
+            peat_feed_close(feed_open(db, 3, "one", PEAT_FEED_SEALS));
+        if (i == 3)
+            peat_feed_close(feed_open(db, PEAT_FEED_ACKNOWLEDGED, "one", PEAT_FEED_SEALS));
+        committer_join(&committer, PEAT_OK);
+    }
+    PT_REQUIRE_STATUS(peat_feed_open(db, 1, "one", PEAT_FEED_AHEAD, &feed), PEAT_INVALID);
+    PT_REQUIRE_STATUS(peat_feed_open(db, 1, NULL, PEAT_FEED_SEALS | PEAT_FEED_AHEAD, &feed),
+                      PEAT_INVALID);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 static void waits_end_when_they_are_cancelled_and_before_a_close(void **state)
 {
     struct peat_db *db = store_open(1, PEAT_FEED_FOREVER);
@@ -348,6 +376,7 @@ int main(void)
         cmocka_unit_test(without_enough_followers_a_commit_is_committed_and_says_timeout),
         cmocka_unit_test(nobody_else_waits),
         cmocka_unit_test(a_follower_that_comes_back_says_what_it_has),
+        cmocka_unit_test(a_follower_that_a_state_is_sent_to_has_nothing_until_it_says_so),
         cmocka_unit_test(waits_end_when_they_are_cancelled_and_before_a_close),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(no_thread_of_many_returns_before_all_followers_have_its_commit),

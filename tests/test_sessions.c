@@ -321,6 +321,35 @@ static void who_rejoins_gets_a_state_where_the_histories_have_parted(void **stat
     }
 }
 
+/* A commit at PEAT_REPLICAS must not return for a follower that is only about to be sent what holds it. */
+static void who_is_given_a_state_counts_as_having_it_when_it_comes_back_with_it(void **state)
+{
+    struct peat_db *db = pt_test_store_make("primary", 0);
+    struct peat_position position;
+    struct pt_scene *scene;
+    char name[] = "one";
+    (void)state;
+
+    write_some(db, 3);
+    PT_REQUIRE_OK(peat_flush(db));
+    PT_REQUIRE_OK(peat_position_get(db, &position));
+    scene = pt_scene_primary(db);
+    hello_flags(scene, "one", (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE,
+                (struct pt_epochs){NULL, 0}, PT_HELLO_SEEDS | PT_HELLO_STATE);
+    assert_int_equal(verdict_of(scene), PT_VERDICT_SEED);
+    assert_int_equal(acknowledged_of(db, name), 3); /* the log from there on is kept */
+    PT_REQUIRE_STATUS(peat_wait_replicas(db, 1, 1, 0, NULL), PEAT_TIMEOUT);
+    pt_scene_end(scene);
+    PT_REQUIRE_STATUS(peat_wait_replicas(db, 1, 1, 0, NULL), PEAT_TIMEOUT);
+
+    scene = pt_scene_primary(db);
+    hello(scene, "one", position, PT_SCENE_WINDOW_SIZE);
+    assert_int_equal(verdict_of(scene), PT_VERDICT_TAIL);
+    PT_REQUIRE_OK(peat_wait_replicas(db, 3, 1, 0, NULL));
+    pt_scene_end(scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 /* It is told by its end, or by its log, wherever the newer epoch begins there. */
 static void a_primary_that_learns_of_a_newer_epoch_is_fenced(void **state)
 {
@@ -622,6 +651,7 @@ int main(void)
         cmocka_unit_test(a_follower_says_hello_once_and_acknowledges_nothing_before),
         cmocka_unit_test(only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted),
         cmocka_unit_test(who_rejoins_gets_a_state_where_the_histories_have_parted),
+        cmocka_unit_test(who_is_given_a_state_counts_as_having_it_when_it_comes_back_with_it),
         cmocka_unit_test(a_primary_that_learns_of_a_newer_epoch_is_fenced),
         cmocka_unit_test(a_strangers_epochs_fence_nobody),
         cmocka_unit_test(who_has_anything_beyond_the_fork_has_parted_and_who_has_not_follows),

@@ -207,6 +207,7 @@ struct opening {
     uint64_t acknowledged; /* what moved had, before; and so on */
     bool has_seals;
     bool is_lost;
+    bool is_ahead;
 };
 
 /* The commit behind which to begin. */
@@ -263,10 +264,12 @@ static enum peat_status feed_register_locked(struct peat_db *db, struct opening 
         opening->acknowledged = slot->acknowledged;
         opening->has_seals = slot->has_seals;
         opening->is_lost = slot->is_lost;
+        opening->is_ahead = slot->is_ahead;
         if (opening->from != PEAT_FEED_ACKNOWLEDGED)
             slot->acknowledged = feed->delivered;
         slot->has_seals = has_seals;
         slot->is_lost = false; /* it begins anew */
+        slot->is_ahead = (feed->flags & PEAT_FEED_AHEAD) != 0;
         slot->feed = feed;
     }
     feed->slot = slot;
@@ -337,6 +340,7 @@ static void take_back(struct peat_db *db, struct opening *opening)
         opening->moved->acknowledged = opening->acknowledged;
         opening->moved->has_seals = opening->has_seals;
         opening->moved->is_lost = opening->is_lost;
+        opening->moved->is_ahead = opening->is_ahead;
     }
     feed_unlink_locked(db, opening->feed);
     if (opening->created != NULL)
@@ -370,8 +374,10 @@ static enum peat_status check_opening(const struct peat_db *db, uint64_t from, c
 {
     size_t size = name == NULL ? 0 : strnlen(name, PEAT_NAME_SIZE_MAX + 1);
 
-    if ((flags & ~PEAT_FEED_SEALS) != 0)
+    if ((flags & ~(PEAT_FEED_SEALS | PEAT_FEED_AHEAD)) != 0)
         return pt_fail(PEAT_INVALID, "unknown flags 0x%x for a feed", flags);
+    if ((flags & PEAT_FEED_AHEAD) != 0 && (name == NULL || (flags & PEAT_FEED_SEALS) == 0))
+        return pt_fail(PEAT_INVALID, "only a follower, with a name and seals, can be ahead");
     if (name == NULL && from == PEAT_FEED_ACKNOWLEDGED)
         return pt_fail(PEAT_INVALID, "a feed without a name has acknowledged nothing");
     if (name != NULL && (size == 0 || size > PEAT_NAME_SIZE_MAX))
@@ -445,10 +451,13 @@ enum peat_status peat_feed_acknowledge(struct peat_feed *feed, uint64_t commit)
     db = feed->db;
     pt_mutex_lock(&db->feeds.mutex);
     before = feed->slot->acknowledged;
-    if (commit > before) {
+    if (commit > before || (commit == before && feed->slot->is_ahead)) {
+        uint64_t first = feed->slot->is_ahead ? 0 : before + 1;
+
         feed->slot->acknowledged = commit;
+        feed->slot->is_ahead = false;
         if (feed->slot->has_seals)
-            pt_replicas_note_locked(db, before + 1, commit);
+            pt_replicas_note_locked(db, first, commit);
     }
     is_worth = commit >= feed->slot->worth_commit;
     if (is_worth)

@@ -47,6 +47,7 @@ struct pt_feed_slot {
     uint64_t worth_commit;
     bool has_seals;         /* and the seals that follow it */
     bool is_lost;           /* the store lost what it acknowledged: it can only begin anew */
+    bool is_ahead;          /* it has not come there yet: a state that is on its way takes it */
     struct peat_feed *feed; /* that is open under the name; NULL: none */
     size_t name_size;
     char name[]; /* with NUL */

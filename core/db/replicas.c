@@ -60,7 +60,8 @@ static unsigned count_having_locked(const struct pt_feeds *feeds, uint64_t commi
     for (size_t i = 0; i < feeds->slot_count && count < enough; i++) {
         const struct pt_feed_slot *slot = feeds->slots[i];
 
-        count += slot->has_seals && !slot->is_lost && slot->acknowledged >= commit;
+        count +=
+            slot->has_seals && !slot->is_lost && !slot->is_ahead && slot->acknowledged >= commit;
     }
     return count;
 }

@@ -48,22 +48,66 @@ static enum peat_status options_check(const struct peat_follower_options *option
     return PEAT_OK;
 }
 
+/* What they ask for that is outside of the store. Close *dialer_out, which may be NULL, and forget the keys in any case. */
+static enum peat_status means_open(const struct peat_follower_options *options,
+                                   struct pt_keys *keys, struct pt_dialer **dialer_out,
+                                   struct peat_repl_error *error)
+{
+    const char *why = "";
+    enum peat_status status =
+        pt_keys_read(&options->key_path, options->key_path != NULL ? 1 : 0, keys, error);
+
+    if (status == PEAT_OK)
+        status =
+            pt_url_check(options->url, keys->count > 0, options->flags & PEAT_REPL_INSECURE, error);
+    if (status != PEAT_OK)
+        return status;
+    status = pt_dialer_open(options->url, dialer_out, &why);
+    if (status != PEAT_OK)
+        return pt_repl_fail(error, status, "cannot dial %s: %s", options->url, why);
+    return PEAT_OK;
+}
+
+static enum peat_status options_take(struct peat_follower_options *taken,
+                                     const struct peat_follower_options *given,
+                                     struct peat_repl_error *error)
+{
+    peat_follower_options_init(taken);
+    if (given == NULL || !pt_options_take(taken, sizeof(*taken), given,
+                                          offsetof(struct peat_follower_options, event)))
+        return pt_repl_fail(error, PEAT_INVALID,
+                            "an argument is missing, or its options are not set up");
+    return PEAT_OK;
+}
+
+enum peat_status peat_follower_check(const struct peat_follower_options *given,
+                                     struct peat_repl_error *error_out)
+{
+    struct peat_repl_error unwanted;
+    struct peat_repl_error *error = error_out == NULL ? &unwanted : error_out;
+    struct peat_follower_options options;
+    struct pt_dialer *dialer = NULL;
+    struct pt_keys keys;
+    enum peat_status status = options_take(&options, given, error);
+
+    if (status == PEAT_OK)
+        status = options_check(&options, error);
+    if (status != PEAT_OK)
+        return status;
+    status = means_open(&options, &keys, &dialer, error);
+    pt_dialer_close(dialer);
+    pt_keys_forget(&keys);
+    return status;
+}
+
 static enum peat_status follower_make(struct peat_follower *follower,
                                       const struct peat_follower_options *options,
                                       struct peat_repl_error *error)
 {
-    const char *why = "";
-    enum peat_status status =
-        pt_keys_read(&options->key_path, options->key_path != NULL ? 1 : 0, &follower->keys, error);
+    enum peat_status status = means_open(options, &follower->keys, &follower->dialer, error);
 
-    if (status == PEAT_OK)
-        status = pt_url_check(options->url, follower->keys.count > 0,
-                              options->flags & PEAT_REPL_INSECURE, error);
     if (status != PEAT_OK)
         return status;
-    status = pt_dialer_open(options->url, &follower->dialer, &why);
-    if (status != PEAT_OK)
-        return pt_repl_fail(error, status, "cannot dial %s: %s", options->url, why);
     (void)snprintf(follower->name, sizeof(follower->name), "%s", options->name);
     follower->session_options =
         (struct pt_follower_session_options){.name = follower->name,
@@ -104,14 +148,11 @@ enum peat_status peat_follower_start(struct peat_db *db, const struct peat_follo
     struct peat_follower *follower;
     enum peat_status status;
 
-    peat_follower_options_init(&taken);
     if (follower_out != NULL)
         *follower_out = NULL;
-    if (db == NULL || given == NULL || follower_out == NULL ||
-        !pt_options_take(&taken, sizeof(taken), given,
-                         offsetof(struct peat_follower_options, event)))
-        return pt_repl_fail(error, PEAT_INVALID,
-                            "an argument is missing, or its options are not set up");
+    status = options_take(&taken, db == NULL || follower_out == NULL ? NULL : given, error);
+    if (status != PEAT_OK)
+        return status;
     if ((peat_flags(db) & PEAT_FOLLOWER) == 0)
         return pt_repl_fail(error, PEAT_INVALID,
                             "the store was not opened with PEAT_FOLLOWER: it has commits of its "

@@ -228,6 +228,16 @@ struct peat_follower_options {
 PEAT_API void peat_follower_options_init(struct peat_follower_options *options);
 
 /**
+ * See whether anything could follow with @p options, before a store is opened for it: to be opened with PEAT_FOLLOWER makes a
+ * store a follower. Nobody is dialed.
+ *
+ * @retval PEAT_OK
+ * @retval PEAT_INVALID, PEAT_NOT_FOUND, PEAT_IO, PEAT_NO_MEMORY, PEAT_UNSUPPORTED  as peat_follower_start()
+ */
+PEAT_API enum peat_status peat_follower_check(const struct peat_follower_options *options,
+                                              struct peat_repl_error *error_out);
+
+/**
  * Have @p db follow, until it is stopped. It dials, and dials again when a connection is lost: after 0.1 to 5 seconds,
  * the longer the less came of connections; a primary that nobody answers for is tried each quarter of a second.
  *

@@ -1036,6 +1036,11 @@ wait "$server"
 exits 3 "nobody to compare with is an error" verify --peer "$url" --key k.key --wait 0 follow.db
 exits 2 "verify wants a peer" verify follow.db
 exits 2 "no follower waits for replicas" follow --from "$url" --durability replicas follow.db
+"$peat" put own.db a 1
+exits 3 "with an address that cannot be nothing follows" follow --from bogus own.db
+exits 3 "nor with a key that is not there" follow --from "$url" --key none.key own.db
+[ ! -s out ] && "$peat" put own.db a 2
+ok "and a store that should have is no follower for that"
 exits 3 "a store that follows is not written to" put follow.db c 3
 grep -q 'peat promote' err
 ok "and the remedy is told"

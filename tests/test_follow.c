@@ -293,7 +293,18 @@ static void options_that_cannot_be_are_refused(void **state)
         assert_int_equal(peat_follower_start(i == 5 ? writable : db, &options, &follower, NULL),
                          PEAT_INVALID);
         assert_null(follower);
+        assert_int_equal(peat_follower_check(&options, NULL), i == 5 ? PEAT_OK : PEAT_INVALID);
     }
+    for (unsigned i = 0; i < 4; i++) {
+        peat_follower_options_init(&options);
+        options.url = i == 0 ? "tcp://192.0.2.1:1" : i == 1 ? "nothing://to:dial" : "ipc:///none";
+        options.key_path = i == 2 ? pt_test_path("no key") : NULL;
+        options.flags = i == 1 ? PEAT_REPL_INSECURE : 0;
+        options.name = "one";
+        options.struct_size = i == 3 ? 8 : options.struct_size;
+        PT_REQUIRE(peat_follower_check(&options, NULL) != PEAT_OK);
+    }
+    PT_REQUIRE_STATUS(peat_follower_check(NULL, NULL), PEAT_INVALID);
     for (unsigned i = 0; i < 3; i++) {
         peat_primary_options_init(&primary_options);
         primary_options.urls = i == 0 ? NULL : urls;

@@ -133,9 +133,14 @@ static enum pt_exit follow(const struct follow_options *options, const char *sto
 {
     struct follow_work work = {.options = options,
                                .save = {.store = store, .output_mutex = PTHREAD_MUTEX_INITIALIZER}};
-    enum pt_exit outcome =
-        pt_target_open_write(&work.target, store, NULL, PEAT_CREATE | PEAT_FOLLOWER, 0);
+    struct peat_repl_error error;
+    enum pt_exit outcome;
 
+    if (peat_follower_check(&options->follower, &error) != PEAT_OK) {
+        pt_complain(store, "%s", error.words);
+        return PT_EXIT_ERROR;
+    }
+    outcome = pt_target_open_write(&work.target, store, NULL, PEAT_CREATE | PEAT_FOLLOWER, 0);
     if (outcome == PT_EXIT_DONE)
         outcome = start(&work);
     if (outcome == PT_EXIT_DONE)

@@ -104,8 +104,11 @@ const char *peat_follower_state_name(enum peat_follower_state state)
 void peat_follower_status_get(struct peat_follower *follower,
                               struct peat_follower_status *status_out)
 {
-    struct peat_follower_status status = {.struct_size = status_out->struct_size};
+    struct peat_follower_status status = {.connections = 0};
 
+    if (follower == NULL || status_out == NULL)
+        return;
+    status.struct_size = status_out->struct_size;
     (void)peat_position_get(follower->db, &status.position);
     pthread_mutex_lock(&follower->mutex);
     status.state = follower->state;

@@ -165,8 +165,11 @@ void peat_primary_stop(struct peat_primary *primary)
 
 void peat_primary_status_get(struct peat_primary *primary, struct peat_primary_status *status_out)
 {
-    struct peat_primary_status status = {.struct_size = status_out->struct_size};
+    struct peat_primary_status status = {.connected = 0};
 
+    if (primary == NULL || status_out == NULL)
+        return;
+    status.struct_size = status_out->struct_size;
     pt_connection_list_about(&primary->list, &status);
     status.port = primary->port;
     pt_struct_copy(status_out, &status, sizeof(status));
@@ -178,10 +181,14 @@ void peat_primary_list(struct peat_primary *primary,
                        void *context)
 {
     struct pt_connection *pinned[PT_CONNECTIONS_MAX];
-    size_t count = pt_connection_list_pin(&primary->list, pinned);
     struct peat_position newest;
-    bool goes_on = peat_position_get(primary->db, &newest) == PEAT_OK;
+    size_t count;
+    bool goes_on;
 
+    if (primary == NULL || callback == NULL)
+        return;
+    count = pt_connection_list_pin(&primary->list, pinned);
+    goes_on = peat_position_get(primary->db, &newest) == PEAT_OK;
     for (size_t i = 0; i < count; i++) {
         goes_on = goes_on && pt_connection_about(pinned[i], &newest, callback, context);
         pt_connection_list_unpin(&primary->list, pinned[i]);

@@ -305,6 +305,9 @@ static void options_that_cannot_be_are_refused(void **state)
         PT_REQUIRE(peat_follower_check(&options, NULL) != PEAT_OK);
     }
     PT_REQUIRE_STATUS(peat_follower_check(NULL, NULL), PEAT_INVALID);
+    peat_follower_status_get(NULL, NULL);
+    peat_primary_status_get(NULL, NULL);
+    peat_primary_list(NULL, NULL, NULL);
     for (unsigned i = 0; i < 3; i++) {
         peat_primary_options_init(&primary_options);
         primary_options.urls = i == 0 ? NULL : urls;

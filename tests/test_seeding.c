@@ -495,6 +495,11 @@ static void arguments_that_are_missing_or_wrong_are_refused(void **state)
     memset(long_name, 'n', sizeof(long_name) - 1);
     PT_REQUIRE_STATUS(peat_seed_open(NULL, &seed), PEAT_INVALID);
     PT_REQUIRE_STATUS(peat_seed_open(pair.primary.db, NULL), PEAT_INVALID);
+    peat_seed_about(NULL, NULL);
+    peat_seeding_about(NULL, NULL);
+    peat_seeding_restart(NULL);
+    peat_seeding_forget(NULL);
+    PT_REQUIRE(!peat_seeding_next(NULL, 1, NULL));
     PT_REQUIRE_STATUS(peat_seeding_open(NULL, &seeding), PEAT_INVALID);
     PT_REQUIRE_STATUS(peat_seeding_open(pair.follower.db, NULL), PEAT_INVALID);
     PT_REQUIRE_STATUS(peat_seeding_open(pair.primary.db, &seeding), PEAT_INVALID);

@@ -149,6 +149,8 @@ void peat_seed_close(struct peat_seed *seed)
 
 void peat_seed_about(const struct peat_seed *seed, struct peat_seed_info *info_out)
 {
+    if (seed == NULL || info_out == NULL)
+        return;
     *info_out = (struct peat_seed_info){.position = pt_position_of(&seed->at),
                                         .part_count = 1 + seed->segments.count,
                                         .size = seed->size};

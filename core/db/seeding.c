@@ -114,6 +114,8 @@ void peat_seeding_close(struct peat_seeding *seeding)
 
 void peat_seeding_forget(struct peat_seeding *seeding)
 {
+    if (seeding == NULL)
+        return;
     pt_partial_segment_drop(&seeding->partial, seeding->db);
     pt_described_state_free(&seeding->now);
     peat_seeding_restart(seeding);
@@ -122,6 +124,8 @@ void peat_seeding_forget(struct peat_seeding *seeding)
 
 void peat_seeding_restart(struct peat_seeding *seeding)
 {
+    if (seeding == NULL)
+        return;
     seeding->is_described = false;
     seeding->block_size = 0;
     seeding->block_total = 0;
@@ -130,6 +134,8 @@ void peat_seeding_restart(struct peat_seeding *seeding)
 
 void peat_seeding_about(const struct peat_seeding *seeding, struct peat_seeding_info *info_out)
 {
+    if (seeding == NULL || info_out == NULL)
+        return;
     *info_out = (struct peat_seeding_info){.size = seeding->size, .missing = seeding->missing};
     if (seeding->is_described)
         info_out->position = pt_position_of(&seeding->now.manifest.log);
@@ -321,9 +327,12 @@ static bool is_behind_all(const struct peat_seeding *seeding, const struct place
 bool peat_seeding_next(struct peat_seeding *seeding, uint64_t size_max,
                        struct peat_seed_range *range_out)
 {
-    struct place *asked = &seeding->asked;
+    struct place *asked;
     uint64_t total;
 
+    if (seeding == NULL || range_out == NULL)
+        return false;
+    asked = &seeding->asked;
     if (is_behind_all(seeding, asked) || size_max == 0)
         return false;
     if (!seeding->is_described) {

@@ -40,7 +40,10 @@ enum {
     IDLE_MS = 600000,
     LOST_KEY = 130, /* of the root, in a damaged store */
     FDS_MAX = 256,
-    RECORDS_MAX = 8
+    RECORDS_MAX = 8,
+    PARTS_MAX = 64,
+    PIECE_SIZE = 40000, /* of a part: most come in several */
+    FENCED_EPOCH = 5
 };
 
 /* What the keys of both collections show: the values' seeds; 0: there is none. */
@@ -62,6 +65,9 @@ static struct {
     struct peat_db *db;                      /* NULL: it is closed */
     struct peat_record records[RECORDS_MAX]; /* what follows, of one commit; payloads are owned */
     size_t record_count;
+    struct peat_bytes parts[PARTS_MAX]; /* of a state that is further on; owned */
+    size_t part_count;
+    uint8_t parts_digest[32]; /* of what it shows */
 } stage;
 
 static uint64_t seed; /* of the test */
@@ -249,6 +255,71 @@ static void records_make(void)
         record_take(&record);
     PT_REQUIRE(stage.record_count == 2);
     peat_feed_close(feed);
+    peat_collection_close(nested);
+    PT_REQUIRE_OK(peat_abort(stage.db));
+    stage.db = NULL;
+    peat_batch_free(batch);
+}
+
+static enum peat_status digest_of(struct peat_db *db, uint8_t digest[32])
+{
+    struct peat_snapshot *snapshot;
+    enum peat_status status = peat_snapshot_open(db, &snapshot);
+
+    if (status < 0)
+        return status;
+    status = peat_digest(snapshot, NULL, NULL, digest, NULL);
+    peat_snapshot_close(snapshot);
+    return status;
+}
+
+static void parts_forget(void)
+{
+    for (size_t i = 0; i < stage.part_count; i++)
+        free((void *)(uintptr_t)stage.parts[i].data);
+    stage.part_count = 0;
+}
+
+static struct peat_bytes part_read(struct peat_seed *seed_of, uint64_t part)
+{
+    uint8_t *copy = NULL;
+    struct peat_bytes bytes;
+    uint64_t size = 1;
+
+    for (uint64_t done = 0; done < size; done += bytes.size) {
+        PT_REQUIRE_OK(peat_seed_read(seed_of, part, done, PIECE_SIZE, &bytes, &size));
+        copy = copy == NULL ? malloc(size) : copy;
+        PT_REQUIRE(copy != NULL);
+        memcpy(copy + done, bytes.data, bytes.size);
+    }
+    return (struct peat_bytes){copy, size};
+}
+
+/* What a primary that went on from the image would hand out to a follower. */
+static void parts_make(void)
+{
+    struct peat_batch *batch = peat_batch_new(0);
+    struct peat_collection *nested;
+    struct state before = stage.now;
+    struct peat_seed_info about;
+    struct peat_seed *given;
+
+    parts_forget();
+    image_put();
+    PT_REQUIRE_OK(store_open(0, &stage.db));
+    PT_REQUIRE_OK(nested_open(stage.db, 0, &nested));
+    keys_put(batch, nested, 2, 8);
+    range_delete(batch, 60, 70);
+    commit(batch);
+    stage.now = before;
+    PT_REQUIRE_OK(peat_flush(stage.db));
+    PT_REQUIRE_OK(digest_of(stage.db, stage.parts_digest));
+    PT_REQUIRE_OK(peat_seed_open(stage.db, &given));
+    peat_seed_about(given, &about);
+    PT_REQUIRE(about.part_count > 1 && about.part_count <= PARTS_MAX);
+    for (; stage.part_count < about.part_count; stage.part_count++)
+        stage.parts[stage.part_count] = part_read(given, stage.part_count);
+    peat_seed_close(given);
     peat_collection_close(nested);
     PT_REQUIRE_OK(peat_abort(stage.db));
     stage.db = NULL;
@@ -750,18 +821,6 @@ static enum peat_status check_do(void)
     return peat_check(stage.db, finding_seen, NULL, NULL);
 }
 
-static enum peat_status digest_of(struct peat_db *db, uint8_t digest[32])
-{
-    struct peat_snapshot *snapshot;
-    enum peat_status status = peat_snapshot_open(db, &snapshot);
-
-    if (status < 0)
-        return status;
-    status = peat_digest(snapshot, NULL, NULL, digest, NULL);
-    peat_snapshot_close(snapshot);
-    return status;
-}
-
 static enum peat_status digest_do(void)
 {
     uint8_t digest[32];
@@ -1027,6 +1086,135 @@ static enum peat_status apply_do(void)
     return status == PEAT_OK ? peat_flush(stage.db) : status;
 }
 
+/* A follower becomes a primary, and takes a commit. */
+static enum peat_status promote_do(void)
+{
+    enum peat_status status = store_open(PEAT_FOLLOWER, &stage.db);
+    enum peat_role role;
+
+    if (status < 0)
+        return status;
+    status = peat_promote(stage.db, 0, NULL);
+    if (status == PEAT_NO_MEMORY) /* it is a follower as before */
+        status = peat_promote(stage.db, 0, NULL);
+    if (status < 0)
+        return status;
+    PT_REQUIRE_OK(peat_role_get(stage.db, &role));
+    PT_REQUIRE(role == PEAT_ROLE_PRIMARY);
+    return put_do();
+}
+
+static enum peat_status fence_do(void)
+{
+    enum peat_status status = peat_fence(stage.db, FENCED_EPOCH);
+
+    if (status < 0) /* it is in effect, and is to be durable yet */
+        status = peat_fence(stage.db, FENCED_EPOCH);
+    PT_REQUIRE_STATUS(put_do(), PEAT_FENCED);
+    if (status < 0)
+        return status;
+    PT_REQUIRE_OK(peat_abort(stage.db));
+    stage.db = NULL;
+    status = store_open(0, &stage.db);
+    if (status == PEAT_OK)
+        PT_REQUIRE_STATUS(put_do(), PEAT_FENCED);
+    return status;
+}
+
+static enum peat_status seed_do(void)
+{
+    struct peat_seed_info about = {.part_count = 0};
+    struct peat_seed *given;
+    struct peat_bytes bytes;
+    enum peat_status status = peat_seed_open(stage.db, &given);
+
+    if (status == PEAT_OK)
+        peat_seed_about(given, &about);
+    for (uint64_t part = 0; part < about.part_count && status == PEAT_OK; part++) {
+        uint64_t size = 1;
+
+        for (uint64_t done = 0; done < size && status == PEAT_OK; done += bytes.size)
+            status = peat_seed_read(given, part, done, PIECE_SIZE, &bytes, &size);
+    }
+    peat_seed_close(given);
+    return status;
+}
+
+static void damage_seen(void *context, const struct peat_finding *finding)
+{
+    (void)context;
+    PT_REQUIRE(finding->what[0] != '\0' && (stage.damaged || stage.calls_fail));
+}
+
+/* All of the state that is asked for. */
+static enum peat_status parts_write(struct peat_seeding *seeding)
+{
+    enum peat_status status = PEAT_OK;
+    struct peat_seed_range range;
+
+    while (status == PEAT_OK && peat_seeding_next(seeding, PIECE_SIZE, &range)) {
+        struct peat_bytes part = stage.parts[range.part];
+
+        PT_REQUIRE(range.offset < part.size);
+        if (range.size > part.size - range.offset)
+            range.size = part.size - range.offset;
+        status = peat_seeding_write(
+            seeding, range.part, range.offset, part.size,
+            (struct peat_bytes){(const uint8_t *)part.data + range.offset, range.size});
+    }
+    return status;
+}
+
+/* What has failed once may be begun anew, or the store says that it is to be reopened. */
+static enum peat_status parts_take(struct peat_seeding *seeding)
+{
+    enum peat_status status = parts_write(seeding);
+
+    if (status < 0) {
+        peat_seeding_restart(seeding);
+        status = parts_write(seeding);
+    }
+    if (status != PEAT_DONE)
+        return status;
+    status = peat_seeding_finish(seeding);
+    return status == PEAT_NO_MEMORY ? peat_seeding_finish(seeding) : status;
+}
+
+/* A follower that looks for damage takes a state, in place of its own, which is not as far. */
+static enum peat_status take_do(void)
+{
+    struct peat_seeding *seeding = NULL;
+    uint8_t digest[32];
+    uint64_t count;
+    enum peat_status status = store_open(PEAT_FOLLOWER, &stage.db);
+
+    if (status == PEAT_OK)
+        status = peat_seeding_open(stage.db, &seeding);
+    if (status == PEAT_OK)
+        status = peat_seeding_heal(seeding, damage_seen, NULL, NULL, &count);
+    if (status == PEAT_OK)
+        status = parts_take(seeding);
+    peat_seeding_close(seeding);
+    if (status == PEAT_OK)
+        status = digest_of(stage.db, digest);
+    if (status == PEAT_OK)
+        PT_REQUIRE(memcmp(digest, stage.parts_digest, sizeof(digest)) == 0);
+    return status;
+}
+
+/* A follower leaves its history for the kept state. */
+static enum peat_status retreat_do(void)
+{
+    enum peat_status status = store_open(PEAT_FOLLOWER, &stage.db);
+
+    if (status == PEAT_OK)
+        status = peat_snapshot_persist(stage.db, "left", NULL);
+    if (status != PEAT_OK)
+        return status;
+    status = peat_retreat(stage.db, UINT64_MAX, "left", NULL);
+    return status == PEAT_NO_MEMORY ? peat_retreat(stage.db, UINT64_MAX, "left", NULL) : status;
+}
+
 /* ---- Runs ---- */
 
 struct act {
@@ -1073,6 +1261,11 @@ static const struct act acts[] = {
     {"read what is kept for a feed", held_feed_do, false, false, false, false},
     {"have a feed begin anew", move_feed_do, false, true, false, false},
     {"apply", apply_do, true, true, false, false},
+    {"promote", promote_do, true, true, false, false},
+    {"fence", fence_do, false, true, false, false},
+    {"hand out a state", seed_do, false, true, false, false},
+    {"take a state", take_do, true, true, false, false},
+    {"go back to a kept state", retreat_do, true, true, false, false},
     {"drop a kept state", history_drop_do, false, true, false, false},
     {"revert", revert_do, false, true, false, false},
     {"sync", sync_do, false, true, false, false},
@@ -1223,6 +1416,7 @@ static void p2_p3_each_public_call_tells_what_fails_and_leaves_the_store_right(v
     store_make(true);
     image_take();
     records_make();
+    parts_make();
     acts_with_failures();
 }
 
@@ -1249,6 +1443,7 @@ static void p2_p3_the_same_where_much_log_is_pending(void **state)
     peat_batch_free(batch);
     image_take();
     records_make();
+    parts_make();
     stage.much_log = true;
     acts_with_failures();
     stage.much_log = false;
@@ -1285,6 +1480,7 @@ static void p3_the_same_where_a_log_is_not_pending_and_sectors_are_damaged(void 
     store_make(false);
     image_take();
     records_make();
+    parts_make();
     stage.damaged = true;
     image_damage(stage.now.seeds[0][3]);
     image_damage(stage.now.seeds[0][LOST_KEY]);
@@ -1313,6 +1509,7 @@ int main(void)
     failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(stage.image);
     records_forget();
+    parts_forget();
     pt_test_end();
     return failed == 0 ? 0 : 1;
 }

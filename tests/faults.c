@@ -100,7 +100,6 @@ static const struct pt_step recycling[] = {
 
 static const struct pt_step promoting[] = {
     PUT(1, 100, PEAT_DISK),
-    STEP(FEED),
     BATCH(900, PEAT_OS),
     STEP(PROMOTE),
     PUT(2, 3000, PEAT_OS),
@@ -110,7 +109,6 @@ static const struct pt_step promoting[] = {
     STEP(PROMOTE),
     STEP(REVERT),
     PUT(4, 100, PEAT_DISK),
-    STEP(FEED),
 };
 
 static const struct pt_step keeping[] = {

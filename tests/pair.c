@@ -134,6 +134,22 @@ void pt_pair_write(struct pt_pair *pair, struct pt_dice *dice, unsigned count, b
     }
 }
 
+void pt_test_put_segment(struct peat_db *db, unsigned from, unsigned to)
+{
+    struct peat_batch *batch = peat_batch_new(0); /* one, so that one write buffer has it */
+    char name[32];
+    void *place;
+
+    for (unsigned i = from; i < to; i++) {
+        (void)snprintf(name, sizeof(name), "key %08u", i);
+        PT_REQUIRE_OK(peat_batch_put_reserve(batch, NULL, pt_text(name), 1000, &place));
+        pt_value_fill(i, place, 1000);
+    }
+    PT_REQUIRE_OK(peat_write(db, batch, PEAT_OS, NULL));
+    peat_batch_free(batch);
+    PT_REQUIRE_OK(peat_flush(db));
+}
+
 /* ---- Following ---- */
 
 void pt_kept_records_clear(struct pt_kept_records *kept)

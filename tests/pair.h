@@ -37,6 +37,11 @@ void pt_test_commit_random(struct peat_db *db, struct pt_dice *dice, bool large)
 /* @p count of those at the primary, with collections and flushes in between. */
 void pt_pair_write(struct pt_pair *pair, struct pt_dice *dice, unsigned count, bool large);
 
+/* Keys @p from to @p to - 1, "key 00000000" and on, with values of 1000 bytes, flushed as one segment. One of 2 MiB
+ * is moved as it is by any merge that has no other keys between its own: for tests of what is sent, as
+ * a merge may come at any moment. */
+void pt_test_put_segment(struct peat_db *db, unsigned from, unsigned to);
+
 /* Records with copies of their payloads. */
 struct pt_kept_records {
     struct peat_record records[PT_KEPT_RECORDS_MAX];

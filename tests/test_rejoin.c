@@ -449,8 +449,7 @@ static void segments_that_both_have_are_not_sent_again(void **state)
     pt_side_make(&fork.old, "old", PEAT_FOLLOWER);
     PT_REQUIRE_OK(peat_identity_get(fork.new.db, &identity));
     PT_REQUIRE_OK(peat_identity_adopt(fork.old.db, &identity));
-    put_many(fork.new.db, 0, 3000);
-    PT_REQUIRE_OK(peat_compact(fork.new.db, NULL, NULL, NULL, NULL));
+    pt_test_put_segment(fork.new.db, 0, 3000);
     PT_REQUIRE_OK(seed_try(&fork, NULL));
     follow(fork.old.db, fork.new.db);
     PT_REQUIRE_OK(peat_promote(fork.old.db, 0, NULL));

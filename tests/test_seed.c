@@ -125,6 +125,16 @@ static void pair_make(struct pt_pair *pair, struct pt_dice *dice)
     seed_begin(pair);
 }
 
+/* The same, and it has nothing but one segment. */
+static void pair_make_of_one_segment(struct pt_pair *pair)
+{
+    memset(pair, 0, sizeof(*pair));
+    pt_side_make(&pair->primary, "primary", 0);
+    pt_side_make(&pair->follower, "follower", PEAT_FOLLOWER);
+    pt_test_put_segment(pair->primary.db, 0, 4000);
+    seed_begin(pair);
+}
+
 static void put_many(struct peat_db *db, unsigned from, unsigned to, uint64_t version)
 {
     struct peat_batch *batch = peat_batch_new(0);
@@ -176,17 +186,14 @@ static void a_follower_shows_the_state_and_goes_on_with_the_log_behind_it(void *
 
 static void what_the_follower_has_is_not_asked_for(void **state)
 {
-    struct pt_dice dice = {pt_test_seed()};
     struct pt_pair pair;
     uint64_t all;
     uint64_t again;
     (void)state;
 
-    pair_make(&pair, &dice);
-    put_many(pair.primary.db, 0, 4000, 0);
-    PT_REQUIRE_OK(peat_compact(pair.primary.db, NULL, NULL, NULL, NULL));
+    pair_make_of_one_segment(&pair);
     all = seed_whole(&pair);
-    put_many(pair.primary.db, 100, 110, 1);
+    put_many(pair.primary.db, 5000, 5010, 1);
     PT_REQUIRE_OK(peat_flush(pair.primary.db));
     again = seed_whole(&pair);
     pt_test_context("%" PRIu64 " bytes, then %" PRIu64, all, again);
@@ -313,9 +320,7 @@ static void what_was_taken_before_it_stopped_is_not_asked_for_again(void **state
     enum peat_status status = PEAT_TIMEOUT;
     (void)state;
 
-    pair_make(&pair, &dice);
-    put_many(pair.primary.db, 0, 4000, 0);
-    PT_REQUIRE_OK(peat_wait_idle(pair.primary.db, 60000));
+    pair_make_of_one_segment(&pair);
     PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
     PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
     peat_seed_about(seed, &about);

@@ -426,6 +426,10 @@ int main(void)
         cmocka_unit_test(a_follower_heals_when_it_is_asked_to),
         cmocka_unit_test(what_cannot_be_healed_is_told_and_it_follows),
     };
+    int failed;
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    pt_test_start();
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pt_test_end();
+    return failed;
 }

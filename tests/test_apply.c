@@ -372,8 +372,8 @@ static void another_history_is_seen_before_it_is_applied(void **state)
     pt_pair_write(&pair, &dice, 10, false);
     pt_pair_follow(&pair, &dice);
     pt_side_make(&other.primary, "other", 0);
+    PT_REQUIRE_OK(peat_feed_open(other.primary.db, 1, "all", PEAT_FEED_SEALS, &other.feed));
     pt_pair_write(&other, &dice, 30, false);
-    PT_REQUIRE_OK(peat_feed_open(other.primary.db, 1, NULL, PEAT_FEED_SEALS, &other.feed));
     pt_kept_records_take(&kept, other.feed, PT_KEPT_RECORDS_MAX);
     for (size_t i = 0; i < kept.count; i++) {
         enum peat_status status = peat_apply(pair.follower.db, &kept.records[i], 1, PEAT_OS, NULL);

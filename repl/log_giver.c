@@ -40,8 +40,10 @@ const char *pt_log_giver_acknowledge(struct pt_log_giver *giver, const struct pt
 
 /* ---- Sending ---- */
 
-/* The next record to send is in giver->next. false: there is none now. */
-static bool next_record(struct pt_log_giver *giver, struct pt_peer *peer, uint64_t now_us)
+/* The next record to send is in giver->next. false: there is none now. That there never will be one is told when all before it
+ * has been sent, which ended the session else: a follower that lacks it would ask for it again, and again in vain. */
+static bool next_record(struct pt_log_giver *giver, struct pt_peer *peer,
+                        const struct pt_records *unsent, uint64_t now_us)
 {
     enum peat_status status;
 
@@ -49,7 +51,7 @@ static bool next_record(struct pt_log_giver *giver, struct pt_peer *peer, uint64
         return true;
     status = peat_feed_next(giver->feed, 0, &giver->next);
     giver->has_next = status == PEAT_OK;
-    if (status == PEAT_OK || status == PEAT_TIMEOUT || status == PEAT_DONE)
+    if (status == PEAT_OK || status == PEAT_TIMEOUT || status == PEAT_DONE || unsent->count > 0)
         return giver->has_next;
     pt_peer_stop(peer, status == PEAT_GAP ? PT_PEER_SEED : PT_PEER_FAILED, PT_BYE_ERROR, now_us,
                  "%s", peat_last_error());
@@ -73,7 +75,8 @@ static enum peat_status records_fill(struct pt_log_giver *giver, struct pt_peer 
 {
     enum peat_status status = PEAT_OK;
 
-    while (status == PEAT_OK && giver->part_offset == 0 && next_record(giver, peer, now_us)) {
+    while (status == PEAT_OK && giver->part_offset == 0 &&
+           next_record(giver, peer, records, now_us)) {
         const struct peat_record *record = &giver->next;
 
         if (record->payload.size <= COPIED_MAX)

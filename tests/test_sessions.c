@@ -227,6 +227,44 @@ static void nothing_is_sent_beyond_the_credit(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
+/* Else a follower that lacks any would ask for them for ever, and never for the state behind the gap. */
+static void what_comes_before_a_gap_is_sent_before_it_is_told(void **state)
+{
+    struct peat_db *db = pt_test_store_make("primary", 0);
+    struct peat_position position;
+    struct peat_record record = {.commit = 0};
+    struct peat_bytes body;
+    struct pt_scene *scene;
+    size_t count;
+    (void)state;
+
+    write_some(db, 1);
+    PT_REQUIRE_OK(peat_snapshot_persist(db, "kept", NULL));
+    PT_REQUIRE_OK(peat_position_get(db, &position));
+    for (unsigned i = 0; i < 2; i++) {
+        scene = pt_scene_primary(db);
+        hello(scene, "one", position, PT_SCENE_WINDOW_SIZE);
+        if (i == 0) { /* so that its name keeps the log */
+            pt_scene_end(scene);
+            write_some(db, 2);
+            PT_REQUIRE_OK(peat_revert(db, "kept", 0, NULL));
+            continue;
+        }
+        pt_scene_step(scene);
+        pt_scene_hear(scene);
+        assert_int_equal(verdict_of(scene), PT_VERDICT_TAIL);
+        assert_int_equal(scene->counts[PT_MESSAGE_RECORDS], 1);
+        body = pt_scene_body(scene, PT_MESSAGE_RECORDS);
+        assert_null(pt_records_check(body, &count));
+        for (size_t place = 0; count > 0; count--)
+            PT_REQUIRE(pt_records_next(body, &place, &record) == NULL);
+        assert_int_equal(record.commit, 3); /* the revert is commit 4 */
+        assert_int_equal(scene->base->end, PT_PEER_SEED);
+        pt_scene_end(scene);
+    }
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 static void a_follower_says_hello_once_and_acknowledges_nothing_before(void **state)
 {
     struct peat_db *db = pt_test_store_make("primary", 0);
@@ -648,6 +686,7 @@ int main(void)
         cmocka_unit_test(a_follower_makes_only_so_many_names),
         cmocka_unit_test(only_what_was_sent_can_be_acknowledged_and_never_less_than_before),
         cmocka_unit_test(nothing_is_sent_beyond_the_credit),
+        cmocka_unit_test(what_comes_before_a_gap_is_sent_before_it_is_told),
         cmocka_unit_test(a_follower_says_hello_once_and_acknowledges_nothing_before),
         cmocka_unit_test(only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted),
         cmocka_unit_test(who_rejoins_gets_a_state_where_the_histories_have_parted),

@@ -29,7 +29,7 @@ static const struct {
     long from_footer;
 } places[] = {{"entries", -100000}, {"indexes", -10000}, {"table", -40}, {"footer", 20}};
 
-enum { PLACES = sizeof(places) / sizeof(places[0]) };
+enum { PLACES = sizeof(places) / sizeof(places[0]), FOOTER = PLACES - 1 };
 
 /* Change a byte of the file @p path, @p from_footer bytes from where footer number @p number begins. false: there is none. */
 static bool flip(const char *path, unsigned number, long from_footer)
@@ -356,6 +356,16 @@ static void link_make(struct pt_link *link, struct pt_side *side, struct notes *
     PT_REQUIRE(follow(link, side, 0, notes).seed_count == 1);
 }
 
+/* Whether merges have gone on since the store was opened. */
+static bool has_merged(struct peat_db *db)
+{
+    struct peat_stats stats = {.struct_size = sizeof(stats)};
+
+    PT_REQUIRE_OK(peat_stats_get(db, &stats));
+    return stats.merges > 0;
+}
+
+/* A segment that has lost its footer alone can be read in full: a merge may have made a sound one of it before it is looked at. */
 static void a_follower_heals_when_it_is_asked_to(void **state)
 {
     struct peat_follower_status status;
@@ -377,8 +387,12 @@ static void a_follower_heals_when_it_is_asked_to(void **state)
         PT_REQUIRE(status.seed_count == 0 && !was_told(&notes, "damaged"));
         status = follow(&link, &side, PEAT_FOLLOWER_HEAL, &notes);
         pt_test_context("%s", places[i].name);
-        PT_REQUIRE(status.healed_segments == 1 && status.damaged_segments == 0);
-        PT_REQUIRE(was_told(&notes, "damaged: segment") && was_told(&notes, "all healed"));
+        PT_REQUIRE(status.damaged_segments == 0);
+        if (status.healed_segments == 0)
+            PT_REQUIRE(i == FOOTER && has_merged(side.db) && !was_told(&notes, "damaged"));
+        else
+            PT_REQUIRE(status.healed_segments == 1 && was_told(&notes, "damaged: segment") &&
+                       was_told(&notes, "all healed"));
         pt_link_require_same(link.db, side.db);
         PT_REQUIRE_OK(peat_check(side.db, NULL, NULL, NULL));
     }

@@ -15,7 +15,18 @@ void pt_log_giver_begin(struct pt_log_giver *giver, uint64_t commit, uint64_t cr
 
 enum peat_status pt_log_giver_open(struct pt_log_giver *giver, struct peat_db *db, const char *name)
 {
-    return peat_feed_open(db, giver->sent_commit + 1, name, PEAT_FEED_SEALS, &giver->feed);
+    enum peat_status status =
+        peat_feed_open(db, giver->sent_commit + 1, name, PEAT_FEED_SEALS, &giver->feed);
+
+    if (status != PEAT_OK)
+        return status;
+    status = peat_feed_next(giver->feed, 0, &giver->next);
+    giver->has_next = status == PEAT_OK;
+    if (status == PEAT_CORRUPT) {
+        pt_log_giver_close(giver);
+        return status;
+    }
+    return PEAT_OK; /* what else there is will be said again, and told then */
 }
 
 void pt_log_giver_close(struct pt_log_giver *giver)

@@ -29,7 +29,8 @@ struct pt_log_giver {
 
 /* A follower stands at @p commit, and grants @p credit bytes. */
 void pt_log_giver_begin(struct pt_log_giver *giver, uint64_t commit, uint64_t credit);
-/* Open its feed, under @p name, from the commit behind that on. Fails as peat_feed_open(). */
+/* Open its feed, under @p name, from the commit behind that on. Fails as peat_feed_open(); PEAT_CORRUPT: the log is damaged
+ * right there. */
 enum peat_status pt_log_giver_open(struct pt_log_giver *giver, struct peat_db *db,
                                    const char *name);
 void pt_log_giver_close(struct pt_log_giver *giver);

@@ -163,14 +163,14 @@ static bool identity_tell(struct pt_primary_session *session, uint64_t now_us)
     return true;
 }
 
-/* Its feed; or, where there is none, a state, if it takes one. */
+/* Its feed; or, where there is none, or it would begin with what is damaged, a state, if it takes one. */
 static enum peat_status feed_or_seed(struct pt_primary_session *session)
 {
     enum peat_status status = PEAT_GAP;
 
     if ((session->flags & PT_HELLO_STATE) == 0 && !session->parted)
         status = pt_log_giver_open(&session->log, session->base.db, session->name);
-    if (status == PEAT_GAP && (session->flags & PT_HELLO_SEEDS) != 0)
+    if ((status == PEAT_GAP || status == PEAT_CORRUPT) && (session->flags & PT_HELLO_SEEDS) != 0)
         status = pt_seed_giver_open(&session->giver, session->base.db, session->name,
                                     session->parted ? 0 : session->base.theirs.position);
     return status;

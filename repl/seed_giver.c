@@ -10,7 +10,7 @@ enum peat_status pt_seed_giver_open(struct pt_seed_giver *giver, struct peat_db 
     if (status != PEAT_OK)
         return status;
     peat_seed_about(giver->seed, &info);
-    if (info.position.position < position) { /* it takes no state that goes back */
+    if (info.position.position <= position) { /* it takes no state that goes back, or no further */
         pt_seed_giver_close(giver);
         status = peat_flush(db);
         if (status == PEAT_OK)

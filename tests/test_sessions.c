@@ -6,6 +6,7 @@
 #include "repl/records.h"
 #include "tests/scene.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -260,6 +261,57 @@ static void what_comes_before_a_gap_is_sent_before_it_is_told(void **state)
             PT_REQUIRE(pt_records_next(body, &place, &record) == NULL);
         assert_int_equal(record.commit, 3); /* the revert is commit 4 */
         assert_int_equal(scene->base->end, PT_PEER_SEED);
+        pt_scene_end(scene);
+    }
+    PT_REQUIRE_OK(peat_close(db));
+}
+
+/* Change a byte of what the file of @p name has once of @p words. */
+static void spoil(const char *name, const char *words)
+{
+    size_t size = strlen(words);
+    uint8_t *bytes = malloc(1 << 22);
+    const uint8_t *found;
+    ssize_t count;
+    int fd = open(pt_test_path(name), O_RDWR);
+
+    PT_REQUIRE(fd >= 0 && bytes != NULL);
+    count = pread(fd, bytes, 1 << 22, 0);
+    PT_REQUIRE(count > 0);
+    found = memmem(bytes, (size_t)count, words, size);
+    PT_REQUIRE(found != NULL && pwrite(fd, "?", 1, found - bytes) == 1);
+    free(bytes);
+    (void)close(fd);
+}
+
+/* It would be sent what comes before the damage, dial again, and so on for ever. */
+static void where_the_log_is_damaged_a_follower_gets_a_state(void **state)
+{
+    struct peat_db *db = pt_test_store_make("primary", 0);
+    struct peat_position before = {.commit = 0};
+    struct pt_scene *scene;
+    (void)state;
+
+    scene = pt_scene_primary(db); /* its name keeps the log */
+    hello(scene, "one", before, PT_SCENE_WINDOW_SIZE);
+    pt_scene_end(scene);
+    write_some(db, 2);
+    PT_REQUIRE_OK(peat_position_get(db, &before));
+    pt_test_put(db, "damaged", "a value that is in the log alone");
+    spoil("primary", "a value that is in the log alone");
+    scene = pt_scene_primary(db);
+    hello_flags(scene, "one", (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE,
+                (struct pt_epochs){NULL, 0}, PT_HELLO_SEEDS);
+    pt_scene_step(scene);
+    pt_scene_hear(scene);
+    assert_int_equal(verdict_of(scene), PT_VERDICT_TAIL); /* as far as it goes */
+    assert_int_equal(scene->counts[PT_MESSAGE_RECORDS], 1);
+    pt_scene_end(scene);
+    for (unsigned i = 0; i < 2; i++) {
+        scene = pt_scene_primary(db);
+        hello_flags(scene, "one", before, PT_SCENE_WINDOW_SIZE, (struct pt_epochs){NULL, 0},
+                    i == 0 ? 0 : PT_HELLO_SEEDS);
+        assert_int_equal(verdict_of(scene), i == 0 ? PT_VERDICT_REFUSED : PT_VERDICT_SEED);
         pt_scene_end(scene);
     }
     PT_REQUIRE_OK(peat_close(db));
@@ -687,6 +739,7 @@ int main(void)
         cmocka_unit_test(only_what_was_sent_can_be_acknowledged_and_never_less_than_before),
         cmocka_unit_test(nothing_is_sent_beyond_the_credit),
         cmocka_unit_test(what_comes_before_a_gap_is_sent_before_it_is_told),
+        cmocka_unit_test(where_the_log_is_damaged_a_follower_gets_a_state),
         cmocka_unit_test(a_follower_says_hello_once_and_acknowledges_nothing_before),
         cmocka_unit_test(only_a_store_that_does_not_follow_says_that_who_is_ahead_has_parted),
         cmocka_unit_test(who_rejoins_gets_a_state_where_the_histories_have_parted),

@@ -13,20 +13,23 @@ void pt_log_giver_begin(struct pt_log_giver *giver, uint64_t commit, uint64_t cr
     giver->ack = (struct pt_ack){commit, commit, commit, credit};
 }
 
-enum peat_status pt_log_giver_open(struct pt_log_giver *giver, struct peat_db *db, const char *name)
+enum peat_status pt_log_giver_open(struct pt_log_giver *giver, struct peat_db *db, const char *name,
+                                   uint64_t position)
 {
     enum peat_status status =
         peat_feed_open(db, giver->sent_commit + 1, name, PEAT_FEED_SEALS, &giver->feed);
 
     if (status != PEAT_OK)
         return status;
-    status = peat_feed_next(giver->feed, 0, &giver->next);
+    do
+        status = peat_feed_next(giver->feed, 0, &giver->next);
+    while (status == PEAT_OK && giver->next.kind == PEAT_RECORD_SEAL &&
+           giver->next.position < position);
     giver->has_next = status == PEAT_OK;
-    if (status == PEAT_CORRUPT) {
-        pt_log_giver_close(giver);
-        return status;
-    }
-    return PEAT_OK; /* what else there is will be said again, and told then */
+    if (status != PEAT_GAP && status != PEAT_CORRUPT)
+        return PEAT_OK; /* what else is wrong shows when it is asked again */
+    pt_log_giver_close(giver);
+    return status;
 }
 
 void pt_log_giver_close(struct pt_log_giver *giver)

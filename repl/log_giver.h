@@ -29,10 +29,11 @@ struct pt_log_giver {
 
 /* A follower stands at @p commit, and grants @p credit bytes. */
 void pt_log_giver_begin(struct pt_log_giver *giver, uint64_t commit, uint64_t credit);
-/* Open its feed, under @p name, from the commit behind that on. Fails as peat_feed_open(); PEAT_CORRUPT: the log is damaged
- * right there. */
-enum peat_status pt_log_giver_open(struct pt_log_giver *giver, struct peat_db *db,
-                                   const char *name);
+/* Open its feed, under @p name, from the commit behind that on. Seals before @p position are passed over: it has them. Fails as
+ * peat_feed_open(); and PEAT_GAP: nothing comes behind that for good, as where a revert comes next; PEAT_CORRUPT: what comes next
+ * is damaged. */
+enum peat_status pt_log_giver_open(struct pt_log_giver *giver, struct peat_db *db, const char *name,
+                                   uint64_t position);
 void pt_log_giver_close(struct pt_log_giver *giver);
 
 /* What is wrong with it; NULL: nothing, and what is durable is acknowledged to the feed. */

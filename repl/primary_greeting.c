@@ -42,6 +42,7 @@ static bool is_ahead(const struct peat_position *theirs, const struct peat_posit
 static bool has_parted(const struct peat_position *theirs, const struct peat_position *ours)
 {
     return is_ahead(theirs, ours) || (theirs->position == ours->position &&
+                                      theirs->commit == ours->commit && /* else ours was reverted */
                                       memcmp(theirs->chain, ours->chain, sizeof(ours->chain)) != 0);
 }
 
@@ -169,7 +170,8 @@ static enum peat_status feed_or_seed(struct pt_primary_session *session)
     enum peat_status status = PEAT_GAP;
 
     if ((session->flags & PT_HELLO_STATE) == 0 && !session->parted)
-        status = pt_log_giver_open(&session->log, session->base.db, session->name);
+        status = pt_log_giver_open(&session->log, session->base.db, session->name,
+                                   session->base.theirs.position);
     if ((status == PEAT_GAP || status == PEAT_CORRUPT) && (session->flags & PT_HELLO_SEEDS) != 0)
         status = pt_seed_giver_open(&session->giver, session->base.db, session->name,
                                     session->parted ? 0 : session->base.theirs.position);

@@ -10,7 +10,8 @@ enum peat_status pt_seed_giver_open(struct pt_seed_giver *giver, struct peat_db 
     if (status != PEAT_OK)
         return status;
     peat_seed_about(giver->seed, &info);
-    if (info.position.position <= position) { /* it takes no state that goes back, or no further */
+    /* It takes no state that goes back; and one of its own place only if that was reverted since, or to heal. */
+    if (info.position.position <= position) {
         pt_seed_giver_close(giver);
         status = peat_flush(db);
         if (status == PEAT_OK)

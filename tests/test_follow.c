@@ -197,6 +197,39 @@ static void a_follower_that_missed_the_log_takes_a_state(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
+/* What a revert does is in no record: it comes as a state, whether the follower is there meanwhile, and whatever comes after. */
+static void P7_a_follower_shows_what_its_primary_was_reverted_to(void **state)
+{
+    struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
+    struct peat_follower *follower;
+    struct scene scene;
+    (void)state;
+
+    scene_begin(&scene, "tcp://127.0.0.1:0");
+    (void)pt_link_write(scene.link.db, 10, 100);
+    PT_REQUIRE_OK(peat_snapshot_persist(scene.link.db, "kept", NULL));
+    follower = follow(db, scene.link.url, scene.link.key_path, "one");
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t commit = pt_link_write(scene.link.db, 10, 100);
+
+        PT_REQUIRE_OK(peat_wait_commit(db, commit, PT_LINK_SOON_MS, NULL));
+        if (i % 2 == 1) {
+            peat_follower_stop(follower);
+            (void)pt_link_write(scene.link.db, 3, 100);
+        }
+        PT_REQUIRE_OK(peat_revert(scene.link.db, "kept", 0, &commit));
+        if (i >= 2)
+            commit = pt_link_write(scene.link.db, 3, 100);
+        if (i % 2 == 1)
+            follower = follow(db, scene.link.url, scene.link.key_path, "one");
+        PT_REQUIRE_OK(peat_wait_commit(db, commit, PT_LINK_SOON_MS, NULL));
+        pt_link_require_same(scene.link.db, db);
+    }
+    peat_follower_stop(follower);
+    scene_end(&scene);
+    PT_REQUIRE_OK(peat_close(db));
+}
+
 static void whoever_has_another_key_gets_nothing(void **state)
 {
     struct peat_db *db = pt_test_store_make("follower", PEAT_FOLLOWER);
@@ -781,6 +814,7 @@ int main(void)
         cmocka_unit_test(P7_over_ipc_a_follower_holds_what_its_primary_holds),
         cmocka_unit_test(a_follower_goes_on_when_its_primary_comes_back_and_one_of_its_own_with_it),
         cmocka_unit_test(a_follower_that_missed_the_log_takes_a_state),
+        cmocka_unit_test(P7_a_follower_shows_what_its_primary_was_reverted_to),
         cmocka_unit_test(whoever_has_another_key_gets_nothing),
         cmocka_unit_test(without_a_key_only_this_machine_is_served),
         cmocka_unit_test(a_follower_that_comes_back_takes_the_place_of_its_dead_connection),

@@ -196,7 +196,8 @@ static enum peat_status check_newer(const struct peat_seeding *seeding,
                                     const struct peat_position *ours, bool parts)
 {
     bool is_behind = state->position > ours->position ||
-                     (seeding->healing.count > 0 && state->position == ours->position);
+                     ((seeding->healing.count > 0 || state->commit > ours->commit) &&
+                      state->position == ours->position); /* a revert takes no log */
 
     if (state->epoch >= ours->epoch && (parts || (state->commit >= ours->commit && is_behind)))
         return PEAT_OK;
@@ -380,6 +381,14 @@ static void number_raise(_Atomic uint64_t *number, uint64_t least)
         atomic_store_explicit(number, least, memory_order_relaxed);
 }
 
+/* Whether what the store shows at @p end is what was reverted to the state. */
+static bool is_reverted(const struct pt_log_point *end, const struct pt_log_point *state)
+{
+    struct pt_id chain = pt_log_jump_chain(&end->chain, state->commit, state->time_us);
+
+    return state->commit == end->commit + 1 && memcmp(&chain, &state->chain, sizeof(chain)) == 0;
+}
+
 /* Whether the state may be shown in place of the store's, and how. */
 static enum peat_status check_history(struct peat_seeding *seeding, const struct pt_log_point *end,
                                       struct pt_replacement *replacement)
@@ -401,7 +410,8 @@ static enum peat_status check_history(struct peat_seeding *seeding, const struct
                        "the store has commits of another epoch than the state's history there: the "
                        "histories have parted");
     if (end->position == manifest->log.position &&
-        memcmp(&end->chain, &manifest->log.chain, sizeof(end->chain)) != 0)
+        memcmp(&end->chain, &manifest->log.chain, sizeof(end->chain)) != 0 &&
+        !is_reverted(end, &manifest->log))
         return pt_fail(PEAT_CORRUPT,
                        "the state is of the store's place in the log, but of another history");
     return PEAT_OK;

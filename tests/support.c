@@ -44,6 +44,8 @@ enum {
     EXIT_FAILED = 99, /* a child's requirement failed: already reported */
     TIMEOUT_S = 1200, /* of a whole test program, should it hang; PEAT_TIMEOUT overrides it */
     TELL_S = 20,      /* to tell where it hangs */
+    REST_MS = 60000,
+    REST_LOOK_US = 1000,
     FRAMES_MAX = 64,
     CHILDREN_MAX = 64
 };
@@ -370,6 +372,23 @@ struct peat_db *pt_test_store_make(const char *name, unsigned flags)
     pt_test_options_tiny(&options);
     PT_REQUIRE_OK(peat_open(path, &options, &db));
     return db;
+}
+
+struct peat_stats pt_test_stats_at_rest(struct peat_db *db)
+{
+    struct peat_stats stats = {.struct_size = sizeof(stats)};
+    uint64_t begun_us = pt_test_now_us();
+
+    PT_REQUIRE_OK(peat_wait_idle(db, REST_MS));
+    for (;;) {
+        PT_REQUIRE_OK(peat_stats_get(db, &stats));
+        if (stats.pending_size == 0)
+            return stats;
+        if (pt_test_now_us() - begun_us > REST_MS * 1000ull)
+            pt_test_fail(__FILE__, __LINE__, "%" PRIu64 " bytes never become free",
+                         stats.pending_size);
+        (void)usleep(REST_LOOK_US);
+    }
 }
 
 void pt_test_put(struct peat_db *db, const char *key, const char *value)

@@ -89,6 +89,10 @@ void pt_test_options_tiny(struct peat_options *options);
  * PEAT_CREATE. */
 struct peat_db *pt_test_store_make(const char *name, unsigned flags);
 
+/* At rest, once nothing is freed and yet not free. The merger is at rest before the log has made its next region, whose space
+ * is neither free nor the log's meanwhile. */
+struct peat_stats pt_test_stats_at_rest(struct peat_db *db);
+
 /* Put into the root. */
 void pt_test_put(struct peat_db *db, const char *key, const char *value);
 struct peat_position pt_test_position(struct peat_db *db);

@@ -484,9 +484,8 @@ static void space_is_given_back_after_a_drop(void **state)
     PT_REQUIRE(list(db)->entries[0].own_size + list(db)->entries[1].own_size == stats.history_size);
     PT_REQUIRE_OK(peat_history_drop(db, "one", 0));
     PT_REQUIRE_OK(peat_history_drop(db, "two", 0));
-    PT_REQUIRE_OK(peat_wait_idle(db, 60000));
-    stats = stats_of(db);
-    PT_REQUIRE(stats.history_count == 0 && stats.history_size == 0 && stats.pending_size == 0);
+    stats = pt_test_stats_at_rest(db);
+    PT_REQUIRE(stats.history_count == 0 && stats.history_size == 0);
     PT_REQUIRE(allocated_of(&stats) <= before + before / 4);
 }
 
@@ -585,8 +584,7 @@ static void a_reader_opens_a_state_and_keeps_it_while_the_writer_drops_it(void *
     PT_REQUIRE_OK(peat_wait_idle(fixture->db, 60000));
     PT_REQUIRE_OK(peat_refresh(reader));
     PT_REQUIRE_OK(peat_close(reader));
-    PT_REQUIRE_OK(peat_wait_idle(fixture->db, 60000));
-    PT_REQUIRE(stats_of(fixture->db).pending_size == 0);
+    (void)pt_test_stats_at_rest(fixture->db);
 }
 
 /* ---- Revert ---- */

@@ -186,7 +186,14 @@ static size_t memory_with_hint(size_t count, size_t hint)
 static void a_hint_spares_the_growth(void **state)
 {
     (void)state;
-    assert_true(memory_with_hint(11000, 0) >= memory_with_hint(11000, 11000) + 8 * 8192);
+    assert_true(memory_with_hint(100000, 0) >= memory_with_hint(100000, 100000) + 8 * 200000);
+}
+
+static void a_hint_costs_nothing_before_thousands_have_come(void **state)
+{
+    (void)state;
+    assert_int_equal(memory_with_hint(1000, 100000), memory_with_hint(1000, 0));
+    assert_true(memory_with_hint(3000, 100000) >= memory_with_hint(3000, 0) + 8 * 100000);
 }
 
 static void an_empty_buffer_costs_a_few_kilobytes(void **state)
@@ -302,6 +309,7 @@ int main(void)
         cmocka_unit_test(random_commits_are_read_back_as_of_each_commit),
         cmocka_unit_test(the_index_grows_through_many_keys),
         cmocka_unit_test(a_hint_spares_the_growth),
+        cmocka_unit_test(a_hint_costs_nothing_before_thousands_have_come),
         cmocka_unit_test(an_empty_buffer_costs_a_few_kilobytes),
         cmocka_unit_test(what_does_not_fit_is_refused_and_what_was_asked_for_fits),
         cmocka_unit_test(opening_without_memory_fails_cleanly),

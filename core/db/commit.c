@@ -119,19 +119,6 @@ enum peat_status pt_replay_batch(struct peat_db *db, struct pt_held_buffer *acti
     return PEAT_OK;
 }
 
-/* Entries to expect in a buffer after @p full, which has no room for @p count more, or was ended by a seal (@p count 0):
- * what it had. None if it was not even half full. A follower's buffers end by seals alone: with none to expect, the index of
- * each grew from nothing, which held up what was applied for 3 ms at a time. */
-static size_t index_hint_after(const struct peat_db *db, const struct pt_held_buffer *full,
-                               size_t count)
-{
-    bool was_full =
-        count > 0 || pt_write_buffer_data_size(full->buffer) >= pt_buffer_size_max(db) / 2;
-    uint64_t before = was_full ? pt_write_buffer_entry_count(full->buffer) : 0;
-
-    return before > count ? (size_t)before : count;
-}
-
 size_t pt_buffer_capacity(const struct peat_db *db, size_t count, size_t size)
 {
     size_t usual =
@@ -154,12 +141,13 @@ enum peat_status pt_seal(struct peat_db *db, const struct pt_log_point *start, s
     {
         struct pt_stack *current = db->shelf.current;
 
-        status =
-            current->buffer_count == PT_STACK_BUFFERS_MAX
-                ? pt_fail(PEAT_NO_MEMORY, "%d write buffers wait to be flushed",
-                          PT_STACK_BUFFERS_MAX)
-                : pt_held_buffer_open(capacity, index_hint_after(db, current->buffers[0], count),
-                                      pt_hash_seed(db), start, &db->buffer_memory, &fresh);
+        /* Entries to expect: what the one before had. */
+        status = current->buffer_count == PT_STACK_BUFFERS_MAX
+                     ? pt_fail(PEAT_NO_MEMORY, "%d write buffers wait to be flushed",
+                               PT_STACK_BUFFERS_MAX)
+                     : pt_held_buffer_open(capacity,
+                                           pt_write_buffer_entry_count(current->buffers[0]->buffer),
+                                           pt_hash_seed(db), start, &db->buffer_memory, &fresh);
         if (status == PEAT_OK) {
             buffers[0] = fresh;
             memcpy(buffers + 1, current->buffers, current->buffer_count * sizeof(buffers[0]));

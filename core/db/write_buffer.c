@@ -17,8 +17,9 @@
 #include "core/base/hash.h"
 
 enum {
-    AREA_UNIT = 64 * 1024,         /* bytes: the largest page size */
-    POPULATE_SIZE_MAX = 128 * 1024 /* bytes ahead */
+    AREA_UNIT = 64 * 1024,          /* bytes: the largest page size */
+    POPULATE_SIZE_MAX = 128 * 1024, /* bytes ahead */
+    INDEX_SMALL = 2048              /* entries: with more, those that are expected will come */
 };
 
 #define AREA_SIZE_MAX ((uint64_t)UINT32_MAX * PT_ENTRY_ALIGN)
@@ -40,9 +41,9 @@ enum peat_status pt_write_buffer_open(size_t capacity, size_t index_hint, uint64
     if (index_hint > capacity / PT_AREA_HEADER_SIZE)
         index_hint = capacity / PT_AREA_HEADER_SIZE; /* no more will fit */
     buffer = pt_aligned_alloc(PT_CACHE_LINE, sizeof(*buffer));
-    index = pt_buffer_index_new(index_hint, NULL);
+    index = pt_buffer_index_new(0, NULL);
     if (buffer != NULL) {
-        *buffer = (struct pt_write_buffer){0};
+        *buffer = (struct pt_write_buffer){.index_expected = index_hint};
         pt_kept_runs_init(&buffer->kept);
         buffer->area_size = pt_round_up(capacity + PT_AREA_START, AREA_UNIT);
         buffer->area = pt_pages_map(buffer->area_size);
@@ -108,6 +109,8 @@ static enum peat_status grow_index(struct pt_write_buffer *buffer, size_t count)
 
     if (count <= pt_buffer_index_capacity(old))
         return PEAT_OK;
+    if (count > INDEX_SMALL && count < buffer->index_expected)
+        count = buffer->index_expected;
     index = pt_buffer_index_new(count, old);
     if (index == NULL)
         return pt_fail(PEAT_NO_MEMORY, "hash index of a write buffer for %zu keys", count);

@@ -21,7 +21,8 @@ struct pt_write_buffer;
 /*
  * @p capacity: bytes of address space for entries, see pt_write_buffer_capacity_for(); memory is
  * taken as it fills.
- * @p index_hint: entries expected; the hash index starts small at 0 and grows with use.
+ * @p index_hint: entries expected; the hash index starts small, and grows to these at once when some thousand have come: so a
+ * buffer that stays nearly empty stays small, and one that fills stops for copying once, early.
  * @p hash_seed: keys are hashed with pt_hash(hash_seed, ...) by the caller.
  * @p first_commit: every commit added has this number or a higher one; the buffer's published
  * commit starts at first_commit - 1.

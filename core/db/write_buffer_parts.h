@@ -43,6 +43,7 @@ struct pt_write_buffer {
     _Atomic size_t structures_size; /* bytes: index tables and range lists */
     uint64_t last_commit;           /* highest added */
     size_t index_used;              /* slots of the current index */
+    size_t index_expected;          /* entries that it is made for once it is no small one */
     uint32_t last_range;            /* place of the newest range delete added; 0: none */
 
     alignas(PT_CACHE_LINE) struct pt_kept_runs kept;

@@ -5,6 +5,7 @@
 #if defined(__GLIBC__)
 #include <execinfo.h>
 #endif
+#include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -394,6 +395,23 @@ struct peat_stats pt_test_stats_at_rest(struct peat_db *db)
 void pt_test_put(struct peat_db *db, const char *key, const char *value)
 {
     PT_REQUIRE_OK(peat_put(db, NULL, pt_text(key), pt_text(value)));
+}
+
+void pt_test_spoil(const char *path, struct peat_bytes bytes)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    off_t size = lseek(fd, 0, SEEK_END);
+    uint8_t *all;
+    uint8_t *found;
+
+    PT_REQUIRE(fd >= 0 && size > 0);
+    all = malloc((size_t)size);
+    PT_REQUIRE(all != NULL && pread(fd, all, (size_t)size, 0) == size);
+    found = memmem(all, (size_t)size, bytes.data, bytes.size);
+    PT_REQUIRE(found != NULL);
+    *found ^= 4;
+    PT_REQUIRE(pwrite(fd, found, 1, found - all) == 1 && close(fd) == 0);
+    free(all);
 }
 
 struct peat_position pt_test_position(struct peat_db *db)

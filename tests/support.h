@@ -96,6 +96,8 @@ struct peat_stats pt_test_stats_at_rest(struct peat_db *db);
 /* Put into the root. */
 void pt_test_put(struct peat_db *db, const char *key, const char *value);
 struct peat_position pt_test_position(struct peat_db *db);
+/* Change a bit of the first place in the file @p path that has @p bytes, which must be there. */
+void pt_test_spoil(const char *path, struct peat_bytes bytes);
 
 /* Microseconds of a steady clock. */
 uint64_t pt_test_now_us(void);

@@ -232,33 +232,46 @@ static void record_take(const struct peat_record *record)
     stage.records[stage.record_count++].payload.data = payload;
 }
 
-/* What a primary that went on from the image would have a follower apply: a commit, and the seal of a flush. */
-static void records_make(void)
+/* A primary goes on from the image: it puts each @p step-th key in that version, deletes those from @p low to @p high, and
+ * flushes. What the stage says of the image stays. */
+static void image_go_on(unsigned step, unsigned version, unsigned low, unsigned high)
 {
     struct peat_batch *batch = peat_batch_new(0);
     struct peat_collection *nested;
+    struct state before = stage.now;
+
+    PT_REQUIRE_OK(nested_open(stage.db, 0, &nested));
+    keys_put(batch, nested, step, version);
+    range_delete(batch, low, high);
+    commit(batch);
+    stage.now = before;
+    PT_REQUIRE_OK(peat_flush(stage.db));
+    peat_collection_close(nested);
+    peat_batch_free(batch);
+}
+
+static void primary_give_up(void)
+{
+    PT_REQUIRE_OK(peat_abort(stage.db));
+    stage.db = NULL;
+}
+
+/* What a primary that went on from the image would have a follower apply: a commit, and the seal of a flush. */
+static void records_make(void)
+{
     struct peat_record record;
     struct peat_feed *feed;
-    struct state before = stage.now;
 
     records_forget();
     image_put();
     PT_REQUIRE_OK(store_open(0, &stage.db));
     PT_REQUIRE_OK(peat_feed_open(stage.db, PEAT_FEED_NEXT, NULL, PEAT_FEED_SEALS, &feed));
-    PT_REQUIRE_OK(nested_open(stage.db, 0, &nested));
-    keys_put(batch, nested, 4, 9);
-    range_delete(batch, 70, 80);
-    commit(batch);
-    stage.now = before;
-    PT_REQUIRE_OK(peat_flush(stage.db));
+    image_go_on(4, 9, 70, 80);
     while (peat_feed_next(feed, 0, &record) == PEAT_OK)
         record_take(&record);
     PT_REQUIRE(stage.record_count == 2);
     peat_feed_close(feed);
-    peat_collection_close(nested);
-    PT_REQUIRE_OK(peat_abort(stage.db));
-    stage.db = NULL;
-    peat_batch_free(batch);
+    primary_give_up();
 }
 
 static enum peat_status digest_of(struct peat_db *db, uint8_t digest[32])
@@ -298,21 +311,13 @@ static struct peat_bytes part_read(struct peat_seed *seed_of, uint64_t part)
 /* What a primary that went on from the image would hand out to a follower. */
 static void parts_make(void)
 {
-    struct peat_batch *batch = peat_batch_new(0);
-    struct peat_collection *nested;
-    struct state before = stage.now;
     struct peat_seed_info about;
     struct peat_seed *given;
 
     parts_forget();
     image_put();
     PT_REQUIRE_OK(store_open(0, &stage.db));
-    PT_REQUIRE_OK(nested_open(stage.db, 0, &nested));
-    keys_put(batch, nested, 2, 8);
-    range_delete(batch, 60, 70);
-    commit(batch);
-    stage.now = before;
-    PT_REQUIRE_OK(peat_flush(stage.db));
+    image_go_on(2, 8, 60, 70);
     PT_REQUIRE_OK(digest_of(stage.db, stage.parts_digest));
     PT_REQUIRE_OK(peat_seed_open(stage.db, &given));
     peat_seed_about(given, &about);
@@ -320,10 +325,7 @@ static void parts_make(void)
     for (; stage.part_count < about.part_count; stage.part_count++)
         stage.parts[stage.part_count] = part_read(given, stage.part_count);
     peat_seed_close(given);
-    peat_collection_close(nested);
-    PT_REQUIRE_OK(peat_abort(stage.db));
-    stage.db = NULL;
-    peat_batch_free(batch);
+    primary_give_up();
 }
 
 /* The sectors that have the beginning of this key's value. */

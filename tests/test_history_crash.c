@@ -335,21 +335,6 @@ static void a_damaged_state_is_listed_and_can_only_be_dropped(void **state)
     (void)require_newest_mark(fixture->db, 5);
 }
 
-/* Change the byte of the file where @p text stands. */
-static void spoil_text(const char *path, const char *text)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    off_t size = lseek(fd, 0, SEEK_END);
-    char *bytes = malloc((size_t)size);
-    const char *at;
-
-    PT_REQUIRE(fd >= 0 && bytes != NULL && pread(fd, bytes, (size_t)size, 0) == size);
-    at = memmem(bytes, (size_t)size, text, strlen(text));
-    PT_REQUIRE(at != NULL && pwrite(fd, "!", 1, at - bytes) == 1);
-    free(bytes);
-    PT_REQUIRE(close(fd) == 0);
-}
-
 static void damage_in_what_a_state_alone_refers_to_harms_it_alone(void **state)
 {
     struct pt_fixture *fixture = *state;
@@ -364,7 +349,7 @@ static void damage_in_what_a_state_alone_refers_to_harms_it_alone(void **state)
     write_all(fixture->db, 2, NULL);
     PT_REQUIRE_OK(peat_wait_idle(fixture->db, 60000));
     PT_REQUIRE_OK(peat_close(fixture->db));
-    spoil_text(fixture->path, "a value to be found");
+    pt_test_spoil(fixture->path, pt_text("a value to be found"));
     PT_REQUIRE_OK(peat_open(fixture->path, &options, &fixture->db));
     (void)require_newest_mark(fixture->db, 2);
     require_counts(fixture->db, 2, 0);

@@ -76,6 +76,15 @@ static void stores_make(struct pt_pair *pair)
     PT_REQUIRE_OK(peat_identity_adopt(pair->follower.db, &identity));
 }
 
+/* A state of the primary's, and a follower that is to take it. */
+static void handing_begin(struct pt_pair *pair, struct peat_seed **seed_out,
+                          struct peat_seeding **seeding_out)
+{
+    stores_make(pair);
+    PT_REQUIRE_OK(peat_seed_open(pair->primary.db, seed_out));
+    PT_REQUIRE_OK(peat_seeding_open(pair->follower.db, seeding_out));
+}
+
 static void reopen(struct pt_side *side, unsigned flags)
 {
     PT_REQUIRE_OK(peat_close(side->db));
@@ -262,9 +271,7 @@ static void a_manifest_that_is_no_seeds_is_refused_though_it_is_a_right_one(void
     struct pt_pair pair;
     (void)state;
 
-    stores_make(&pair);
-    PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
-    PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
+    handing_begin(&pair, &seed, &seeding);
     for (size_t i = 0; i < sizeof(forge) / sizeof(forge[0]); i++) {
         struct pt_manifest manifest;
         struct pt_manifest forged;
@@ -299,9 +306,7 @@ static void a_segment_that_is_not_the_one_described_is_refused(void **state)
     struct pt_pair pair;
     (void)state;
 
-    stores_make(&pair);
-    PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
-    PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
+    handing_begin(&pair, &seed, &seeding);
     manifest_read(&pair, seed, &manifest);
     first = part_read(seed, 1);
     manifest.segments[0].summary.digest.bytes[0] ^= 1;
@@ -346,9 +351,7 @@ static void a_segment_that_was_given_is_not_taken_for_another_one_of_its_id(void
     struct pt_pair pair;
     (void)state;
 
-    stores_make(&pair);
-    PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
-    PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
+    handing_begin(&pair, &seed, &seeding);
     manifest_read(&pair, seed, &manifest);
     PT_REQUIRE_OK(part_write(seeding, 0, part_read(seed, 0)));
     PT_REQUIRE_OK(part_write(seeding, 1, part_read(seed, 1)));
@@ -377,24 +380,6 @@ static void a_segment_that_was_given_is_not_taken_for_another_one_of_its_id(void
     pt_pair_close(&pair);
 }
 
-/* Change a byte of what the file @p path has of @p bytes, which are there once. */
-static void spoil(const char *path, struct peat_bytes bytes)
-{
-    FILE *file = fopen(path, "r+b");
-    const uint8_t *found;
-    uint8_t *all;
-    long size;
-
-    PT_REQUIRE(file != NULL && fseek(file, 0, SEEK_END) == 0 && (size = ftell(file)) > 0);
-    all = malloc((size_t)size);
-    PT_REQUIRE(all != NULL && fseek(file, 0, SEEK_SET) == 0 &&
-               fread(all, 1, (size_t)size, file) == (size_t)size);
-    found = memmem(all, (size_t)size, bytes.data, bytes.size);
-    PT_REQUIRE(found != NULL && fseek(file, found - all, SEEK_SET) == 0 &&
-               fputc(*found ^ 4, file) != EOF && fclose(file) == 0);
-    free(all);
-}
-
 /* What was there of a state goes between two connections, so that a segment before the one that has come in part has to be sent again:
  * then the part is gone when that begins, and neither counted nor left out of what is asked for. */
 static void a_part_of_a_segment_that_does_not_come_next_is_let_go(void **state)
@@ -409,17 +394,15 @@ static void a_part_of_a_segment_that_does_not_come_next_is_let_go(void **state)
     struct pt_pair pair;
     (void)state;
 
-    stores_make(&pair);
-    PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
-    PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
+    handing_begin(&pair, &seed, &seeding);
     first = part_read(seed, 1);
     second = part_read(seed, 2);
     PT_REQUIRE_OK(part_write(seeding, 0, part_read(seed, 0)));
     PT_REQUIRE_OK(part_write(seeding, 1, first));
     PT_REQUIRE_OK(peat_seeding_write(seeding, 2, 0, second.size,
                                      (struct peat_bytes){second.data, second.size / 2}));
-    spoil(pair.follower.path,
-          (struct peat_bytes){(const uint8_t *)first.data + first.size - 64, 64});
+    pt_test_spoil(pair.follower.path,
+                  (struct peat_bytes){(const uint8_t *)first.data + first.size - 64, 64});
     peat_seeding_restart(seeding);
     PT_REQUIRE_OK(part_write(seeding, 0, part_read(seed, 0)));
     peat_seeding_about(seeding, &about);
@@ -556,9 +539,7 @@ static void a_store_that_was_promoted_meanwhile_does_not_show_the_state(void **s
     uint64_t epoch;
     (void)state;
 
-    stores_make(&pair);
-    PT_REQUIRE_OK(peat_seed_open(pair.primary.db, &seed));
-    PT_REQUIRE_OK(peat_seeding_open(pair.follower.db, &seeding));
+    handing_begin(&pair, &seed, &seeding);
     manifest_read(&pair, seed, &manifest);
     begin_epoch(&manifest, 5); /* so that it is newer than the promotion */
     PT_REQUIRE_OK(manifest_write(seeding, &manifest));

@@ -6,13 +6,11 @@
 #include "repl/records.h"
 #include "tests/scene.h"
 
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -266,24 +264,6 @@ static void what_comes_before_a_gap_is_sent_before_it_is_told(void **state)
     PT_REQUIRE_OK(peat_close(db));
 }
 
-/* Change a byte of what the file of @p name has once of @p words. */
-static void spoil(const char *name, const char *words)
-{
-    size_t size = strlen(words);
-    uint8_t *bytes = malloc(1 << 22);
-    const uint8_t *found;
-    ssize_t count;
-    int fd = open(pt_test_path(name), O_RDWR);
-
-    PT_REQUIRE(fd >= 0 && bytes != NULL);
-    count = pread(fd, bytes, 1 << 22, 0);
-    PT_REQUIRE(count > 0);
-    found = memmem(bytes, (size_t)count, words, size);
-    PT_REQUIRE(found != NULL && pwrite(fd, "?", 1, found - bytes) == 1);
-    free(bytes);
-    (void)close(fd);
-}
-
 /* It would be sent what comes before the damage, dial again, and so on for ever. */
 static void where_the_log_is_damaged_a_follower_gets_a_state(void **state)
 {
@@ -298,7 +278,7 @@ static void where_the_log_is_damaged_a_follower_gets_a_state(void **state)
     write_some(db, 2);
     PT_REQUIRE_OK(peat_position_get(db, &before));
     pt_test_put(db, "damaged", "a value that is in the log alone");
-    spoil("primary", "a value that is in the log alone");
+    pt_test_spoil(pt_test_path("primary"), pt_text("a value that is in the log alone"));
     scene = pt_scene_primary(db);
     hello_flags(scene, "one", (struct peat_position){.commit = 0}, PT_SCENE_WINDOW_SIZE,
                 (struct pt_epochs){NULL, 0}, PT_HELLO_SEEDS);
